@@ -1,0 +1,65 @@
+"""What a data source gives: splits of samples that know their labels and their content hash."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import Literal, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from perpixel.labels import LabelSpace
+
+SplitName = Literal["train", "val", "test"]
+
+
+class Sample(NamedTuple):
+    """One image and its labels, before augmentation.
+
+    Attributes:
+        image: (H, W, C) uint8 (or uint16/float32 for sensors that give more), channels in RGB order where they are colours.
+        mask: (H, W) uint8 class indices, the policy's ignore index where there is no label.
+        name: unique within its split; names files and table rows, so it holds no path separator.
+    """
+
+    image: npt.NDArray[np.generic]
+    mask: npt.NDArray[np.integer]
+    name: str
+
+
+class Split(ABC):
+    """A fixed sequence of samples."""
+
+    @abstractmethod
+    def __len__(self) -> int: ...
+
+    @abstractmethod
+    def read(self, index: int, rng: np.random.Generator) -> Sample:
+        """Sample ``index``; a split that draws (a random window, say) takes all its randomness from ``rng``."""
+
+    @abstractmethod
+    def fingerprint(self) -> str:
+        """SHA-256 (hex) of what the split holds: equal content gives equal hashes on every machine."""
+
+
+class DataSource(ABC):
+    """A data set: its labels, its channel statistics and its splits.
+
+    Attributes:
+        labels: the label space of every mask.
+        channels: C of every image.
+        mean, std: per channel, in units of the image's full scale (0…1), for normalisation.
+    """
+
+    labels: LabelSpace
+    channels: int
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+    @abstractmethod
+    def split(self, name: SplitName) -> Split:
+        """The samples of one split.
+
+        Raises:
+            ValueError: the data set has no such split.
+        """
