@@ -1,0 +1,216 @@
+"""The sweep's results as tables: ``leaderboard.csv`` for programs, ``leaderboard.md`` for people."""
+
+from __future__ import annotations
+
+import csv
+import io
+import statistics
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from perpixel.tracking.files import locked, write_atomically
+from perpixel.tracking.runs import Run, Status, Sweep, load_sweep
+
+SEED = "seed"
+_ORDER: dict[Status, int] = {"finished": 0, "running": 1, "pending": 2, "failed": 3}
+
+
+@dataclass(frozen=True)
+class Standing:
+    """A run and its place.
+
+    Attributes:
+        rank: 1 for the highest val mIoU; None for a run that has not finished or has no such score.
+        run: the run.
+    """
+
+    rank: int | None
+    run: Run
+
+
+@dataclass(frozen=True)
+class Spread:
+    """One score over the seeds of a configuration.
+
+    Attributes:
+        n: number of finished runs that have the score.
+        mean: their mean, None for n = 0.
+        std: their sample standard deviation (n - 1 in the denominator), None for n < 2.
+    """
+
+    n: int
+    mean: float | None
+    std: float | None
+
+    @classmethod
+    def of(cls, values: Iterable[float | None]) -> Spread:
+        """The spread of the values that are not None."""
+        known = [value for value in values if value is not None]
+        mean = statistics.fmean(known) if known else None
+        return cls(len(known), mean, statistics.stdev(known) if len(known) > 1 else None)
+
+
+@dataclass(frozen=True)
+class SeedGroup:
+    """The runs that differ in nothing but their seed.
+
+    Attributes:
+        choices: the value of each other axis of the sweep.
+        runs: how many runs were asked for, whatever became of them.
+        val: val mIoU over the seeds.
+        test: test mIoU over the seeds.
+    """
+
+    choices: dict[str, str]
+    runs: int
+    val: Spread
+    test: Spread
+
+
+def standings(sweep: Sweep) -> tuple[Standing, ...]:
+    """All runs: finished ones by falling val mIoU, then running, pending and failed ones in job order.
+
+    The test score never ranks: choosing a run by it would make it a second validation split.
+    """
+    placed = sorted(sweep.runs, key=lambda run: (_ORDER[run.status], -_val(run), run.job or 0))
+    return tuple(
+        Standing(place if run.status == "finished" and run.score("val", "mIoU") is not None else None, run)
+        for place, run in enumerate(placed, start=1)
+    )
+
+
+def seed_groups(sweep: Sweep) -> tuple[SeedGroup, ...]:
+    """The sweep's configurations with their spread over seeds, best mean first; empty where ``seed`` does not vary."""
+    if SEED not in sweep.axes:
+        return ()
+    others = [axis for axis in sweep.axes if axis != SEED]
+    members: dict[tuple[str, ...], list[Run]] = {}
+    for run in sweep.runs:
+        members.setdefault(tuple(run.choices.get(axis, "") for axis in others), []).append(run)
+    groups = (_seed_group(dict(zip(others, values, strict=True)), runs) for values, runs in members.items())
+    return tuple(sorted(groups, key=lambda group: -1.0 if group.val.mean is None else group.val.mean, reverse=True))
+
+
+def write_leaderboard(sweep_dir: Path) -> None:
+    """Rewrite ``leaderboard.csv`` and ``leaderboard.md`` of a sweep from what its jobs have written so far.
+
+    Where ``seed`` is an axis, ``leaderboard_seeds.csv`` and a second table in the Markdown file hold mean ± std over
+    seeds. Safe to call from several processes at once.
+    """
+    with locked(sweep_dir):
+        sweep = load_sweep(sweep_dir)
+        write_atomically(sweep_dir / "leaderboard.csv", _csv(_rows(sweep)))
+        write_atomically(sweep_dir / "leaderboard.md", _markdown(sweep))
+        if groups := seed_groups(sweep):
+            write_atomically(sweep_dir / "leaderboard_seeds.csv", _csv([_seed_row(group) for group in groups]))
+
+
+def _val(run: Run) -> float:
+    """The key that ranks; only a finished run has earned one."""
+    score = run.score("val", "mIoU") if run.status == "finished" else None
+    return -1.0 if score is None else score
+
+
+def _seed_group(choices: dict[str, str], runs: Sequence[Run]) -> SeedGroup:
+    finished = [run for run in runs if run.status == "finished"]
+    val, test = (Spread.of(run.score(split, "mIoU") for run in finished) for split in ("val", "test"))
+    return SeedGroup(choices, len(runs), val, test)
+
+
+def _rows(sweep: Sweep) -> list[dict[str, object]]:
+    """One mapping per run, full precision; None becomes an empty cell."""
+    classes = tuple(dict.fromkeys(name for run in sweep.runs for name in run.classes))
+    return [_row(place, sweep.axes, classes) for place in standings(sweep)]
+
+
+def _row(place: Standing, axes: Sequence[str], classes: Sequence[str]) -> dict[str, object]:
+    run = place.run
+    return {
+        "rank": place.rank,
+        "run": run.name,
+        **{axis: run.choices.get(axis) for axis in axes},
+        "status": run.status,
+        "val mIoU": run.score("val", "mIoU"),
+        "test mIoU": run.score("test", "mIoU"),
+        "val pixel_accuracy": run.score("val", "pixel_accuracy"),
+        **{f"val IoU/{name}": run.score("val", f"IoU/{name}") for name in classes},
+        "train seconds": run.seconds,
+        "images/s": run.images_per_second,
+        "parameters": run.parameters,
+        "best epoch": run.best_epoch,
+        "error": run.error,
+    }
+
+
+def _seed_row(group: SeedGroup) -> dict[str, object]:
+    scores = {
+        f"{split} mIoU {name}": value
+        for split, spread in (("val", group.val), ("test", group.test))
+        for name, value in (("mean", spread.mean), ("std", spread.std))
+    }
+    return {**group.choices, "runs": group.runs, "n": group.val.n, **scores}
+
+
+def _csv(rows: Sequence[dict[str, object]]) -> str:
+    text = io.StringIO()
+    writer = csv.DictWriter(text, list(rows[0]) if rows else [], lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue()
+
+
+def _markdown(sweep: Sweep) -> str:
+    counts = {status: sum(run.status == status for run in sweep.runs) for status in _ORDER}
+    summary = ", ".join(f"{count} {status}" for status, count in counts.items() if count)
+    parts = ["# Leaderboard", f"{len(sweep.runs)} runs: {summary}. Ranked by val mIoU.", _markdown_runs(sweep)]
+    if groups := seed_groups(sweep):
+        parts += ["## Over seeds", "Mean ± sample standard deviation of the n finished runs.", _markdown_seeds(groups)]
+    return "\n\n".join(parts) + "\n"
+
+
+def _markdown_runs(sweep: Sweep) -> str:
+    hidden = {f"val IoU/{name}" for run in sweep.runs for name in run.classes}
+    rows = [{key: value for key, value in row.items() if key not in hidden} for row in _rows(sweep)]
+    return _markdown_table([{key: _for_reading(key, value) for key, value in row.items()} for row in rows])
+
+
+def _markdown_seeds(groups: Sequence[SeedGroup]) -> str:
+    return _markdown_table(
+        [
+            {**group.choices, "n": f"{group.val.n} of {group.runs}", "val mIoU": _plus_minus(group.val)}
+            | {"test mIoU": _plus_minus(group.test)}
+            for group in groups
+        ]
+    )
+
+
+def _markdown_table(rows: Sequence[dict[str, str]]) -> str:
+    if not rows:
+        return "No runs."
+    lines = [list(rows[0]), ["---"] * len(rows[0]), *(list(row.values()) for row in rows)]
+    return "\n".join("| " + " | ".join(_cell(text) for text in line) + " |" for line in lines)
+
+
+def _for_reading(key: str, value: object) -> str:
+    """A value in the precision that people compare by."""
+    if value is None:
+        return ""
+    if isinstance(value, float):
+        return f"{value:.1f}" if key in ("train seconds", "images/s") else f"{value:.3f}"
+    if key == "error":
+        return str(value).strip().partition("\n")[0][:200]
+    return f"{value:,}" if key == "parameters" else str(value)
+
+
+def _plus_minus(spread: Spread) -> str:
+    if spread.mean is None:
+        return ""
+    return f"{spread.mean:.3f}" + (f" ± {spread.std:.3f}" if spread.std is not None else "")
+
+
+def _cell(text: str) -> str:
+    """Text that can neither break the table nor become markup."""
+    for sign, safe in (("\\", "\\\\"), ("|", "\\|"), ("<", "&lt;"), ("\n", " ")):
+        text = text.replace(sign, safe)
+    return text

@@ -1,0 +1,247 @@
+"""Read what runs and sweeps left on disk: finished, running, failed or not yet started.
+
+Nothing here raises for a file that is missing or cut off in the middle of a line: a sweep is read while its jobs write.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal, cast
+
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError  # type: ignore[import-untyped,unused-ignore]
+
+Status = Literal["pending", "running", "finished", "failed"]
+
+SWEEP_FILE = "sweep.json"
+
+
+@dataclass(frozen=True)
+class Run:
+    """One training run as its directory tells it.
+
+    Attributes:
+        directory: where the run lives; a pending run's directory may not exist yet.
+        name: the run's name, else its directory's.
+        job: number within the sweep, None for a run on its own.
+        status: "pending" until a manifest is written.
+        error: what a failed run died of.
+        overrides: the command-line overrides, ``key=value``.
+        config: the resolved config as plain containers, empty where there is none yet.
+        manifest: the manifest as written.
+        history: one mapping per logged line, in order; values are numbers, None where one was not finite.
+        classes: class names in index order, empty before the final scores exist.
+        palette: one (R, G, B) per class.
+        scores: per split ("val", "test") the final scores by metric name; None where a score is undefined.
+        confusions: per split the confusion matrix, rows = truth, columns = prediction, in pixels.
+    """
+
+    directory: Path
+    name: str
+    job: int | None = None
+    status: Status = "pending"
+    error: str | None = None
+    overrides: tuple[str, ...] = ()
+    config: Mapping[str, Any] = field(default_factory=dict)
+    manifest: Mapping[str, Any] = field(default_factory=dict)
+    history: tuple[Mapping[str, float | None], ...] = ()
+    classes: tuple[str, ...] = ()
+    palette: tuple[tuple[int, int, int], ...] = ()
+    scores: Mapping[str, Mapping[str, float | None]] = field(default_factory=dict)
+    confusions: Mapping[str, tuple[tuple[int, ...], ...]] = field(default_factory=dict)
+
+    def score(self, split: str, metric: str) -> float | None:
+        """A final score, such as ``score("val", "mIoU")``; None where the run has none."""
+        return self.scores.get(split, {}).get(metric)
+
+    def series(self, key: str) -> list[tuple[int, float]]:
+        """(epoch, value) of a logged key in epoch order; the last value of an epoch counts."""
+        points = {int(line["epoch"] or 0): value for line in self.history if (value := line.get(key)) is not None}
+        return sorted(points.items())
+
+    @cached_property
+    def choices(self) -> dict[str, str]:
+        """The overrides as key → value, without Hydra's ``+``, ``++`` and ``~`` signs."""
+        pairs = (override.partition("=") for override in self.overrides)
+        return {key.lstrip("+~").lstrip("/"): value for key, _, value in pairs}
+
+    @property
+    def best_epoch(self) -> int | None:
+        """The (first) epoch with the highest val mIoU, counted as logged."""
+        points = self.series("val/mIoU")
+        return max(points, key=lambda point: point[1])[0] if points else None
+
+    @property
+    def seconds(self) -> float | None:
+        """Wall time of the finished run."""
+        return _finite(self.manifest.get("duration_s"))
+
+    @property
+    def images_per_second(self) -> float | None:
+        """Median training throughput over epochs: the first one, which warms up, does not weigh in."""
+        speeds = sorted(value for _, value in self.series("train/images_per_s"))
+        return speeds[len(speeds) // 2] if speeds else None
+
+    @property
+    def parameters(self) -> int | None:
+        """Number of the model's parameters."""
+        count = _finite(self.manifest.get("parameters"))
+        return None if count is None else int(count)
+
+    @property
+    def overlays(self) -> dict[str, Path]:
+        """Sample name → picture of its prediction."""
+        return {path.stem: path for path in sorted((self.directory / "overlays").glob("*.png"))}
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """Runs that were started together, in job order.
+
+    Attributes:
+        directory: where the sweep lives.
+        runs: its runs, those not yet started included.
+        command: the command line that started it.
+        started: when, ISO 8601.
+    """
+
+    directory: Path
+    runs: tuple[Run, ...]
+    command: tuple[str, ...] = ()
+    started: str | None = None
+
+    @cached_property
+    def axes(self) -> tuple[str, ...]:
+        """Keys of the overrides that are not the same in all runs, in the order they were first given."""
+        keys = dict.fromkeys(key for run in self.runs for key in run.choices)
+        return tuple(key for key in keys if len({run.choices.get(key) for run in self.runs}) > 1)
+
+    def label(self, run: Run) -> str:
+        """What sets the run apart, short: ``transposed · dice · lr=0.01``; its name where nothing does."""
+        parts = [_short(axis, run.choices[axis]) for axis in self.axes if axis in run.choices]
+        return " · ".join(parts) or run.name
+
+
+def load_run(directory: Path) -> Run:
+    """Read a run directory, whatever state it is in.
+
+    Args:
+        directory: the run's directory; one that does not exist reads as a pending run.
+    """
+    manifest, metrics = _json(directory / "manifest.json"), _json(directory / "metrics.json")
+    return Run(
+        directory=directory,
+        name=str(manifest.get("name") or directory.name),
+        job=manifest.get("job"),
+        status=_status(manifest),
+        error=manifest.get("error"),
+        overrides=_overrides(directory / "overrides.yaml"),
+        config=_mapping(_yaml(directory / "config.yaml")),
+        manifest=manifest,
+        history=read_history(directory / "metrics.jsonl"),
+        classes=tuple(metrics.get("classes", ())),
+        palette=tuple((int(r), int(g), int(b)) for r, g, b in metrics.get("palette", ())),
+        scores={split: _scores(metrics[split]) for split in ("val", "test") if metrics.get(split)},
+        confusions={split: found for split in ("val", "test") if (found := _confusion(metrics.get(split)))},
+    )
+
+
+def load_sweep(directory: Path) -> Sweep:
+    """Read a sweep directory: ``sweep.json`` and the directories of its jobs.
+
+    A directory of a single run (no ``sweep.json``) reads as a sweep of that run.
+    """
+    ledger = _json(directory / SWEEP_FILE)
+    if not ledger:
+        run = load_run(directory)
+        return Sweep(directory, (run,), tuple(run.manifest.get("command", ())), run.manifest.get("started"))
+    runs = tuple(_job(directory, job) for job in sorted(ledger.get("jobs", ()), key=lambda job: job["num"]))
+    return Sweep(directory, runs, tuple(ledger.get("command", ())), ledger.get("started"))
+
+
+def read_history(path: Path) -> tuple[dict[str, float | None], ...]:
+    """The lines of a ``metrics.jsonl`` that are whole and hold an epoch; numbers only, None for what is not finite."""
+    try:
+        lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return ()
+    records = (_parse(line) for line in lines)
+    return tuple(
+        {key: _finite(value) for key, value in record.items()}
+        for record in records
+        if _finite(record.get("epoch")) is not None
+    )
+
+
+def _job(directory: Path, job: Mapping[str, Any]) -> Run:
+    """The ledger knows a job's number and overrides before its directory does."""
+    run = load_run(directory / job["dir"])
+    return replace(run, job=int(job["num"]), overrides=tuple(job.get("overrides", ())) or run.overrides)
+
+
+def _status(manifest: Mapping[str, Any]) -> Status:
+    status = manifest.get("status", "pending")
+    return cast(Status, status) if status in ("running", "finished", "failed") else "pending"
+
+
+def _overrides(path: Path) -> tuple[str, ...]:
+    found = _yaml(path)
+    return tuple(str(item) for item in found) if isinstance(found, list) else ()
+
+
+def _scores(split: Mapping[str, Any]) -> dict[str, float | None]:
+    """The split's numbers, without the lists that stand beside them (absent classes, confusion matrix)."""
+    return {key: _finite(value) for key, value in split.items() if value is None or isinstance(value, int | float)}
+
+
+def _confusion(split: Mapping[str, Any] | None) -> tuple[tuple[int, ...], ...]:
+    return tuple(tuple(int(count) for count in row) for row in (split or {}).get("confusion") or ())
+
+
+def _finite(value: object) -> float | None:
+    return float(value) if isinstance(value, int | float) and math.isfinite(value) else None
+
+
+def _short(key: str, value: str) -> str:
+    """A choice of a group speaks for itself (``dice``); a number or a nested key needs its name (``lr=0.01``)."""
+    is_choice = "." not in key and not _is_number(value) and value.lower() not in ("true", "false", "null", "")
+    return value if is_choice else f"{key.rpartition('.')[2]}={value}"
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _json(path: Path) -> dict[str, Any]:
+    try:
+        return _parse(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError):
+        return {}
+
+
+def _parse(text: str) -> dict[str, Any]:
+    try:
+        return _mapping(json.loads(text))
+    except json.JSONDecodeError:
+        return {}
+
+
+def _yaml(path: Path) -> object:
+    try:
+        return OmegaConf.to_container(OmegaConf.load(path), resolve=False)
+    except (OSError, YAMLError, OmegaConfBaseException, UnicodeDecodeError):
+        return None
+
+
+def _mapping(found: object) -> dict[str, Any]:
+    return dict(cast(Iterable[tuple[str, Any]], found.items())) if isinstance(found, dict) else {}
