@@ -1,0 +1,239 @@
+"""The only door from config to object: ``build(cfg, expected=Base)``.
+
+A config names what it wants with ``_target_``. Before anything is imported the target's package must be one we admit;
+after the import the target must be a subclass of the expected base. A package alone would admit too much
+(``torch.load`` runs code), and an alias (``logging.os.system``) would hide what is called. Users admit packages of their
+own through the environment, ``PERPIXEL_PLUGINS=mylab,other``: a config can never do so.
+"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import os
+import types
+import typing
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, TypeVar
+
+from omegaconf import DictConfig, ListConfig, OmegaConf
+
+from perpixel.config.errors import ConfigError, nearest, together
+
+PACKAGES = frozenset({"perpixel", "torch", "torchmetrics", "lightning", "albumentations"})
+# Read once, at import: a config that sets the variable later (hydra.job.env_set) changes nothing.
+PLUGINS = frozenset(name.strip() for name in os.environ.get("PERPIXEL_PLUGINS", "").split(",") if name.strip())
+
+T = TypeVar("T")
+
+
+def check_prefix(target: object, where: str) -> None:
+    """Refuse a target outside the admitted packages. Imports nothing.
+
+    Raises:
+        ConfigError: names the key, the target and the environment variable that admits packages.
+    """
+    package = str(target).partition(".")[0]
+    if not isinstance(target, str) or package not in PACKAGES | PLUGINS:
+        raise ConfigError(
+            f"{where}._target_={target}: package '{package}' is not admitted. Configs may name objects of "
+            f"{', '.join(sorted(PACKAGES | PLUGINS))}; to admit one of your own, set the environment variable "
+            f"PERPIXEL_PLUGINS={package} before you start."
+        )
+
+
+def locate(target: str, where: str) -> Any:
+    """Import what a target names; its prefix is checked first.
+
+    Raises:
+        ConfigError: the package is not admitted, or has no such object; the nearest name is suggested.
+    """
+    check_prefix(target, where)
+    parts = target.split(".")
+    for length in range(len(parts) - 1, 0, -1):
+        try:
+            owner: Any = importlib.import_module(".".join(parts[:length]))
+        except ModuleNotFoundError as error:
+            if error.name is None or not target.startswith(error.name):
+                raise  # the module is there, but something it imports is not
+            continue
+        for part in parts[length:]:
+            if not hasattr(owner, part):
+                near = nearest(part, (name for name in dir(owner) if not name.startswith("_")))
+                raise ConfigError(f"{where}._target_={target}: '{owner.__name__}' has no '{part}'.{near}")
+            owner = getattr(owner, part)
+        return owner
+    raise ConfigError(f"{where}._target_={target}: there is no such module.")
+
+
+def admit(target: str, expected: type, where: str) -> type:
+    """The class a target names, if it is a concrete subclass of ``expected``.
+
+    Raises:
+        ConfigError: it is anything else (a function, another class, an abstract base).
+    """
+    found = locate(target, where)
+    if not (inspect.isclass(found) and issubclass(found, expected)):
+        raise ConfigError(
+            f"{where}._target_={target}: this place takes a subclass of {expected.__module__}.{expected.__qualname__}, "
+            f"and that is not one."
+        )
+    if inspect.isabstract(found):
+        raise ConfigError(f"{where}._target_={target}: this is a base class; name one of its subclasses.")
+    return found
+
+
+def faults(node: Any, expected: type, where: str, given: Iterable[str] = ()) -> list[str]:
+    """Everything wrong with a node and its nested nodes, without building anything.
+
+    Args:
+        node: a mapping with ``_target_``.
+        expected: base class of the object, and of nested ones whose argument is not annotated with a class of its own.
+        where: config path of the node, for messages.
+        given: names of arguments that the caller adds when it builds.
+    """
+    node = _plain(node)
+    if not isinstance(node, Mapping) or "_target_" not in node:
+        return [f"{where}: a node with _target_ belongs here, not {node!r}."]
+    try:
+        target = admit(node["_target_"], expected, where)
+    except ConfigError as error:
+        return [str(error)]
+    nested = [
+        fault
+        for key, value in node.items()
+        for path, child in _nested(value, f"{where}.{key}")
+        for fault in faults(child, _expected_in(target, key, expected), path, given)
+    ]
+    return _argument_faults(target, node, where, set(given)) + nested
+
+
+def build(node: Any, expected: type[T], where: str = "config", **given: Any) -> T:
+    """Make the object that a node describes.
+
+    Args:
+        node: a mapping with ``_target_`` and keyword arguments; nested nodes with ``_target_`` are built first; they
+            must be of the class that their argument is annotated with, or else of ``expected``.
+        expected: the object will be an instance of this class.
+        where: config path of the node, for messages.
+        given: further arguments; a nested node receives those its signature takes.
+
+    Raises:
+        ConfigError: the target is not admitted, or its arguments do not fit its signature; all faults in one message.
+    """
+    found = faults(node, expected, where, given)
+    if found:
+        raise together(found)
+    return typing.cast(T, _make(_plain(node), expected, where, given))
+
+
+def _make(node: Any, expected: type, where: str, given: Mapping[str, Any]) -> Any:
+    if isinstance(node, Mapping) and "_target_" in node:
+        target = admit(node["_target_"], expected, where)
+        accepted = inspect.signature(target).parameters
+        arguments = {
+            key: _make(value, _expected_in(target, key, expected), f"{where}.{key}", given)
+            for key, value in node.items()
+            if key != "_target_"
+        }
+        return target(**arguments, **{key: value for key, value in given.items() if key in accepted})
+    if isinstance(node, Mapping):
+        return {key: _make(value, expected, f"{where}.{key}", given) for key, value in node.items()}
+    if isinstance(node, list):
+        return [_make(value, expected, f"{where}[{index}]", given) for index, value in enumerate(node)]
+    return node
+
+
+def _plain(node: Any) -> Any:
+    return OmegaConf.to_container(node, resolve=True) if isinstance(node, DictConfig | ListConfig) else node
+
+
+def _nested(node: Any, where: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """The outermost nodes with ``_target_`` in a value, each with its config path."""
+    if isinstance(node, Mapping) and "_target_" in node:
+        yield where, node
+    elif isinstance(node, Mapping):
+        for key, value in node.items():
+            yield from _nested(value, f"{where}.{key}")
+    elif isinstance(node, list):
+        for index, value in enumerate(node):
+            yield from _nested(value, f"{where}[{index}]")
+
+
+def _expected_in(target: type, key: str, otherwise: type) -> type:
+    """Base class of the nodes inside one argument: the class its annotation names (``list[A.BasicTransform]``), if any."""
+    classes = [hint for hint in _leaves(_hints(target).get(key)) if inspect.isclass(hint) and hint.__module__ != "builtins"]
+    return classes[0] if len(classes) == 1 else otherwise
+
+
+def _leaves(hint: Any) -> Iterator[Any]:
+    if typing.get_args(hint):
+        for argument in typing.get_args(hint):
+            yield from _leaves(argument)
+    else:
+        yield hint
+
+
+def _argument_faults(target: type, node: Mapping[str, Any], where: str, given: set[str]) -> list[str]:
+    parameters = inspect.signature(target).parameters
+    named = {key for key in node if key != "_target_"}
+    found = []
+    if not any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
+        found += [
+            f"{where}.{key}: {target.__qualname__} has no such argument.{nearest(key, parameters)}"
+            for key in sorted(named - set(parameters))
+        ]
+    found += [f"{where}.{key}: perpixel sets this argument itself; leave it out." for key in sorted(named & given)]
+    found += [
+        f"{where}.{name}: {target.__qualname__} needs this argument."
+        for name, p in parameters.items()
+        if p.default is p.empty and p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY) and name not in named | given
+    ]
+    hints = _hints(target)
+    found += [
+        f"{where}.{key}={node[key]!r}: {target.__qualname__} takes {_show(hints[key])} here."
+        for key in sorted(named & set(hints))
+        if not _fits(node[key], hints[key])
+    ]
+    return found
+
+
+def _hints(target: type) -> dict[str, Any]:
+    try:
+        return typing.get_type_hints(target.__init__)
+    except (NameError, TypeError):  # names that exist for type checkers only: the types stay unchecked
+        return {}
+
+
+def _show(hint: Any) -> str:
+    return hint.__name__ if isinstance(hint, type) and not typing.get_args(hint) else str(hint).replace("typing.", "")
+
+
+def _fits(value: Any, hint: Any) -> bool:
+    """Whether a plain config value can be meant by an annotation; where unsure, yes."""
+    if isinstance(value, Mapping) and "_target_" in value:
+        return True
+    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if origin in (typing.Union, types.UnionType):
+        return any(_fits(value, option) for option in arguments)
+    if origin is typing.Literal:
+        return value in arguments
+    if isinstance(value, list) and arguments and isinstance(origin, type) and issubclass(origin, Iterable):
+        return _list_fits(value, origin, arguments)
+    if hint is float:
+        return isinstance(value, int | float) and not isinstance(value, bool)
+    if hint is int:
+        return isinstance(value, int) and not isinstance(value, bool)
+    if hint in (str, bool, type(None)):
+        return isinstance(value, hint)
+    if isinstance(origin, type) and issubclass(origin, Iterable):
+        return isinstance(value, list | dict)
+    return True
+
+
+def _list_fits(values: list[Any], origin: type, arguments: tuple[Any, ...]) -> bool:
+    if issubclass(origin, Mapping):
+        return False
+    if origin is tuple and Ellipsis not in arguments:
+        return len(values) == len(arguments) and all(map(_fits, values, arguments))
+    return all(_fits(value, arguments[0]) for value in values)

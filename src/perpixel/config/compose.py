@@ -1,0 +1,230 @@
+"""From overrides to composed, checked configs. Nothing here imports torch, so mistakes are answered at once."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hydra import compose as hydra_compose
+from hydra import initialize_config_dir
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
+from hydra.errors import HydraException
+from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf.errors import OmegaConfBaseException
+
+from perpixel.config import guard
+from perpixel.config.errors import ConfigError, nearest, together
+from perpixel.config.paths import conf_dir
+from perpixel.config.schema import register
+
+if TYPE_CHECKING:
+    from hydra._internal.config_loader_impl import ConfigLoaderImpl
+
+FILE_NAME_LENGTH = 100  # characters; file systems take 255 bytes, and a name should be readable
+
+
+@dataclass(frozen=True)
+class Job:
+    """One composed run.
+
+    Attributes:
+        overrides: of the job, as typed.
+        cfg: the config without Hydra's node.
+        hydra: Hydra's node.
+    """
+
+    overrides: list[str]
+    cfg: DictConfig
+    hydra: DictConfig
+
+
+def file_name(text: str) -> str:
+    """A text as a file name: letters, digits and ``_.,+-`` only (no ``=``, which breaks Hydra's parser), bounded length."""
+    name = re.sub(r"[^A-Za-z0-9_.,+-]+", "_", text).strip("_.") or "default"
+    if len(name) > FILE_NAME_LENGTH:
+        name = f"{name[: FILE_NAME_LENGTH - 9]}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
+    return name
+
+
+def install() -> None:
+    """Make schemas and resolvers known to Hydra; called when the command line starts and in every worker."""
+    register()
+    OmegaConf.register_new_resolver("perpixel.file_name", file_name, replace=True)
+
+
+def compose(overrides: Sequence[str], verb: str = "train", config_dir: str | None = None) -> Job:
+    """Compose one job and hold it against the schema and the guard.
+
+    Args:
+        overrides: as on the command line, without sweeps.
+        verb: name of the root config.
+        config_dir: a further directory of configs, searched first (``--config-dir``).
+
+    Raises:
+        ConfigError: every fault, each with its key and the nearest valid name.
+    """
+    with _hydra(verb) as loader:
+        return _compose(loader, list(overrides), verb, config_dir)
+
+
+def expand(overrides: Sequence[str], verb: str = "train", config_dir: str | None = None) -> list[Job]:
+    """Compose and check every job of a grid (``loss=ce,dice seed=1,2``): the product of all sweeps, last varying fastest.
+
+    Raises:
+        ConfigError: the faults of the first job that has any.
+    """
+    with _hydra(verb) as loader:
+        choices = [_choices(override) for override in _parse(overrides, loader)]
+        return [_compose(loader, list(job), verb, config_dir) for job in itertools.product(*choices)]
+
+
+def as_overrides(overrides: Sequence[str]) -> list[Override]:
+    """Parse overrides.
+
+    Raises:
+        ConfigError: one does not follow Hydra's grammar.
+    """
+    return _parse(overrides, None)
+
+
+def _parse(overrides: Sequence[str], loader: ConfigLoaderImpl | None) -> list[Override]:
+    try:
+        return OverridesParser.create(config_loader=loader).parse_overrides(list(overrides))
+    except HydraException as error:
+        raise ConfigError(f"{_first_lines(error)} (an override reads key=value; quote values with special characters)") from None
+
+
+def _choices(override: Override) -> list[str]:
+    if not override.is_sweep_override():
+        return [override.input_line or ""]
+    if not override.is_discrete_sweep():
+        raise ConfigError(f"{override.input_line}: a grid takes listed values, choice(…) or range(…).")
+    key = override.get_key_element()
+    return [f"{key}={value}" for value in override.sweep_string_iterator()]
+
+
+@contextmanager
+def _hydra(verb: str) -> Iterator[ConfigLoaderImpl]:
+    from hydra.core.global_hydra import GlobalHydra
+
+    install()
+    state = GlobalHydra.instance().hydra
+    GlobalHydra.instance().clear()
+    try:
+        with initialize_config_dir(config_dir=str(conf_dir()), job_name=verb, version_base="1.3"):
+            yield GlobalHydra.instance().hydra.config_loader  # type: ignore[union-attr,misc]
+    finally:
+        if state is not None:
+            GlobalHydra.instance().initialize(state)
+
+
+def _compose(loader: ConfigLoaderImpl, overrides: list[str], verb: str, config_dir: str | None) -> Job:
+    _check_search_path(overrides, loader)
+    extra = [f"hydra.searchpath=[file://{Path(config_dir).resolve()}]"] if config_dir else []
+    try:
+        cfg = hydra_compose(verb, overrides=overrides + extra, return_hydra_config=True)
+        missing = sorted(key for key in OmegaConf.missing_keys(cfg) if not key.startswith("hydra."))
+    except (HydraException, OmegaConfBaseException) as error:
+        raise _diagnose(error, overrides, loader, verb) from None
+    if missing:
+        raise together([f"{key}: a value is needed; give it as {key}=…" for key in missing])
+    return _checked(cfg, overrides)
+
+
+def _checked(cfg: DictConfig, overrides: list[str]) -> Job:
+    hydra = cfg.hydra
+    with open_dict(cfg):
+        del cfg["hydra"]
+    try:
+        plain = OmegaConf.to_container(cfg, resolve=True)
+    except OmegaConfBaseException as error:
+        raise ConfigError(_first_lines(error)) from None
+    faults = guard.check_hydra(OmegaConf.to_container(hydra, resolve=False)) + guard.check_job(plain)
+    if faults:
+        raise together(faults)
+    return Job(overrides, cfg, hydra)
+
+
+def _check_search_path(overrides: list[str], loader: ConfigLoaderImpl) -> None:
+    """Before composing, because Hydra imports a ``pkg://`` entry while it composes."""
+    for override in _parse(overrides, loader):
+        if override.key_or_group == "hydra.searchpath":
+            entries = override.value() if isinstance(override.value(), list) else [override.value()]
+            faults = [fault for fault in map(guard.search_path_fault, entries) if fault]
+            if faults:
+                raise together(faults)
+
+
+def _diagnose(error: Exception, overrides: list[str], loader: ConfigLoaderImpl, verb: str) -> ConfigError:
+    """Name every faulty override, where Hydra stops at the first and does not suggest a name."""
+    parsed = _parse(overrides, loader)
+    groups = {group for group in _groups(loader) if not group.startswith(("hydra", "schema"))}
+    faults = [fault for override in parsed for fault in _choice_faults(override, groups, loader)]
+    sound = [o for o in parsed if _is_choice(o, groups) and not _choice_faults(o, groups, loader)]
+    try:
+        base = hydra_compose(verb, overrides=[o.input_line or "" for o in sound])
+    except (HydraException, OmegaConfBaseException):
+        return together(faults or [_first_lines(error)])
+    known = set(_keys(base)) | groups
+    for override in parsed:
+        if not _is_choice(override, groups) and not override.key_or_group.startswith("hydra"):
+            faults += _value_faults(override, known, [o.input_line or "" for o in sound], verb)
+    return together(faults or [_first_lines(error)])
+
+
+def _is_choice(override: Override, groups: set[str]) -> bool:
+    return override.key_or_group in groups
+
+
+def _choice_faults(override: Override, groups: set[str], loader: ConfigLoaderImpl) -> list[str]:
+    group, value = override.key_or_group, override.value()
+    if group not in groups or override.is_delete() or value is None:
+        return []
+    options = loader.get_group_options(group)
+    unknown = [name for name in (value if isinstance(value, list) else [value]) if str(name) not in options]
+    return [
+        f"{group}={name}: there is no such choice.{nearest(str(name), options)} "
+        f"{group} is one of: {', '.join(options)}. Keys inside it are set as {group}.key=value."
+        for name in unknown
+    ]
+
+
+def _value_faults(override: Override, known: set[str], sound: list[str], verb: str) -> list[str]:
+    key, line = override.key_or_group, override.input_line or ""
+    if not override.is_add() and key not in known:
+        return [f"{key}: there is no such key.{nearest(key, known)}"]
+    try:
+        hydra_compose(verb, overrides=[*sound, line])
+    except (HydraException, OmegaConfBaseException) as error:
+        return [f"{line}: {_first_lines(error.__cause__ or error)}"]
+    return []
+
+
+def _groups(loader: ConfigLoaderImpl, parent: str = "") -> Iterator[str]:
+
+    for name in loader.list_groups(parent):
+        group = f"{parent}/{name}" if parent else name
+        yield group
+        yield from _groups(loader, group)
+
+
+def _keys(node: Any, where: str = "") -> Iterator[str]:
+    if OmegaConf.is_dict(node):
+        for key in node:
+            path = f"{where}.{key}" if where else str(key)
+            yield path
+            if not OmegaConf.is_missing(node, key) and not OmegaConf.is_interpolation(node, key):
+                yield from _keys(node[key], path)
+
+
+def _first_lines(error: BaseException) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    kept = [line for line in lines if not line.startswith(("full_key", "object_type", "reference_type", "set_struct"))]
+    return " ".join(kept)

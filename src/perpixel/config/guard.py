@@ -1,0 +1,91 @@
+"""What a composed config may name, checked on the text of the config: nothing is imported, nothing instantiated."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from perpixel.config.build import PLUGINS, check_prefix
+from perpixel.config.errors import ConfigError
+
+# Hydra instantiates these nodes by itself, so they are held to what Hydra, its installed plugins and we bring. The ending
+# keeps aliases out: 'hydra.utils.os.system' lies in the right package, too.
+HYDRA_PACKAGES = frozenset({"hydra", "hydra_plugins", "perpixel"})
+HYDRA_KINDS = ("Launcher", "Sweeper", "Callback")
+LOGGING_CLASSES = frozenset({"logging.StreamHandler", "logging.FileHandler", "logging.NullHandler", "logging.Formatter"})
+LOGGING_STREAMS = frozenset({"ext://sys.stdout", "ext://sys.stderr"})
+PROTECTED_ENVIRONMENT = ("PERPIXEL_PLUGINS", "PYTHON", "LD_", "PATH")
+
+
+def check_job(cfg: Any) -> list[str]:
+    """Faults of the job's own part: every ``_target_`` must lie in an admitted package."""
+    found = []
+    for where, target in _values(cfg, "_target_"):
+        try:
+            check_prefix(target, where)
+        except ConfigError as error:
+            found.append(str(error))
+    return found
+
+
+def check_hydra(hydra: Any) -> list[str]:
+    """Faults of the ``hydra`` node: foreign targets, logging factories, imports by search path, protected variables."""
+    return [
+        *(
+            f"hydra.{where}._target_={target}: Hydra's own nodes may name only launchers, sweepers and callbacks of Hydra, its plugins and perpixel."
+            for where, target in _values(hydra, "_target_")
+            if not (
+                str(target).partition(".")[0] in HYDRA_PACKAGES | PLUGINS and str(target).endswith(HYDRA_KINDS)
+            )
+        ),
+        *_logging_faults(hydra),
+        *(search_path_fault(entry) for entry in hydra.get("searchpath") or () if search_path_fault(entry)),
+        *(
+            f"hydra.job.env_set.{name}: a config may not set this variable; set it in the shell."
+            for name in (hydra.get("job") or {}).get("env_set") or ()
+            if str(name).upper().startswith(PROTECTED_ENVIRONMENT)
+        ),
+    ]
+
+
+def search_path_fault(entry: object) -> str:
+    """A fault for a ``pkg://`` search path outside the admitted packages (Hydra imports the package), else empty."""
+    package = str(entry).partition("pkg://")[2].partition(".")[0]
+    if package and package not in {"perpixel", "hydra"} | PLUGINS:
+        return (
+            f"hydra.searchpath={entry}: Hydra would import package '{package}'; admit it with the environment variable "
+            f"PERPIXEL_PLUGINS={package}, or give the directory as file://…"
+        )
+    return ""
+
+
+def _logging_faults(hydra: Mapping[str, Any]) -> Iterator[str]:
+    for part in ("job_logging", "hydra_logging"):
+        for where, _ in _values(hydra.get(part), "()"):
+            yield f"hydra.{part}.{where}.(): a logging factory could call anything; name a class of {sorted(LOGGING_CLASSES)}."
+        for where, name in _values(hydra.get(part), "class"):
+            if name not in LOGGING_CLASSES:
+                yield f"hydra.{part}.{where}.class={name}: only {', '.join(sorted(LOGGING_CLASSES))} may stand here."
+        for where, value in _strings(hydra.get(part)):
+            if value.startswith(("ext://", "cfg://")) and value not in LOGGING_STREAMS:
+                yield f"hydra.{part}.{where}={value}: only {', '.join(sorted(LOGGING_STREAMS))} may stand here."
+
+
+def _values(node: Any, name: str, where: str = "") -> Iterator[tuple[str, Any]]:
+    """(path of the holder, value) for every key ``name`` in a tree of plain containers."""
+    for path, key, value in _walk(node, where):
+        if key == name:
+            yield path, value
+
+
+def _strings(node: Any) -> Iterator[tuple[str, str]]:
+    for path, key, value in _walk(node, ""):
+        if isinstance(value, str):
+            yield f"{path}.{key}".lstrip("."), value
+
+
+def _walk(node: Any, where: str) -> Iterator[tuple[str, Any, Any]]:
+    items = node.items() if isinstance(node, Mapping) else enumerate(node) if isinstance(node, list) else ()
+    for key, value in items:
+        yield where, key, value
+        yield from _walk(value, f"{where}.{key}".lstrip("."))

@@ -1,0 +1,160 @@
+"""The typed keys: what users touch fails at compose when its type is wrong. Nothing here imports torch.
+
+Groups whose members bring arguments of their own (an optimiser's momentum, say) derive from ``Dict[str, Any]``: OmegaConf
+then types the common keys and takes the others as the YAML gives them.
+"""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass, field
+from typing import Any, Dict, List, Optional, Union  # noqa: UP035 - OmegaConf reads these at run time
+
+from omegaconf import MISSING
+
+# OmegaConf 2.3 warns of Dict subclasses because 2.4 may replace them; pyproject holds it below 2.4 for this reason.
+warnings.filterwarnings("ignore", message="Class `.*` subclasses `Dict`", category=UserWarning)
+
+
+@dataclass
+class DataConfig:
+    """A data source and how it is loaded."""
+
+    source: Any = MISSING
+    size: List[int] = field(default_factory=lambda: [256, 256])  # H, W of a training sample, pixels
+    batch_size: int = 8  # per rank
+    eval_batch_size: int = 8  # per rank
+    num_workers: int = 0  # per rank
+    check_masks: bool = True  # read every mask once before training and hold it against the label policy
+
+
+@dataclass
+class OptimizerConfig(Dict[str, Any]):
+    """Common to all optimisers; each YAML adds its own."""
+
+    lr: float = MISSING
+    encoder_lr: Optional[float] = None  # null: the same as lr
+    weight_decay: float = 0.0  # not applied to norms and biases
+
+
+@dataclass
+class SchedulerConfig(Dict[str, Any]):
+    """Common to all learning-rate schedules; each YAML adds its own."""
+
+    warmup_steps: int = 0  # optimiser steps of linear rise from warmup_start · lr
+    warmup_start: float = 0.0
+
+
+@dataclass
+class TrainerConfig:
+    """Every argument of Lightning's Trainer that is a plain value, with Lightning's own meaning and defaults.
+
+    Left out because perpixel sets them: ``logger`` and ``callbacks`` (from ``logger=`` and ``training``),
+    ``default_root_dir`` (the run directory), ``use_distributed_sampler`` (the data module shards by itself), and the
+    object-valued ``plugins``, ``model_registry`` and ``enable_autolog_hparams``.
+    """
+
+    accelerator: str = "auto"
+    strategy: str = "auto"
+    devices: Any = "auto"  # a count, a list of indices, or "auto"
+    num_nodes: int = 1
+    precision: Optional[str] = None
+    fast_dev_run: Any = False  # true, false or a number of batches
+    max_epochs: Optional[int] = 10
+    min_epochs: Optional[int] = None
+    max_steps: int = -1
+    min_steps: Optional[int] = None
+    max_time: Optional[str] = None  # DD:HH:MM:SS
+    limit_train_batches: Optional[Union[int, float]] = None
+    limit_val_batches: Optional[Union[int, float]] = None
+    limit_test_batches: Optional[Union[int, float]] = None
+    limit_predict_batches: Optional[Union[int, float]] = None
+    overfit_batches: Union[int, float] = 0.0
+    val_check_interval: Optional[Union[int, float]] = None
+    check_val_every_n_epoch: Optional[int] = 1
+    num_sanity_val_steps: Optional[int] = 0
+    log_every_n_steps: Optional[int] = 10
+    enable_checkpointing: Optional[bool] = None
+    enable_progress_bar: Optional[bool] = None
+    enable_model_summary: Optional[bool] = False
+    accumulate_grad_batches: int = 1
+    gradient_clip_val: Optional[float] = None
+    gradient_clip_algorithm: Optional[str] = None
+    deterministic: Any = None  # true, false or "warn"
+    benchmark: Optional[bool] = None
+    inference_mode: bool = True
+    profiler: Optional[str] = None
+    detect_anomaly: bool = False
+    barebones: bool = False
+    sync_batchnorm: bool = False
+    reload_dataloaders_every_n_epochs: int = 0
+
+
+@dataclass
+class EarlyStoppingConfig:
+    """Stop when the monitored score has not risen for ``patience`` validations; null never stops."""
+
+    patience: Optional[int] = None
+    min_delta: float = 0.0
+
+
+@dataclass
+class CheckpointConfig:
+    """Which weights are kept."""
+
+    monitor: str = "val/mIoU"
+    mode: str = "max"
+    every_n_steps: Optional[int] = None  # also write last.ckpt every n optimiser steps; null: once an epoch
+
+
+@dataclass
+class TrainingConfig:
+    """What is perpixel's and not Lightning's."""
+
+    ema_decay: Optional[float] = None  # per optimiser step, warmed up as min(d, (1+n)/(10+n)); null: no EMA
+    compile: bool = False  # torch.compile the network
+    channels_last: bool = False
+    early_stopping: EarlyStoppingConfig = field(default_factory=EarlyStoppingConfig)
+    checkpoint: CheckpointConfig = field(default_factory=CheckpointConfig)
+    overlays: int = 8  # validation images drawn as input, truth, prediction and errors
+    test: bool = True  # score the test split once, with the best checkpoint, after training
+
+
+@dataclass
+class TrainConfig:
+    """The root of ``conf/train.yaml``."""
+
+    data: DataConfig = field(default_factory=DataConfig)
+    augment: Any = MISSING
+    encoder: Any = MISSING
+    decoder: Any = MISSING
+    model: Any = MISSING
+    loss: Any = MISSING
+    optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
+    scheduler: SchedulerConfig = field(default_factory=SchedulerConfig)
+    trainer: TrainerConfig = field(default_factory=TrainerConfig)
+    training: TrainingConfig = field(default_factory=TrainingConfig)
+    logger: Any = None
+    seed: int = 0
+    output: str = "runs"  # root of runs and sweeps
+
+
+@dataclass
+class EvaluateConfig:
+    """The root of ``conf/evaluate.yaml``."""
+
+    run: str = MISSING  # a run directory
+    split: str = "test"  # train, val or test; each look at test is counted in the run's manifest
+    batch_size: Optional[int] = None  # null: the run's own
+    allow_changed: bool = False  # evaluate although the data differ from what the run was trained with
+
+
+SCHEMAS = {"train": TrainConfig, "evaluate": EvaluateConfig}
+
+
+def register() -> None:
+    """Put the schemas where YAMLs find them: ``defaults: [/schema/train, …]``."""
+    from hydra.core.config_store import ConfigStore
+
+    for verb, node in SCHEMAS.items():
+        ConfigStore.instance().store(group="schema", name=verb, node=node, provider="perpixel")
