@@ -61,9 +61,8 @@ class Run:
         return self.scores.get(split, {}).get(metric)
 
     def series(self, key: str) -> list[tuple[int, float]]:
-        """(epoch, value) of a logged key in epoch order; the last value of an epoch counts."""
-        points = {int(line["epoch"] or 0): value for line in self.history if (value := line.get(key)) is not None}
-        return sorted(points.items())
+        """(epoch, value) of a logged key, see ``series``."""
+        return series(self.history, key)
 
     @cached_property
     def choices(self) -> dict[str, str]:
@@ -177,6 +176,12 @@ def read_history(path: Path) -> tuple[dict[str, float | None], ...]:
         for record in records
         if _finite(record.get("epoch")) is not None
     )
+
+
+def series(history: Iterable[Mapping[str, float | None]], key: str) -> list[tuple[int, float]]:
+    """(epoch, value) of a logged key in epoch order; of several values in an epoch the last one counts."""
+    points = {int(line["epoch"] or 0): value for line in history if (value := line.get(key)) is not None}
+    return sorted(points.items())
 
 
 def _job(directory: Path, job: Mapping[str, Any]) -> Run:
