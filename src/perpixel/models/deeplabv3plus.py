@@ -1,0 +1,79 @@
+"""DeepLabV3+: atrous spatial pyramid pooling, refined by one skip connection at 1/4."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from segmentation_models_pytorch.base.initialization import initialize_decoder
+from segmentation_models_pytorch.decoders.deeplabv3.decoder import ASPP, ASPPPooling, DeepLabV3PlusDecoder
+from torch import Tensor, nn
+
+from perpixel.models.base import SegmentationModel, forked_rng
+from perpixel.models.encoder import Encoder
+from perpixel.models.head import PixelHead
+from perpixel.models.upsampling import Upsampling
+
+
+class ImagePooling(nn.Sequential):
+    """ASPP's image-level branch: the mean over all positions, given back to each of them.
+
+    smp interpolates the single value; repeating it is the same without a resize.
+    """
+
+    def __init__(self, branch: ASPPPooling) -> None:
+        super().__init__(*branch)
+
+    def forward(self, features: Tensor) -> Tensor:
+        pooled: Tensor = super().forward(features)
+        return pooled.expand(-1, -1, *features.shape[-2:])
+
+
+class DeepLabV3Plus(SegmentationModel):
+    """DeepLabV3+ (Chen et al. 2018) on any convolutional encoder, smp's decoder.
+
+    Args:
+        encoder: the encoder to build.
+        upsampling: makes each 2× step: from the output stride to 1/4 on the context, then 2 on the logits.
+        num_classes: channels of the logits.
+        in_channels: channels of the images.
+        output_stride: 16 or 8; the encoder's last stages are dilated instead of strided.
+        channels: channels of the decoder.
+        atrous_rates: dilations of the three atrous branches, in pixels of the output stride.
+        separable: depthwise separable atrous convolutions.
+        dropout: share of context features dropped in training.
+    """
+
+    def __init__(
+        self,
+        encoder: Encoder,
+        upsampling: Upsampling,
+        num_classes: int,
+        in_channels: int = 3,
+        output_stride: Literal[8, 16] = 16,
+        channels: int = 256,
+        atrous_rates: tuple[int, int, int] = (12, 24, 36),
+        separable: bool = True,
+        dropout: float = 0.5,
+    ) -> None:
+        network = encoder.build(in_channels, output_stride=output_stride)
+        decoder = DeepLabV3PlusDecoder(
+            encoder_channels=network.out_channels,
+            encoder_depth=5,
+            out_channels=channels,
+            atrous_rates=atrous_rates,
+            output_stride=output_stride,
+            aspp_separable=separable,
+            aspp_dropout=dropout,
+        )
+        initialize_decoder(decoder)
+        repeat_pooled(decoder.aspp[0])
+        head = PixelHead(channels, num_classes, kernel_size=1)
+        with forked_rng():
+            decoder.up = upsampling.chain(channels, output_stride // 4)
+            head.restore(upsampling, factor=4)
+        super().__init__(network, decoder, head, stride=output_stride)
+
+
+def repeat_pooled(aspp: ASPP) -> None:
+    """Let the image-level branch repeat its value instead of interpolating it."""
+    aspp.convs[-1] = ImagePooling(aspp.convs[-1])

