@@ -17,7 +17,7 @@ class Sample(NamedTuple):
     """One image and its labels, before augmentation.
 
     Attributes:
-        image: (H, W, C) uint8 (or uint16/float32 for sensors that give more), channels in RGB order where they are colours.
+        image: (H, W, C) uint8 (or uint16/float32 for sensors that give more), colours in RGB order.
         mask: (H, W) uint8 class indices, the policy's ignore index where there is no label.
         name: unique within its split; names files and table rows, so it holds no path separator.
     """
@@ -41,6 +41,20 @@ class Split(ABC):
     def fingerprint(self) -> str:
         """SHA-256 (hex) of what the split holds: equal content gives equal hashes on every machine."""
 
+    def shape(self, index: int) -> tuple[int, int] | None:
+        """(H, W) of a sample without decoding it, or None where all samples of the split share one size.
+
+        Evaluation batches hold images of one size each, so that no score depends on padding.
+        """
+        return None
+
+    def verify(self) -> None:  # noqa: B027 - splits whose masks are right by construction have nothing to do
+        """Look at every sample's labels before training.
+
+        Raises:
+            ValueError: a sample cannot be read or breaks the label policy; names the file and the mend.
+        """
+
 
 class DataSource(ABC):
     """A data set: its labels, its channel statistics and its splits.
@@ -49,8 +63,10 @@ class DataSource(ABC):
         labels: the label space of every mask.
         channels: C of every image.
         mean, std: per channel, in units of the image's full scale (0…1), for normalisation.
+        splits: the splits that exist; users' data may come without a test split.
     """
 
+    splits: tuple[SplitName, ...] = ("train", "val", "test")
     labels: LabelSpace
     channels: int
     mean: tuple[float, ...]

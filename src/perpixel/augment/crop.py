@@ -1,0 +1,80 @@
+"""Random scale and crop as one step."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from perpixel.augment.backend import A, Targets
+
+Array = npt.NDArray[Any]
+Window = tuple[int, int, int, int]
+
+
+class RandomScaleCrop(A.DualTransform):
+    """Scale by a random factor, then cut a random window of ``size``; what lies outside the image is padded.
+
+    The window is cut first and only then scaled, so the cost depends on ``size`` and not on the image. The factor is
+    drawn log-uniformly: halving is as likely as doubling. Where the scaled image is smaller than the window, it lies
+    at a random place within it.
+
+    Args:
+        size: (H, W) of the result.
+        scale: least and greatest factor; (1, 1) only crops.
+    """
+
+    _targets = (Targets.IMAGE, Targets.MASK)
+
+    def __init__(self, size: Sequence[int], scale: Sequence[float] = (1.0, 1.0)) -> None:
+        super().__init__(p=1.0)
+        low, high = scale
+        if not 0 < low <= high:
+            raise ValueError(f"augment.scale={list(scale)} must be [least, greatest] factor, both above 0.")
+        self.size = (int(size[0]), int(size[1]))
+        self.scale = (float(low), float(high))
+        self.fill: float = 0
+        self.fill_mask: float = 0  # the recipe sets it
+
+    def get_params_dependent_on_data(self, params: dict[str, Any], data: dict[str, Any]) -> dict[str, Any]:
+        """Draw the window, in pixels of the input: top, left, height, width."""
+        low, high = self.scale
+        factor = math.exp(self.py_random.uniform(math.log(low), math.log(high)))
+        height, width = (max(1, round(side / factor)) for side in self.size)
+        top, left = self._start(params["shape"][0], height), self._start(params["shape"][1], width)
+        return {"window": (top, left, height, width)}
+
+    def _start(self, side: int, window: int) -> int:
+        slack = side - window
+        return int(self.py_random.randint(min(0, slack), max(0, slack)))
+
+    def apply(self, img: Array, window: Window, fill: float, **params: Any) -> Array:
+        """(H, W, C) → (size, C), bilinear."""
+        return self._resized(cut(img, window, fill), cv2.INTER_LINEAR)
+
+    def apply_to_mask(self, mask: Array, window: Window, fill_mask: float, **params: Any) -> Array:
+        """(H, W) → (size), nearest-exact."""
+        return self._resized(cut(mask, window, fill_mask), cv2.INTER_NEAREST_EXACT)
+
+    def _resized(self, array: Array, interpolation: int) -> Array:
+        if array.shape[:2] == self.size:
+            return array
+        resized = cv2.resize(array, self.size[::-1], interpolation=interpolation)
+        return np.asarray(resized).reshape(*self.size, *array.shape[2:])  # OpenCV drops a single channel
+
+
+def cut(array: Array, window: Window, fill: float) -> Array:
+    """The window (top, left, height, width) of (H, W) or (H, W, C); what lies outside the array becomes ``fill``."""
+    top, left, height, width = window
+    bottom, right = top + height, left + width
+    inside = array[max(top, 0) : bottom, max(left, 0) : right]
+    if inside.shape[:2] == (height, width):
+        return inside
+    result = np.full((height, width, *array.shape[2:]), fill, array.dtype)
+    row, column = max(-top, 0), max(-left, 0)
+    result[row : row + inside.shape[0], column : column + inside.shape[1]] = inside
+    return result

@@ -1,0 +1,137 @@
+"""What every augmentation recipe promises, whatever it does to a sample."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from perpixel.augment.backend import A
+
+Image = npt.NDArray[Any]
+Mask = npt.NDArray[Any]
+
+RESIZES = (
+    A.LongestMaxSize,
+    A.RandomResizedCrop,
+    A.RandomScale,
+    A.RandomSizedCrop,
+    A.Resize,
+    A.SmallestMaxSize,
+)
+"""Transforms that resize masks with cv2.resize; the others that interpolate masks warp them with cv2.remap and kin."""
+
+
+class Recipe:
+    """A sequence of albumentations transforms that keeps image and mask aligned.
+
+    A recipe ends in one size, so that samples make a batch. Geometry comes first (it makes the sample small), then
+    colour, which sees the image alone. Masks are never blended: they are resized by nearest-exact, because OpenCV's
+    plain nearest shifts them by about half an output pixel, and warped by nearest, which its warps do without a shift.
+    What a transform pads or leaves empty becomes ``fill`` in the mask.
+
+    All randomness is a function of the ``rng`` of a call: one generator and one ``random.Random`` drawn from it are
+    shared by all transforms. (``Compose.set_random_seed`` would give each transform a stream of its own from the same
+    seed, and flips would fire together.)
+
+    Args:
+        size: (H, W) of the result.
+        fill: mask value of pixels that padding invents; the labels' ignore value.
+        additional_targets: names of further arrays that ``apply`` takes and what they are treated as, as in
+            ``{"second_image": "image", "weights": "mask"}``.
+        geometry: transforms of image and mask; the last size they give must be ``size``.
+        colour: transforms of the image alone.
+
+    Raises:
+        ValueError: a size or an additional target makes no sense, or a transform is in the wrong list.
+    """
+
+    def __init__(
+        self,
+        size: Sequence[int],
+        fill: int,
+        additional_targets: Mapping[str, str] | None,
+        *,
+        geometry: Sequence[A.BasicTransform],
+        colour: Sequence[A.BasicTransform] = (),
+    ) -> None:
+        self.size = checked_size(size)
+        self.fill = fill
+        self.additional_targets = _checked_targets(additional_targets or {})
+        self.geometry = tuple(_masks_by_nearest(transform, fill) for transform in geometry)
+        self.colour = tuple(_image_only(transform) for transform in colour)
+        self._pipeline = A.Compose([*self.geometry, *self.colour], additional_targets=self.additional_targets)
+
+    def __call__(self, image: Image, mask: Mask, rng: np.random.Generator) -> tuple[Image, Mask]:
+        """Augment one sample.
+
+        Args:
+            image: (H, W, C).
+            mask: (H, W) class indices.
+            rng: where all randomness comes from.
+
+        Returns:
+            Image (size, C) and mask (size) in the dtypes they came in.
+        """
+        result = self.apply({"image": image, "mask": mask}, rng)
+        return result["image"], result["mask"]
+
+    def apply(self, targets: Mapping[str, Image], rng: np.random.Generator) -> dict[str, Image]:
+        """Augment ``image``, ``mask`` and any additional targets alike.
+
+        Raises:
+            ValueError: a target is not known, or the result has another size than the recipe promises.
+        """
+        unknown = sorted(set(targets) - {"image", "mask", *self.additional_targets})
+        if unknown:
+            raise ValueError(f"target '{unknown[0]}' is unknown to the recipe: name it in additional_targets.")
+        self._pipeline.set_random_state(rng, random.Random(int(rng.integers(2**63))))
+        result: dict[str, Image] = self._pipeline(**targets)
+        if result["image"].shape[:2] != self.size:
+            raise ValueError(
+                f"{type(self).__name__} promises images of {self.size}, but its transforms gave "
+                f"{result['image'].shape[:2]}: end its geometry with a crop or resize to size."
+            )
+        return result
+
+
+def checked_size(size: Sequence[int]) -> tuple[int, int]:
+    """(H, W) from a config's list."""
+    if len(size) != 2 or min(size) < 1:
+        raise ValueError(f"data.size={list(size)} must be two positive numbers, [height, width].")
+    return int(size[0]), int(size[1])
+
+
+def _checked_targets(targets: Mapping[str, str]) -> dict[str, str]:
+    for name, kind in targets.items():
+        if kind not in ("image", "mask"):
+            raise ValueError(f"augment.additional_targets.{name}={kind!r}: choose 'image' or 'mask'.")
+    return dict(targets)
+
+
+def _masks_by_nearest(transform: A.BasicTransform, fill: int) -> A.BasicTransform:
+    for part in _leaves([transform]):
+        if hasattr(part, "mask_interpolation"):
+            part.mask_interpolation = cv2.INTER_NEAREST_EXACT if isinstance(part, RESIZES) else cv2.INTER_NEAREST
+        if hasattr(part, "fill_mask"):
+            part.fill_mask = fill
+    return transform
+
+
+def _image_only(transform: A.BasicTransform) -> A.BasicTransform:
+    for part in _leaves([transform]):
+        if not isinstance(part, A.ImageOnlyTransform):
+            raise ValueError(f"{type(part).__name__} changes masks too: it belongs to a recipe's geometry, not colour.")
+    return transform
+
+
+def _leaves(transforms: Iterable[A.BasicTransform | A.BaseCompose]) -> Iterator[A.BasicTransform]:
+    for transform in transforms:
+        if isinstance(transform, A.BaseCompose):
+            yield from _leaves(transform.transforms)
+        else:
+            yield transform

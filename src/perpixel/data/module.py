@@ -1,0 +1,246 @@
+"""The LightningDataModule: samples → augmentation → batches, the same whatever the workers and ranks."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from typing import Any, TypedDict
+
+import cv2
+import numpy as np
+import torch
+from lightning.pytorch import LightningDataModule
+from lightning.pytorch.accelerators import CUDAAccelerator
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from perpixel.augment import Recipe
+from perpixel.data.base import DataSource, Sample, Split, SplitName
+from perpixel.data.randomness import sample_rng
+from perpixel.data.samplers import EvaluationBatches, Key, Rank, TrainSampler
+from perpixel.data.subset import Subset
+
+FULL_SCALE = {torch.uint8: 255.0, torch.uint16: 65535.0, torch.float32: 1.0}
+"""The value that counts as 1 when an image is normalised, by dtype."""
+
+
+class Batch(TypedDict):
+    """What a loader gives.
+
+    Attributes:
+        image: (B, C, H, W), in the source's dtype from the loader, normalised float32 once on the device.
+        mask: (B, H, W), uint8 from the loader, int64 class indices once on the device.
+        name: B sample names.
+    """
+
+    image: Tensor
+    mask: Tensor
+    name: list[str]
+
+
+class TrainSamples(Dataset[Sample]):
+    """Augmented samples; each is a pure function of (seed, key)."""
+
+    def __init__(self, split: Split, augment: Recipe, seed: int) -> None:
+        self.split = split
+        self.augment = augment
+        self.seed = seed
+
+    def __getitem__(self, key: Key) -> Sample:
+        rng = sample_rng(self.seed, key.epoch, key.position)
+        image, mask, name = self.split.read(key.sample, rng)
+        return Sample(*self.augment(image, mask, rng), name)
+
+
+class EvaluationSamples(Dataset[Sample]):
+    """Samples as they are, at their native size."""
+
+    def __init__(self, split: Split) -> None:
+        self.split = split
+
+    def __getitem__(self, index: int) -> Sample:
+        return self.split.read(index, np.random.default_rng(index))
+
+
+def collate(samples: Sequence[Sample]) -> Batch:
+    """Stack samples of one size; pixels keep their dtype, so that little is sent to the device."""
+    images = np.stack([sample.image for sample in samples])
+    return {
+        "image": torch.from_numpy(np.ascontiguousarray(images.transpose(0, 3, 1, 2))),
+        "mask": torch.from_numpy(np.stack([sample.mask for sample in samples])),
+        "name": [sample.name for sample in samples],
+    }
+
+
+class DataModule(LightningDataModule):
+    """Loaders over a data source.
+
+    Training batches are shuffled, augmented and equal in size (the incomplete last one is dropped); evaluation batches
+    hold every sample once, unaugmented, at its native size. World size and rank are the trainer's, which must run with
+    ``use_distributed_sampler=False``. Normalisation happens on the device, in ``on_after_batch_transfer``.
+
+    Args:
+        source: what is read.
+        augment: what a training sample goes through; its padding must be the source's ``labels.fill``.
+        batch_size: training samples per step and rank.
+        eval_batch_size: evaluation samples per step and rank; only images of one size share a batch.
+        num_workers: loader processes per rank; 0 reads in the training process. Results do not depend on it.
+        seed: order, draws and augmentation are functions of it.
+        limit: use only this many training samples, a fixed choice by the seed; None uses all.
+        mean, std: per channel, in units of full scale, in place of the source's (the statistics that pretrained
+            weights expect, say).
+
+    Raises:
+        ValueError: the recipe pads masks with a value that is not the source's ignore value, or an argument is out of
+            its range.
+    """
+
+    def __init__(
+        self,
+        source: DataSource,
+        augment: Recipe,
+        *,
+        batch_size: int,
+        eval_batch_size: int = 1,
+        num_workers: int = 0,
+        seed: int = 0,
+        limit: int | None = None,
+        mean: Sequence[float] | None = None,
+        std: Sequence[float] | None = None,
+    ) -> None:
+        super().__init__()
+        _at_least(1, batch_size=batch_size, eval_batch_size=eval_batch_size, limit=1 if limit is None else limit)
+        _at_least(0, num_workers=num_workers, seed=seed)
+        if augment.fill != source.labels.fill:
+            raise ValueError(
+                f"the augmentation pads masks with {augment.fill}, but the data's pixels without label hold "
+                f"{source.labels.fill}: build the recipe with fill={source.labels.fill}."
+            )
+        self.source = source
+        self.augment = augment
+        self.batch_size = batch_size
+        self.eval_batch_size = eval_batch_size
+        self.num_workers = num_workers
+        self.seed = seed
+        self.limit = limit
+        self.mean = _per_channel("mean", source.mean if mean is None else mean, source.channels)
+        self.std = _per_channel("std", source.std if std is None else std, source.channels)
+        self._sampler: TrainSampler | None = None
+        self._resume = (0, 0)
+
+    def prepare_data(self) -> None:
+        """Check the labels of all splits, before anything is computed (in one process only)."""
+        for name in self.source.splits:
+            self.source.split(name).verify()
+
+    def train_dataloader(self) -> DataLoader[Sample]:
+        """Shuffled, augmented batches: dicts as ``Batch`` says."""
+        split = self._training_split()
+        rank = self._rank()
+        self._sampler = TrainSampler(len(split), self.seed, rank)
+        self._sampler.resume(*self._resume)
+        return self._loader(
+            TrainSamples(split, self.augment, self.seed),
+            sampler=self._sampler,
+            batch_size=self._step_size(len(split), rank),
+            drop_last=True,
+        )
+
+    def val_dataloader(self) -> DataLoader[Sample]:
+        """The validation samples, each once."""
+        return self.eval_dataloader("val")
+
+    def test_dataloader(self) -> DataLoader[Sample]:
+        """The test samples, each once."""
+        return self.eval_dataloader("test")
+
+    def eval_dataloader(self, name: SplitName) -> DataLoader[Sample]:
+        """The samples of any split, each once, at native size and without augmentation."""
+        split = self.source.split(name)
+        batches = EvaluationBatches(split, self.eval_batch_size, self._rank())
+        return self._loader(EvaluationSamples(split), batch_sampler=batches)
+
+    def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
+        """Normalise on the device, after the small integers have travelled."""
+        return {"image": self.normalise(batch["image"]), "mask": batch["mask"].long(), "name": batch["name"]}
+
+    def normalise(self, image: Tensor) -> Tensor:
+        """(B, C, H, W) in the source's dtype → float32, ``(x / full scale − mean) / std``."""
+        scale = FULL_SCALE[image.dtype]
+        mean = torch.tensor(self.mean, device=image.device).view(-1, 1, 1) * scale
+        std = torch.tensor(self.std, device=image.device).view(-1, 1, 1) * scale
+        return (image.float() - mean) / std
+
+    def fingerprints(self) -> dict[str, str]:
+        """SHA-256 of each split's content, by split name; ``limit`` counts."""
+        splits = {name: self.source.split(name) for name in self.source.splits}
+        return {name: split.fingerprint() for name, split in (splits | {"train": self._training_split()}).items()}
+
+    def state_dict(self) -> dict[str, Any]:
+        """How far training is: the epoch, and how many of its samples all ranks together have seen."""
+        if self.trainer is None or self._sampler is None:
+            return {}
+        progress: Any = self.trainer.fit_loop.epoch_loop.batch_progress.current
+        rank = self._sampler.rank
+        seen = progress.processed * min(self.batch_size, len(self._sampler)) * rank.world
+        return {"epoch": self._sampler.epoch, "seen": seen}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Resume within an epoch: it goes on behind the samples that were trained on."""
+        self._resume = (state_dict["epoch"], state_dict["seen"])
+        if self._sampler is not None:
+            self._sampler.resume(*self._resume)
+
+    def _training_split(self) -> Split:
+        split = self.source.split("train")
+        if self.limit is None or self.limit >= len(split):
+            return split
+        chosen = np.random.default_rng(self.seed).permutation(len(split))[: self.limit]
+        return Subset(split, [int(index) for index in chosen])
+
+    def _step_size(self, samples: int, rank: Rank) -> int:
+        share = samples // rank.world
+        if share == 0:
+            raise ValueError(
+                f"the training split has {samples} samples for {rank.world} ranks: add images to data.source, or set "
+                f"trainer.devices={max(samples, 1)}."
+            )
+        if share < self.batch_size:
+            warnings.warn(
+                f"data.batch_size={self.batch_size} is larger than the {share} training samples of a rank; "
+                f"training uses batches of {share}.",
+                stacklevel=2,
+            )
+        return min(self.batch_size, share)
+
+    def _loader(self, samples: Dataset[Sample], **batching: Any) -> DataLoader[Sample]:
+        return DataLoader(
+            samples,
+            collate_fn=collate,
+            num_workers=self.num_workers,
+            persistent_workers=self.num_workers > 0,
+            pin_memory=self.trainer is not None and isinstance(self.trainer.accelerator, CUDAAccelerator),
+            worker_init_fn=_one_thread,
+            generator=torch.Generator().manual_seed(self.seed),  # the global stream stays the model's
+            **batching,
+        )
+
+    def _rank(self) -> Rank:
+        return Rank(self.trainer.global_rank, self.trainer.world_size) if self.trainer else Rank()
+
+
+def _one_thread(worker: int) -> None:
+    """OpenCV's own threads would compete with the other workers."""
+    cv2.setNumThreads(0)
+
+
+def _at_least(floor: int, **arguments: int) -> None:
+    for name, value in arguments.items():
+        if value < floor:
+            raise ValueError(f"data.{name}={value}, but it must be at least {floor}.")
+
+
+def _per_channel(name: str, values: Sequence[float], channels: int) -> tuple[float, ...]:
+    if len(values) != channels:
+        raise ValueError(f"{name} has {len(values)} values, but the images have {channels} channels: give {channels}.")
+    return tuple(float(value) for value in values)

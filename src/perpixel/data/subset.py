@@ -1,0 +1,37 @@
+"""A part of a split."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from perpixel.data.base import Sample, Split
+from perpixel.data.hashing import digest
+
+
+class Subset(Split):
+    """Some samples of another split, in a given order."""
+
+    def __init__(self, split: Split, indices: Sequence[int]) -> None:
+        self.split = split
+        self.indices = tuple(indices)
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def read(self, index: int, rng: np.random.Generator) -> Sample:
+        """Sample ``index`` of the part."""
+        return self.split.read(self.indices[index], rng)
+
+    def shape(self, index: int) -> tuple[int, int] | None:
+        """(H, W) of sample ``index`` of the part."""
+        return self.split.shape(self.indices[index])
+
+    def verify(self) -> None:
+        """Look at the whole split's labels."""
+        self.split.verify()
+
+    def fingerprint(self) -> str:
+        """Of the whole split's content and the choice."""
+        return digest(self.split.fingerprint(), *map(str, self.indices))
