@@ -89,14 +89,17 @@ class Recipe:
         unknown = sorted(set(targets) - {"image", "mask", *self.additional_targets})
         if unknown:
             raise ValueError(f"target '{unknown[0]}' is unknown to the recipe: name it in additional_targets.")
-        self._pipeline.set_random_state(rng, random.Random(int(rng.integers(2**63))))
-        result: dict[str, Image] = self._pipeline(**targets)
+        result = self._run(targets, rng)
         if result["image"].shape[:2] != self.size:
             raise ValueError(
                 f"{type(self).__name__} promises images of {self.size}, but its transforms gave "
                 f"{result['image'].shape[:2]}: end its geometry with a crop or resize to size."
             )
         return result
+
+    def _run(self, targets: Mapping[str, Image], rng: np.random.Generator) -> dict[str, Image]:
+        self._pipeline.set_random_state(rng, random.Random(int(rng.integers(2**63))))
+        return dict(self._pipeline(**targets))
 
 
 def checked_size(size: Sequence[int]) -> tuple[int, int]:

@@ -15,13 +15,10 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from perpixel.augment import Recipe
-from perpixel.data.base import DataSource, Sample, Split, SplitName
+from perpixel.data.base import FULL_SCALE, DataSource, Sample, Split, SplitName
 from perpixel.data.randomness import sample_rng
 from perpixel.data.samplers import EvaluationBatches, Key, Rank, TrainSampler
 from perpixel.data.subset import Subset
-
-FULL_SCALE = {torch.uint8: 255.0, torch.uint16: 65535.0, torch.float32: 1.0}
-"""The value that counts as 1 when an image is normalised, by dtype."""
 
 
 class Batch(TypedDict):
@@ -139,6 +136,8 @@ class DataModule(LightningDataModule):
         rank = self._rank()
         self._sampler = TrainSampler(len(split), self.seed, rank)
         self._sampler.resume(*self._resume)
+        if self.trainer is not None:  # worker processes prefetch before Lightning calls set_epoch
+            self._sampler.set_epoch(_processed(self.trainer.fit_loop.epoch_progress.current))
         return self._loader(
             TrainSamples(split, self.augment, self.seed),
             sampler=self._sampler,
@@ -166,7 +165,7 @@ class DataModule(LightningDataModule):
 
     def normalise(self, image: Tensor) -> Tensor:
         """(B, C, H, W) in the source's dtype → float32, ``(x / full scale − mean) / std``."""
-        scale = FULL_SCALE[image.dtype]
+        scale = FULL_SCALE[str(image.dtype).removeprefix("torch.")]
         mean = torch.tensor(self.mean, device=image.device).view(-1, 1, 1) * scale
         std = torch.tensor(self.std, device=image.device).view(-1, 1, 1) * scale
         return (image.float() - mean) / std
@@ -180,9 +179,9 @@ class DataModule(LightningDataModule):
         """How far training is: the epoch, and how many of its samples all ranks together have seen."""
         if self.trainer is None or self._sampler is None:
             return {}
-        progress: Any = self.trainer.fit_loop.epoch_loop.batch_progress.current
+        batches = _processed(self.trainer.fit_loop.epoch_loop.batch_progress.current)
         rank = self._sampler.rank
-        seen = progress.processed * min(self.batch_size, len(self._sampler)) * rank.world
+        seen = batches * min(self.batch_size, len(self._sampler)) * rank.world
         return {"epoch": self._sampler.epoch, "seen": seen}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
@@ -227,6 +226,11 @@ class DataModule(LightningDataModule):
 
     def _rank(self) -> Rank:
         return Rank(self.trainer.global_rank, self.trainer.world_size) if self.trainer else Rank()
+
+
+def _processed(progress: Any) -> int:
+    """How many epochs or batches are behind; ``completed`` lags behind in checkpoints that hooks write."""
+    return int(progress.processed)
 
 
 def _one_thread(worker: int) -> None:

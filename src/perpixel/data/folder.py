@@ -1,0 +1,250 @@
+"""The user's own images and masks."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Literal
+
+from perpixel.data.base import DataSource, SplitName
+from perpixel.data.decode import IMAGE_SUFFIXES, MASK_SUFFIXES
+from perpixel.data.files import SHOWN, FileSplit, Pair, unique_names
+from perpixel.data.masks import BinaryMasks, ColourMasks, IndexMasks, MaskReader
+from perpixel.data.palettes import voc_colours
+from perpixel.labels import LabelSpace
+
+SplitRule = Literal["fractions", "folders", "lists"]
+Encoding = Literal["index", "colour"]
+
+SPLITS: tuple[SplitName, ...] = ("train", "val", "test")
+FOLDER_NAMES: dict[str, SplitName] = {
+    "train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val", "test": "test",
+}  # fmt: skip
+
+
+class Folder(DataSource):
+    """Images and masks in folders of any layout; an image and its mask share a key.
+
+    ``images`` and ``masks`` are folders (searched to any depth) or globs with ``*``, relative to ``root``. The key of a
+    file is its path within the folder (for a glob: within ``root``) without its suffix, or, where ``image_key`` and
+    ``mask_key`` are patterns with groups, what the groups match. So ``photos/a7.jpg`` and ``labels/a7_mask.png`` meet
+    with ``mask_key='(.+)_mask'``.
+
+    Args:
+        root: folder that holds the data.
+        images, masks: folders or globs.
+        classes: class names, in the order of their indices.
+        palette: an RGB triple per class; None gives PASCAL VOC's colours.
+        encoding: ``index`` where a mask's values (or palette indices) are the classes, ``colour`` where its RGB are.
+        binary: masks are 0/255; 255 becomes class 1.
+        ignore_index: mask value of pixels without a label, or None where every pixel has one.
+        ignore_colours: the same for ``encoding=colour``, as RGB triples.
+        image_key, mask_key: regular expressions for the whole path without suffix; their groups make the key.
+        split: ``fractions`` (drawn by ``split_seed``), ``folders`` (keys begin with train/, val/ or test/), ``lists``.
+        fractions: shares of train, val and test; a share of 0 leaves the split out.
+        split_seed: decides the draw. A file keeps its place in the draw when others come or go.
+        lists: for each split the text file, relative to ``root``, that lists its keys, one a line.
+        channels: C of the images.
+        mean, std: per channel, in units of full scale; both are measured on the training images where one is None.
+
+    Raises:
+        ValueError: nothing is found, images lack masks, or a split is empty; says where was looked, and the mend.
+    """
+
+    def __init__(
+        self,
+        root: str,
+        classes: Sequence[str],
+        images: str = "images",
+        masks: str = "masks",
+        palette: Sequence[Sequence[int]] | None = None,
+        encoding: Encoding = "index",
+        binary: bool = False,
+        ignore_index: int | None = 255,
+        ignore_colours: Sequence[Sequence[int]] = (),
+        image_key: str = "(.+)",
+        mask_key: str = "(.+)",
+        split: SplitRule = "fractions",
+        fractions: Sequence[float] = (0.7, 0.15, 0.15),
+        split_seed: int = 0,
+        lists: Mapping[str, str] | None = None,
+        channels: int = 3,
+        mean: Sequence[float] | None = None,
+        std: Sequence[float] | None = None,
+    ) -> None:
+        self.channels = channels
+        self.labels = _label_space(classes, palette, ignore_index)
+        self._read_mask = _mask_reader(self.labels, encoding, binary, ignore_colours)
+        base = Path(root).expanduser()
+        pairs = _paired(
+            _found(base, images, image_key, IMAGE_SUFFIXES, "images"),
+            _found(base, masks, mask_key, MASK_SUFFIXES, "masks"),
+        )
+        self._pairs = _divided(pairs, base, split, fractions, split_seed, lists)
+        self.splits = tuple(name for name in SPLITS if name in self._pairs)
+        self.mean, self.std = (
+            self.split("train").statistics() if mean is None or std is None else (tuple(mean), tuple(std))
+        )
+
+    def split(self, name: SplitName) -> FileSplit:
+        """The image and mask pairs of one split.
+
+        Raises:
+            ValueError: the data has no such split.
+        """
+        if name not in self._pairs:
+            raise ValueError(
+                f"data=folder has no '{name}' split, only {', '.join(self._pairs)}: give it a share in "
+                "data.source.fractions, a folder, or a list."
+            )
+        return FileSplit(self._pairs[name], self._read_mask, self.channels)
+
+
+def _label_space(
+    classes: Sequence[str], palette: Sequence[Sequence[int]] | None, ignore_index: int | None
+) -> LabelSpace:
+    if not 1 <= len(classes) <= 255 or not (ignore_index is None or 0 <= ignore_index <= 255):
+        raise ValueError(
+            f"data.source has {len(classes)} classes and ignore_index={ignore_index}: masks are 8-bit, so name "
+            "1…255 classes and choose an ignore index within 0…255 (or null)."
+        )
+    colours = voc_colours(len(classes)) if palette is None else [(int(r), int(g), int(b)) for r, g, b in palette]
+    return LabelSpace(tuple(classes), tuple(colours), ignore_index)
+
+
+def _mask_reader(
+    labels: LabelSpace, encoding: Encoding, binary: bool, ignore_colours: Sequence[Sequence[int]]
+) -> MaskReader:
+    if binary:
+        return BinaryMasks(labels)
+    if encoding == "colour":
+        return ColourMasks(labels, ignore_colours)
+    if encoding == "index":
+        return IndexMasks(labels)
+    raise ValueError(f"data.source.encoding={encoding!r} is unknown: choose index or colour.")
+
+
+def _found(root: Path, where: str, pattern: str, suffixes: Sequence[str], what: str) -> dict[str, Path]:
+    """Files by key."""
+    is_glob = "*" in where
+    base = root if is_glob else root / where
+    paths = sorted(root.glob(where) if is_glob else base.rglob("*"))
+    files = [path for path in paths if path.suffix.lower() in suffixes and path.is_file()]
+    if not files:
+        raise ValueError(
+            f"no {what} found: looked for {', '.join(suffixes)} {'as' if is_glob else 'under'} '{root / where}'. "
+            f"Set data.source.root and data.source.{what} to where they are."
+        )
+    return _by_key(files, base, pattern, what)
+
+
+def _by_key(files: Sequence[Path], base: Path, pattern: str, what: str) -> dict[str, Path]:
+    keyed: dict[str, Path] = {}
+    for path in files:
+        match = re.fullmatch(pattern, path.relative_to(base).with_suffix("").as_posix())
+        if match is None:
+            continue
+        key = "/".join(match.groups() or (match.group(),))
+        if key in keyed:
+            raise ValueError(
+                f"'{keyed[key]}' and '{path}' both have the key '{key}': rename one, or make "
+                f"data.source.{what.removesuffix('s')}_key tell them apart."
+            )
+        keyed[key] = path
+    if not keyed:
+        raise ValueError(
+            f"none of the {len(files)} {what} under '{base}' matches "
+            f"data.source.{what.removesuffix('s')}_key={pattern!r} "
+            f"(first: '{files[0].relative_to(base).with_suffix('').as_posix()}')."
+        )
+    return keyed
+
+
+def _paired(images: Mapping[str, Path], masks: Mapping[str, Path]) -> dict[str, Pair]:
+    lonely = [key for key in images if key not in masks]
+    if lonely:
+        raise ValueError(
+            f"{len(lonely)} of {len(images)} images have no mask, first: {', '.join(map(repr, lonely[:SHOWN]))}. "
+            f"The masks' keys look like {', '.join(map(repr, list(masks)[:2]))}: make the keys meet with "
+            "data.source.image_key and data.source.mask_key, or take the images without mask away."
+        )
+    names = unique_names(list(images))
+    return {key: Pair(name, path, masks[key]) for name, (key, path) in zip(names, images.items(), strict=True)}
+
+
+def _divided(
+    pairs: Mapping[str, Pair],
+    root: Path,
+    rule: SplitRule,
+    fractions: Sequence[float],
+    seed: int,
+    lists: Mapping[str, str] | None,
+) -> dict[SplitName, list[Pair]]:
+    if rule == "fractions":
+        keys = _by_fractions(list(pairs), fractions, seed)
+    elif rule == "folders":
+        keys = _by_folders(list(pairs))
+    elif rule == "lists":
+        keys = _by_lists(pairs, root, lists or {})
+    else:
+        raise ValueError(f"data.source.split={rule!r} is unknown: choose fractions, folders or lists.")
+    empty = [name for name in ("train", "val") if not keys.get(name)]
+    if empty:
+        raise ValueError(
+            f"the split '{empty[0]}' of data=folder is empty ({len(pairs)} pairs, data.source.split={rule}): training "
+            "needs images to learn from and others to be judged on."
+        )
+    return {name: [pairs[key] for key in chosen] for name, chosen in keys.items() if chosen}
+
+
+def _by_fractions(keys: Sequence[str], fractions: Sequence[float], seed: int) -> dict[SplitName, list[str]]:
+    if len(fractions) != 3 or min(fractions) < 0 or abs(sum(fractions) - 1) > 1e-6:
+        raise ValueError(
+            f"data.source.fractions={list(fractions)} must be three shares, of train, val and test, that add up to 1."
+        )
+    order = sorted(keys, key=lambda key: hashlib.sha256(f"{seed}:{key}".encode()).digest())
+    val, test = (max(1, round(share * len(keys))) if share > 0 else 0 for share in fractions[1:])
+    return {"val": order[:val], "test": order[val : val + test], "train": order[val + test :]}
+
+
+def _by_folders(keys: Sequence[str]) -> dict[SplitName, list[str]]:
+    chosen: dict[SplitName, list[str]] = {name: [] for name in SPLITS}
+    for key in keys:
+        name = FOLDER_NAMES.get(key.split("/")[0].lower())
+        if name is None or "/" not in key:
+            raise ValueError(
+                f"data.source.split=folders needs keys that begin with train/, val/ or test/, but found '{key}': sort "
+                "the files into such folders, or choose data.source.split=fractions."
+            )
+        chosen[name].append(key)
+    return chosen
+
+
+def _by_lists(pairs: Mapping[str, Pair], root: Path, lists: Mapping[str, str]) -> dict[SplitName, list[str]]:
+    chosen: dict[SplitName, list[str]] = {name: [] for name in SPLITS}
+    owner: dict[str, str] = {}
+    for name in lists:
+        if name not in SPLITS:
+            raise ValueError(f"data.source.lists has the key '{name}': use train, val and test.")
+    for name in SPLITS:
+        for key in _listed(root / lists[name], pairs) if name in lists else ():
+            if owner.setdefault(key, name) != name or key in chosen[name]:
+                raise ValueError(f"'{key}' stands in the lists of {owner[key]} and {name}: a sample has one place.")
+            chosen[name].append(key)
+    return chosen
+
+
+def _listed(path: Path, pairs: Mapping[str, Pair]) -> list[str]:
+    if not path.is_file():
+        raise ValueError(f"the split list '{path}' does not exist: see data.source.lists.")
+    lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines()]
+    keys = [line if line in pairs else Path(line).with_suffix("").as_posix() for line in lines if line]
+    unknown = [key for key in keys if key not in pairs]
+    if unknown:
+        raise ValueError(
+            f"{len(unknown)} lines of '{path}' name no pair, first: {', '.join(map(repr, unknown[:SHOWN]))}. "
+            f"Keys look like {', '.join(map(repr, list(pairs)[:2]))}."
+        )
+    return keys

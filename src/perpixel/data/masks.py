@@ -1,0 +1,153 @@
+"""Stored mask values → class indices."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from perpixel.data.decode import read_values
+from perpixel.labels import LabelSpace
+
+Values = npt.NDArray[Any]
+
+
+class MaskReader(ABC):
+    """Reads mask files of one encoding."""
+
+    labels: LabelSpace
+
+    def __call__(self, path: Path) -> npt.NDArray[np.uint8]:
+        """Class indices of a mask file, (H, W) uint8.
+
+        Raises:
+            ValueError: the file cannot be read or holds what the labels do not know; names the file and the mend.
+        """
+        return self.decode(read_values(path), str(path))
+
+    @abstractmethod
+    def decode(self, values: Values, where: str) -> npt.NDArray[np.uint8]:
+        """Stored values, (H, W) or (H, W, 3), → (H, W) class indices."""
+
+    @abstractmethod
+    def key(self) -> str:
+        """What the classes depend on besides the files' bytes, for the content hash."""
+
+
+class IndexMasks(MaskReader):
+    """Masks whose values are class indices, or are translated to them by a table.
+
+    Args:
+        labels: the label space of the result.
+        table: stored value → class index, for stored values that differ from the index; values that it does not list
+            are errors. None where stored values are the indices.
+    """
+
+    def __init__(self, labels: LabelSpace, table: Mapping[int, int] | None = None) -> None:
+        self.labels = labels
+        self.table = dict(table) if table is not None else {index: index for index in _own_values(labels)}
+        size = 1 + max(self.table)
+        self._known = np.zeros(size, bool)
+        self._index = np.zeros(size, np.uint8)
+        for stored, index in self.table.items():
+            self._known[stored] = True
+            self._index[stored] = index
+
+    def decode(self, values: Values, where: str) -> npt.NDArray[np.uint8]:
+        """(H, W) stored values → class indices."""
+        _need_grey(values, where)
+        inside = values.min(initial=0) >= 0 and values.max(initial=0) < len(self._known)
+        if not (inside and self._known[values].all()):
+            self._refuse(values, where)
+        return self._index[values]
+
+    def key(self) -> str:
+        """The table."""
+        return repr(sorted(self.table.items()))
+
+    def _refuse(self, values: Values, where: str) -> None:
+        if set(self.table) == set(_own_values(self.labels)):
+            self.labels.check(values, where)
+        stored, counts = np.unique(values, return_counts=True)
+        value, pixels = next((int(v), int(n)) for v, n in zip(stored, counts, strict=True) if int(v) not in self.table)
+        known = ", ".join(map(str, sorted(self.table)))
+        raise ValueError(f"mask '{where}' holds the value {value} in {pixels:,} pixels; this data set knows {known}.")
+
+
+class BinaryMasks(IndexMasks):
+    """0/255 masks: 0 is class 0, 255 is class 1 (0/1 masks are read too, never both in one file)."""
+
+    def __init__(self, labels: LabelSpace) -> None:
+        if labels.num_classes != 2:
+            raise ValueError(
+                f"data.source.binary=true needs two classes, background first, but data.source.classes has "
+                f"{labels.num_classes}."
+            )
+        super().__init__(labels, {0: 0, 1: 1, 255: 1})
+
+
+class ColourMasks(MaskReader):
+    """Masks that show each class in its palette colour.
+
+    Args:
+        labels: its palette is the code.
+        ignore_colours: colours of pixels without a label.
+    """
+
+    def __init__(self, labels: LabelSpace, ignore_colours: Sequence[Sequence[int]] = ()) -> None:
+        self.labels = labels
+        colours = [*labels.palette, *ignore_colours]
+        indices = [*range(labels.num_classes), *[labels.fill] * len(ignore_colours)]
+        codes = np.array([_code(np.array(colour, np.uint8)) for colour in colours])
+        if len(set(codes.tolist())) < len(codes):
+            raise ValueError("RGB-coded masks need a different colour for each class: mend data.source.palette.")
+        order = np.argsort(codes)
+        self._codes = codes[order]
+        self._index = np.array(indices, np.uint8)[order]
+
+    def decode(self, values: Values, where: str) -> npt.NDArray[np.uint8]:
+        """(H, W, 3) colours → class indices."""
+        colours = values if values.ndim == 3 else np.repeat(values[..., None], 3, axis=2)
+        codes = _code(colours)
+        place = np.searchsorted(self._codes, codes).clip(max=len(self._codes) - 1)
+        unknown = self._codes[place] != codes
+        if unknown.any():
+            self._refuse(codes[unknown], where)
+        return np.asarray(self._index[place])
+
+    def key(self) -> str:
+        """The colours and what they mean."""
+        return repr((self._codes.tolist(), self._index.tolist()))
+
+    def _refuse(self, codes: Values, where: str) -> None:
+        found, counts = np.unique(codes, return_counts=True)
+        code, pixels = int(found[counts.argmax()]), int(counts.max())
+        colour = [code >> 16, code >> 8 & 255, code & 255]
+        raise ValueError(
+            f"mask '{where}' holds the colour {colour} in {pixels:,} pixels ({len(found)} unknown colours in all), "
+            "which no class has: add it to data.source.palette, or to data.source.ignore_colours if it marks no label. "
+            "Many unknown colours mean that the mask was resized or compressed with blending."
+        )
+
+
+def _code(colours: Values) -> Any:
+    """RGB → one integer."""
+    wide = colours.astype(np.int32)
+    return wide[..., 0] << 16 | wide[..., 1] << 8 | wide[..., 2]
+
+
+def _own_values(labels: LabelSpace) -> list[int]:
+    ignore = [] if labels.ignore_index is None else [labels.ignore_index]
+    return [*range(labels.num_classes), *ignore]
+
+
+def _need_grey(values: Values, where: str) -> None:
+    if values.ndim == 3:
+        raise ValueError(
+            f"mask '{where}' holds colours, but data.source.encoding=index expects one class index per pixel: "
+            "set data.source.encoding=colour and give data.source.palette."
+        )

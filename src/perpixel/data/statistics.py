@@ -1,0 +1,37 @@
+"""Channel means and deviations of images, for normalisation."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+from perpixel.data.base import FULL_SCALE
+
+SAMPLES = 128
+"""Images that are looked at: enough for two digits."""
+
+T = TypeVar("T")
+
+
+def evenly(items: Sequence[T], count: int = SAMPLES) -> list[T]:
+    """At most ``count`` items, evenly spaced over the sequence."""
+    places = np.unique(np.linspace(0, len(items) - 1, min(len(items), count)).astype(int))
+    return [items[int(place)] for place in places]
+
+
+def channel_statistics(images: Iterable[npt.NDArray[Any]]) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Mean and standard deviation per channel over all pixels of (H, W, C) images, in units of full scale."""
+    sums = [_sums(image) for image in images]
+    count = sum(pixels for pixels, _, _ in sums)
+    mean = sum(first for _, first, _ in sums) / count
+    square = sum(second for _, _, second in sums) / count
+    std = np.sqrt(np.maximum(square - mean**2, 1e-6))  # a constant channel must not divide by 0
+    return tuple(np.round(mean, 4).tolist()), tuple(np.round(std, 4).tolist())
+
+
+def _sums(image: npt.NDArray[Any]) -> tuple[int, npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    pixels = image.reshape(-1, image.shape[2]).astype(np.float64) / FULL_SCALE[image.dtype.name]
+    return len(pixels), pixels.sum(axis=0), (pixels**2).sum(axis=0)

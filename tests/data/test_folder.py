@@ -1,0 +1,199 @@
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from itertools import chain
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from perpixel.data import Folder
+
+from .conftest import save
+
+CLASSES = ["ground", "tree", "car"]
+KEYS = [f"photo{i}" for i in range(20)]
+rng = np.random.default_rng
+MakeFolder = Callable[..., Path]
+
+
+def names(source: Folder) -> dict[str, list[str]]:
+    return {name: [pair.name for pair in source.split(name).pairs] for name in source.splits}
+
+
+def test_reads_pairs(make_folder: MakeFolder) -> None:
+    root = make_folder(KEYS)
+    split = Folder(str(root), CLASSES).split("train")
+    sample = split.read(0, rng(0))
+    assert sample.image.shape == (12, 14, 3)
+    np.testing.assert_array_equal(sample.mask, np.array(Image.open(root / "masks" / f"{sample.name}.png")))
+    assert split.shape(0) == (12, 14)
+    split.verify()
+
+
+def test_fractions_are_a_stable_draw(make_folder: MakeFolder) -> None:
+    root = str(make_folder(KEYS))
+    first = names(Folder(root, CLASSES))
+    assert {name: len(part) for name, part in first.items()} == {"train": 14, "val": 3, "test": 3}
+    assert sorted(chain(*first.values())) == sorted(KEYS)
+    assert names(Folder(root, CLASSES)) == first != names(Folder(root, CLASSES, split_seed=1))
+    assert Folder(root, CLASSES, fractions=[0.8, 0.2, 0]).splits == ("train", "val")
+
+
+def test_a_missing_split_says_how_to_get_it(make_folder: MakeFolder) -> None:
+    source = Folder(str(make_folder(KEYS)), CLASSES, fractions=[0.8, 0.2, 0])
+    with pytest.raises(ValueError, match=r"no 'test' split, only val, train|no 'test' split, only train, val"):
+        source.split("test")
+
+
+def test_split_by_folders(make_folder: MakeFolder) -> None:
+    root = make_folder(["train/a", "train/b", "valid/a", "test/c"])
+    assert names(Folder(str(root), CLASSES, split="folders")) == {
+        "train": ["train__a", "train__b"], "val": ["valid__a"], "test": ["test__c"],
+    }  # fmt: skip
+    make_folder(["other/x"])
+    with pytest.raises(ValueError, match="found 'other/x'"):
+        Folder(str(root), CLASSES, split="folders")
+
+
+def test_split_by_lists(make_folder: MakeFolder) -> None:
+    root = make_folder(KEYS)
+    (root / "train.txt").write_text("photo3\nphoto5.png\n\n")
+    (root / "val.txt").write_text("photo4\n")
+    lists = {"train": "train.txt", "val": "val.txt"}
+    assert names(Folder(str(root), CLASSES, split="lists", lists=lists)) == {
+        "train": ["photo3", "photo5"], "val": ["photo4"],
+    }  # fmt: skip
+    (root / "val.txt").write_text("photo3\n")
+    with pytest.raises(ValueError, match="'photo3' stands in the lists of train and val"):
+        Folder(str(root), CLASSES, split="lists", lists=lists)
+    (root / "val.txt").write_text("nothing\n")
+    with pytest.raises(ValueError, match=r"name no pair, first: 'nothing'.*Keys look like 'photo0'"):
+        Folder(str(root), CLASSES, split="lists", lists=lists)
+
+
+def test_globs_and_key_patterns(make_folder: MakeFolder) -> None:
+    root = make_folder(["a/1", "b/1"], suffix="_mask")
+    options = {"image_key": "images/(.+)", "mask_key": "masks/(.+)_mask", "fractions": [0.5, 0.5, 0]}
+    source = Folder(str(root), CLASSES, images="images/*/*.png", masks="masks/**/*.png", **options)
+    assert sorted(chain(*names(source).values())) == ["a__1", "b__1"]
+    with pytest.raises(ValueError, match=r"2 of 2 images have no mask, first: 'a/1'.*'a/1_mask'"):
+        Folder(str(root), CLASSES)
+
+
+def test_nothing_found_says_where_was_looked(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=rf"no images found.*under '{tmp_path}/images'.*data\.source\.root"):
+        Folder(str(tmp_path), CLASSES)
+
+
+def test_colour_coded_masks(make_folder: MakeFolder) -> None:
+    palette = np.array([[0, 0, 0], [10, 200, 30], [250, 0, 0], [255, 255, 255]], np.uint8)
+    values = rng(0).integers(0, 4, (12, 14))
+    root = str(make_folder(KEYS, mask=lambda _: palette[values]))
+    options = {"palette": palette[:3].tolist(), "encoding": "colour"}
+    source = Folder(root, CLASSES, ignore_colours=[[255, 255, 255]], **options)
+    expected = np.where(values == 3, 255, values)
+    np.testing.assert_array_equal(source.split("train").read(0, rng(0)).mask, expected)
+    with pytest.raises(ValueError, match=r"colour \[255, 255, 255\] in .* data\.source\.ignore_colours"):
+        Folder(root, CLASSES, **options).split("train").verify()
+    with pytest.raises(ValueError, match=r"data\.source\.encoding=colour"):
+        Folder(root, CLASSES, palette=palette[:3].tolist()).split("train").verify()
+
+
+def test_binary_masks_are_recognised_and_explained(make_folder: MakeFolder) -> None:
+    root = str(make_folder(KEYS, mask=lambda rng: rng.integers(0, 2, (12, 14)).astype(np.uint8) * 255))
+    two = ["ground", "tree"]
+    with pytest.raises(ValueError, match=r"only the values 0 and 255.*data\.source\.binary=true"):
+        Folder(root, two).split("train").verify()
+    with pytest.raises(ValueError, match=r"data\.source\.binary=true"):
+        Folder(root, two, ignore_index=None).split("train").verify()
+    source = Folder(root, two, binary=True)
+    source.split("train").verify()
+    assert set(np.unique(source.split("train").read(0, rng(0)).mask)) == {0, 1}
+    with pytest.raises(ValueError, match="binary=true needs two classes"):
+        Folder(root, CLASSES, binary=True)
+
+
+def test_values_outside_the_policy_are_named(make_folder: MakeFolder) -> None:
+    root = make_folder(KEYS)
+    save(root / "masks" / "photo7.png", Image.fromarray(np.full((12, 14), 9, np.uint8)))
+    source = Folder(str(root), CLASSES)
+    owner = next(name for name, members in names(source).items() if "photo7" in members)
+    with pytest.raises(ValueError, match=r"photo7\.png' holds the value 9 in 168 pixels.*knows 0…2"):
+        source.split(owner).verify()
+    index = names(source)[owner].index("photo7")
+    with pytest.raises(ValueError, match=r"photo7\.png' holds the value 9"):
+        source.split(owner).read(index, rng(0))
+
+
+def test_faulty_pairs_are_listed(make_folder: MakeFolder) -> None:
+    root = make_folder(KEYS)
+    for path in (root / "images").glob("*.png"):
+        Image.open(path).convert("RGB").save(path.with_suffix(".jpg"))
+        path.unlink()
+    (root / "masks" / "photo1.png").write_bytes(b"")
+    save(root / "masks" / "photo2.png", Image.fromarray(np.zeros((14, 12), np.uint8)))
+    cut = root / "images" / "photo3.jpg"
+    cut.write_bytes(cut.read_bytes()[:-200])
+    (root / "train.txt").write_text("\n".join(KEYS[:10]))
+    (root / "val.txt").write_text("\n".join(KEYS[10:]))
+    lists = {"train": "train.txt", "val": "val.txt"}
+    source = Folder(str(root), CLASSES, split="lists", lists=lists, mean=[0, 0, 0], std=[1, 1, 1])
+    with pytest.raises(ValueError, match="3 of 10 pairs are faulty") as error:
+        source.split("train").verify()
+    message = str(error.value)
+    assert "photo1.png' cannot be decoded" in message
+    assert "photo2.png' is 14×12" in message
+    assert "photo3.jpg' cannot be decoded" in message
+    source.split("val").verify()
+
+
+def test_fingerprint_follows_content_not_place(
+    make_folder: MakeFolder, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    root = make_folder(KEYS)
+    copy = tmp_path_factory.mktemp("elsewhere") / "copy"
+    shutil.copytree(root, copy)
+    first, same = (Folder(str(place), CLASSES).split("train").fingerprint() for place in (root, copy))
+    assert first == same
+    member = Folder(str(copy), CLASSES).split("train").pairs[0].mask
+    save(member, Image.fromarray(np.zeros((12, 14), np.uint8)))
+    assert Folder(str(copy), CLASSES).split("train").fingerprint() != first
+
+
+def test_statistics_are_measured_on_the_training_images(make_folder: MakeFolder) -> None:
+    source = Folder(str(make_folder(KEYS)), CLASSES)
+    split = source.split("train")
+    pixels = np.concatenate([split.read(i, rng(0)).image.reshape(-1, 3) for i in range(len(split))]) / 255
+    np.testing.assert_allclose(source.mean, pixels.mean(axis=0), atol=1e-3)
+    np.testing.assert_allclose(source.std, pixels.std(axis=0), atol=1e-3)
+    assert (
+        Folder(str(source.split("train").pairs[0].image.parents[1]), CLASSES, mean=[0.1] * 3, std=[1] * 3).mean
+        == (0.1,) * 3
+    )
+
+
+def test_one_channel(make_folder: MakeFolder) -> None:
+    source = Folder(str(make_folder(KEYS)), CLASSES, channels=1)
+    assert source.split("val").read(0, rng(0)).image.shape == (12, 14, 1)
+    assert len(source.mean) == 1
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"fractions": [0.5, 0.2, 0.2]}, "add up to 1"),
+        ({"fractions": [1.0, 0.0, 0.0]}, "split 'val' of data=folder is empty"),
+        ({"split": "magic"}, "choose fractions, folders or lists"),
+        ({"encoding": "magic"}, "choose index or colour"),
+        ({"ignore_index": 300}, "8-bit"),
+        ({"image_key": "x(.+)"}, r"none of the 20 images.*data\.source\.image_key"),
+        ({"split": "lists", "lists": {"train": "no.txt"}}, r"no\.txt' does not exist"),
+        ({"split": "lists", "lists": {"Train": "no.txt"}}, "use train, val and test"),
+    ],
+)
+def test_mistakes_are_explained(make_folder: MakeFolder, wrong: dict, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        Folder(str(make_folder(KEYS)), CLASSES, **wrong)
