@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 from collections import Counter
 from collections.abc import Callable
@@ -13,51 +14,83 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from perpixel.models import (
+    DPT,
+    FCN,
     FPN,
+    PAN,
     Bilinear,
+    DeepLabV3,
     DeepLabV3Plus,
+    DySample,
     Encoder,
+    Linknet,
+    MANet,
     Nearest,
     NoEncoder,
     PixelShuffle,
+    PSPNet,
     Segformer,
     SegmentationModel,
+    SegmentationOutput,
     StarterUnet,
     Transposed,
     Unet,
+    UnetPlusPlus,
+    UPerNet,
     Upsampler,
     Upsampling,
 )
 
 CLASSES = 5
-RESNET, MIT = Encoder("resnet18"), Encoder("mit_b0")
+RESNET, MIT, VIT = Encoder("resnet18"), Encoder("mit_b0"), Encoder("vit_tiny_patch16_224")
+SLIM = {"channels": (32, 16, 16, 8, 8)}
 
 # name, how to build it, its 2× steps
 MODELS: list[tuple[str, Callable[..., SegmentationModel], Encoder, dict[str, Any], int]] = [
     ("starter_unet", StarterUnet, NoEncoder(), {"width": 4}, 4),
-    ("unet", Unet, RESNET, {"channels": (32, 16, 16, 8, 8)}, 5),
-    ("unet-mit", Unet, MIT, {"channels": (32, 16, 16, 8, 8)}, 5),
+    ("unet", Unet, RESNET, SLIM, 5),
+    ("unet-mit", Unet, MIT, SLIM, 5),
+    ("unetplusplus", UnetPlusPlus, RESNET, SLIM, 4 + 3 + 2 + 1 + 1),
+    ("manet", MANet, RESNET, SLIM, 5),
+    ("linknet", Linknet, RESNET, {}, 5),
+    ("linknet-mit", Linknet, MIT, {}, 5),
+    ("fcn-32s", FCN, RESNET, {"variant": "32s", "hidden": 16}, 5),
+    ("fcn-16s", FCN, RESNET, {"variant": "16s", "hidden": 16}, 5),
+    ("fcn-8s", FCN, RESNET, {"variant": "8s", "hidden": 16}, 5),
     ("fpn", FPN, RESNET, {"pyramid_channels": 16, "segmentation_channels": 32}, 3 + 3 + 2 + 1 + 2),
+    ("pan", PAN, RESNET, {"channels": 8}, 3 + 2 + 2),
+    ("pan-32", PAN, MIT, {"channels": 8, "output_stride": 32}, 3 + 3 + 2),
     ("deeplabv3plus", DeepLabV3Plus, RESNET, {"channels": 16}, 2 + 2),
     ("deeplabv3plus-8", DeepLabV3Plus, RESNET, {"channels": 16, "output_stride": 8}, 1 + 2),
+    ("upernet", UPerNet, RESNET, {"channels": 16}, 3 + 3 + 2 + 1 + 2),
     ("segformer", Segformer, MIT, {"channels": 16}, 3 + 2 + 1 + 2),
     ("segformer-resnet", Segformer, RESNET, {"channels": 16}, 3 + 2 + 1 + 2),
+    ("dpt", DPT, VIT, {"intermediate_channels": (8, 8, 16, 16), "channels": 8}, 2 + 1 + 4 + 1),
 ]
+# Models whose decoder upsamples no features: they take decoder=bilinear, for their logits, and refuse the others.
+WITHOUT_STEPS: list[tuple[str, Callable[..., SegmentationModel], Encoder, dict[str, Any], int]] = [
+    ("pspnet", PSPNet, RESNET, {"channels": 16}, 3),
+    ("deeplabv3", DeepLabV3, RESNET, {"channels": 16}, 3),
+]
+# Interpolations of pooled regions (a pyramid of 1, 2², 3², 6² averages), which no upsampling can stand for.
+POOLED_REGIONS = {"upernet": 4, "pspnet": 4}
 UPSAMPLINGS: list[tuple[str, Upsampling]] = [
     ("bilinear", Bilinear()),
     ("nearest", Nearest()),
     ("transposed", Transposed()),
     ("transposed-bilinear", Transposed(kernel_size=4, init="bilinear")),
     ("pixelshuffle", PixelShuffle()),
+    ("dysample", DySample()),
 ]
 
 each_model = pytest.mark.parametrize("model", [name for name, *_ in MODELS])
+any_model = pytest.mark.parametrize("model", [name for name, *_ in [*MODELS, *WITHOUT_STEPS]])
 each_upsampling = pytest.mark.parametrize("upsampling", [name for name, _ in UPSAMPLINGS])
 
 
 @lru_cache(maxsize=len(UPSAMPLINGS))
 def make(model: str, upsampling: str, in_channels: int = 3) -> SegmentationModel:
-    _, build, encoder, arguments, _ = next(row for row in MODELS if row[0] == model)
+    _, build, encoder, arguments, _ = next(row for row in [*MODELS, *WITHOUT_STEPS] if row[0] == model)
     torch.manual_seed(0)
     chosen = dict(UPSAMPLINGS)[upsampling]
     return build(encoder=encoder, upsampling=chosen, num_classes=CLASSES, in_channels=in_channels, **arguments)
@@ -136,7 +169,7 @@ def test_every_2x_step_is_the_chosen_upsampling_and_nothing_else_resizes(model: 
         features = network.encoder(torch.randn(1, 3, 64, 64))
         with Resizes(network) as resizes:
             network.decode(features)
-    assert resizes.outside == []
+    assert len(resizes.outside) == POOLED_REGIONS.get(model, 0), resizes.outside
     assert resizes.calls.total() == steps_of(model)
     assert set(resizes.calls) == set(upsamplers(network)), "an upsampler is never called"
 
@@ -157,7 +190,8 @@ def test_gradients_reach_every_upsampler_and_every_parameter(model: str, upsampl
 
     hooks = [module.register_forward_pre_hook(keep(name)) for name, module in upsamplers(network).items()]
     torch.manual_seed(1)
-    logits = network(torch.randn(2, 3, 64, 64))
+    width = 512 if model.startswith("pan") else 64  # where its innermost map is one pixel, DySample has nowhere to move
+    logits = network(torch.randn(2, 3, 64, width))
     (logits * torch.randn_like(logits)).sum().backward()
     for hook in hooks:
         hook.remove()
@@ -173,7 +207,7 @@ def test_gradients_reach_every_upsampler_and_every_parameter(model: str, upsampl
 
 @each_model
 def test_one_seed_gives_one_initialisation_whatever_the_upsampling(model: str) -> None:
-    networks = [make(model, upsampling) for upsampling, _ in UPSAMPLINGS]
+    networks = [make.__wrapped__(model, upsampling) for upsampling, _ in UPSAMPLINGS]
     assert len({encoder_hash(network) for network in networks}) == 1
     shared = set.intersection(*(set(network.state_dict()) for network in networks))
     for name in shared:
@@ -192,7 +226,7 @@ def test_upsampling_moves_no_random_stream(model: str) -> None:
     assert len(set(draws)) == 1
 
 
-@each_model
+@any_model
 @pytest.mark.parametrize("channels", [1, 5])
 def test_images_may_have_any_number_of_channels(model: str, channels: int) -> None:
     network = make(model, "bilinear", channels).eval()
@@ -200,8 +234,51 @@ def test_images_may_have_any_number_of_channels(model: str, channels: int) -> No
         assert network(torch.randn(1, channels, 64, 64)).shape == (1, CLASSES, 64, 64)
 
 
-@each_model
+@any_model
 def test_encoder_decoder_and_head_hold_all_parameters(model: str) -> None:
-    network = make(model, "transposed")
+    network = make(model, "bilinear")
     parts = [network.encoder, network.decoder, network.head]
     assert sum(p.numel() for part in parts for p in part.parameters()) == sum(p.numel() for p in network.parameters())
+
+
+@pytest.mark.parametrize(("model", "factor"), [(name, steps) for name, *_, steps in WITHOUT_STEPS])
+def test_without_feature_steps_only_the_logits_are_interpolated(model: str, factor: int) -> None:
+    network = make(model, "bilinear").eval()
+    with torch.no_grad():
+        features = network.encoder(torch.randn(1, 3, 64, 64))
+        with Resizes(network) as resizes:
+            network.decode(features)
+        assert network(torch.randn(2, 3, 33, 70)).shape == (2, CLASSES, 33, 70)
+    assert all(name.startswith("head.") for name in resizes.calls)
+    assert resizes.calls.total() == factor
+    assert len(resizes.outside) == POOLED_REGIONS.get(model, 0)
+
+
+@pytest.mark.parametrize("model", [name for name, *_ in WITHOUT_STEPS])
+@pytest.mark.parametrize("upsampling", [name for name, _ in UPSAMPLINGS if name != "bilinear"])
+def test_where_there_is_nothing_to_replace_the_reason_is_given(model: str, upsampling: str) -> None:
+    with pytest.raises(ValueError, match=rf"model={model} has nothing that decoder=\w+ could replace: .* Use decoder"):
+        make.__wrapped__(model, upsampling)
+
+
+# Auxiliary heads: a stage of every kind of model.
+AUX_STAGES = {"starter_unet": "decoder.blocks.1", "unetplusplus": "decoder.blocks.x_1_3", "dpt": "encoder.2"}
+
+
+@any_model
+def test_auxiliary_heads_speak_in_training_only(model: str) -> None:
+    _, build, encoder, arguments, _ = next(row for row in [*MODELS, *WITHOUT_STEPS] if row[0] == model)
+    aux = {"weight": 0.4, "stages": [AUX_STAGES.get(model, "encoder.4")]}
+    torch.manual_seed(0)
+    network = build(encoder=encoder, upsampling=Bilinear(), num_classes=CLASSES, aux=aux, **arguments)
+    assert encoder_hash(network) == encoder_hash(make.__wrapped__(model, "bilinear"))
+    images = torch.randn(2, 3, 70, 64)
+    output = network.train()(images)
+    assert isinstance(output, SegmentationOutput)
+    assert [each.shape for each in output.aux] == [output.logits.shape] == [(2, CLASSES, 70, 64)]
+    sum(each.square().mean() for each in output.aux).backward()
+    assert network.aux is not None
+    assert all(parameter.grad is not None for parameter in network.aux.parameters())
+    copy.deepcopy(network)  # as EMA does
+    with torch.no_grad():
+        assert isinstance(network.eval()(images), torch.Tensor)

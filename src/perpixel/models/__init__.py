@@ -1,27 +1,47 @@
 """Encoders, decoders, upsampling, and the models assembled from them."""
 
-from perpixel.models.base import SegmentationModel
+from perpixel.models.base import SegmentationModel, SegmentationOutput
+from perpixel.models.deeplabv3 import DeepLabV3
 from perpixel.models.deeplabv3plus import DeepLabV3Plus
+from perpixel.models.dpt import DPT
 from perpixel.models.encoder import Encoder, NoEncoder
+from perpixel.models.fcn import FCN
 from perpixel.models.fpn import FPN
+from perpixel.models.linknet import Linknet
+from perpixel.models.manet import MANet
+from perpixel.models.pan import PAN
+from perpixel.models.pspnet import PSPNet
 from perpixel.models.segformer import Segformer
 from perpixel.models.starter_unet import StarterUnet
 from perpixel.models.unet import Unet
-from perpixel.models.upsampling import Bilinear, Nearest, PixelShuffle, Transposed, Upsampler, Upsampling
+from perpixel.models.unetplusplus import UnetPlusPlus
+from perpixel.models.upernet import UPerNet
+from perpixel.models.upsampling import Bilinear, DySample, Nearest, PixelShuffle, Transposed, Upsampler, Upsampling
 
 __all__ = [
+    "DPT",
+    "FCN",
     "FPN",
+    "PAN",
     "Bilinear",
+    "DeepLabV3",
     "DeepLabV3Plus",
+    "DySample",
     "Encoder",
+    "Linknet",
+    "MANet",
     "Nearest",
     "NoEncoder",
+    "PSPNet",
     "PixelShuffle",
     "Segformer",
     "SegmentationModel",
+    "SegmentationOutput",
     "StarterUnet",
     "Transposed",
+    "UPerNet",
     "Unet",
+    "UnetPlusPlus",
     "Upsampler",
     "Upsampling",
 ]

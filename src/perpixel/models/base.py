@@ -2,12 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+from perpixel.models.aux import Auxiliary, AuxiliaryHead, AuxiliaryHeads, DeepSupervision, stage_channels
+from perpixel.models.upsampling import Bilinear, Upsampling
+
+
+class SegmentationOutput(NamedTuple):
+    """What a model with auxiliary heads gives in training.
+
+    The training loss is ``loss(logits) + model.aux_weight · mean(loss(each) for each in aux)``.
+
+    Attributes:
+        logits: (B, num_classes, H, W).
+        aux: the same from each auxiliary head.
+    """
+
+    logits: Tensor
+    aux: tuple[Tensor, ...]
 
 
 class SegmentationModel(nn.Module):
@@ -19,8 +37,12 @@ class SegmentationModel(nn.Module):
         head: that feature map → (B, num_classes, H, W).
         stride: H and W are padded to multiples of it.
 
-    Subclasses build the three parts in this order, from the random stream of the caller, and the modules that depend on
-    the upsampling last, from a fork of it. So one seed gives the same encoder, decoder convolutions and head for every
+    Attributes:
+        aux: auxiliary heads, None without; used in training only.
+        aux_weight: weight of their losses' mean.
+
+    Subclasses build the three parts in this order, from the random stream of the caller, and whatever depends on the
+    upsampling last, from a fork of it. So one seed gives the same encoder, decoder convolutions and head for every
     ``decoder=``, and runs that differ in the upsampling differ in nothing else.
     """
 
@@ -30,19 +52,41 @@ class SegmentationModel(nn.Module):
         self.decoder = decoder
         self.head = head
         self.stride = stride
+        self.aux: AuxiliaryHeads | None = None
+        self.aux_weight = 0.0
 
-    def forward(self, images: Tensor) -> Tensor:
+    def add_aux(
+        self,
+        aux: Mapping[str, Any] | None,
+        num_classes: int,
+        in_channels: int,
+        head: type[AuxiliaryHead] | type[DeepSupervision] = AuxiliaryHead,
+    ) -> None:
+        """Add the auxiliary heads that ``model.aux`` asks for: see :class:`perpixel.models.aux.Auxiliary`."""
+        wanted = Auxiliary(**(aux or {}))
+        if wanted.weight:
+            sizes = stage_channels(self, in_channels)
+            with forked_rng():
+                self.aux = AuxiliaryHeads(self.decoder, wanted.stages, sizes, num_classes, head)
+            self.aux_weight = wanted.weight
+
+    def forward(self, images: Tensor) -> Tensor | SegmentationOutput:
         """Label every pixel.
 
         Args:
             images: (B, C_in, H, W) float, any H and W.
 
         Returns:
-            (B, num_classes, H, W) logits.
+            (B, num_classes, H, W) logits; in training with auxiliary heads, a :class:`SegmentationOutput`.
         """
         height, width = images.shape[-2:]
-        features = self.encoder(pad_to_stride(images, self.stride))
-        return self.decode(features)[..., :height, :width]
+        padded = pad_to_stride(images, self.stride)
+        features = self.encoder(padded)
+        logits = self.decode(features)[..., :height, :width]
+        if self.aux is None or not self.training:
+            return logits
+        aux = self.aux(features, *padded.shape[-2:])
+        return SegmentationOutput(logits, tuple(each[..., :height, :width] for each in aux))
 
     def decode(self, features: Sequence[Tensor]) -> Tensor:
         """The encoder's feature maps → logits at the (padded) input's size."""
@@ -66,3 +110,16 @@ def pad_to_stride(images: Tensor, stride: int) -> Tensor:
 def forked_rng() -> AbstractContextManager[None]:
     """A block whose draws do not move the caller's random stream (models are built on the CPU)."""
     return torch.random.fork_rng(devices=[])
+
+
+def bilinear_only(upsampling: Upsampling, model: str, reason: str) -> None:
+    """For a model without 2× feature steps: accept ``decoder=bilinear``, which describes what it does anyway.
+
+    Raises:
+        ValueError: another upsampling was chosen; it would replace nothing.
+    """
+    if not isinstance(upsampling, Bilinear):
+        name = type(upsampling).__name__.lower()
+        raise ValueError(
+            f"model={model} has nothing that decoder={name} could replace: {reason}. Use decoder=bilinear."
+        )

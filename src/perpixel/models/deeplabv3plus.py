@@ -2,30 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Mapping
+from typing import Any, Literal
 
 from segmentation_models_pytorch.base.initialization import initialize_decoder
-from segmentation_models_pytorch.decoders.deeplabv3.decoder import ASPP, ASPPPooling, DeepLabV3PlusDecoder
-from torch import Tensor, nn
+from segmentation_models_pytorch.decoders.deeplabv3.decoder import DeepLabV3PlusDecoder
 
+from perpixel.models.aspp import repeat_pooled
 from perpixel.models.base import SegmentationModel, forked_rng
 from perpixel.models.encoder import Encoder
 from perpixel.models.head import PixelHead
 from perpixel.models.upsampling import Upsampling
-
-
-class ImagePooling(nn.Sequential):
-    """ASPP's image-level branch: the mean over all positions, given back to each of them.
-
-    smp interpolates the single value; repeating it is the same without a resize.
-    """
-
-    def __init__(self, branch: ASPPPooling) -> None:
-        super().__init__(*branch)
-
-    def forward(self, features: Tensor) -> Tensor:
-        pooled: Tensor = super().forward(features)
-        return pooled.expand(-1, -1, *features.shape[-2:])
 
 
 class DeepLabV3Plus(SegmentationModel):
@@ -41,6 +28,7 @@ class DeepLabV3Plus(SegmentationModel):
         atrous_rates: dilations of the three atrous branches, in pixels of the output stride.
         separable: depthwise separable atrous convolutions.
         dropout: share of context features dropped in training.
+        aux: auxiliary heads, see :class:`perpixel.models.aux.Auxiliary`.
     """
 
     def __init__(
@@ -54,6 +42,7 @@ class DeepLabV3Plus(SegmentationModel):
         atrous_rates: tuple[int, int, int] = (12, 24, 36),
         separable: bool = True,
         dropout: float = 0.5,
+        aux: Mapping[str, Any] | None = None,
     ) -> None:
         network = encoder.build(in_channels, output_stride=output_stride)
         decoder = DeepLabV3PlusDecoder(
@@ -72,8 +61,4 @@ class DeepLabV3Plus(SegmentationModel):
             decoder.up = upsampling.chain(channels, output_stride // 4)
             head.restore(upsampling, factor=4)
         super().__init__(network, decoder, head, stride=output_stride)
-
-
-def repeat_pooled(aspp: ASPP) -> None:
-    """Let the image-level branch repeat its value instead of interpolating it."""
-    aspp.convs[-1] = ImagePooling(aspp.convs[-1])
+        self.add_aux(aux, num_classes, in_channels)

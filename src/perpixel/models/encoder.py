@@ -3,24 +3,34 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable
 from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import cast
 
 import timm
 import torch
+from segmentation_models_pytorch.encoders import TimmViTEncoder, get_encoder
 from segmentation_models_pytorch.encoders import encoders as smp_encoders
-from segmentation_models_pytorch.encoders import get_encoder
 from torch import nn
 
-from perpixel.models.weights import InputAdaptation, load_weights, read_weights
+from perpixel.models.probe import meta_images, observing, run_on_meta
+from perpixel.models.weights import InputAdaptation, load_weights, read_weights, resample_vit
+
+PATCH = 16
+"""Side of a vision transformer's patches: a power of two, so that 2× steps lead back to the pixels."""
 
 
 class EncoderNetwork(nn.Module):
     """What smp's and timm's encoders have in common, for type checkers."""
 
     out_channels: list[int]
+
+
+class VisionTransformer(EncoderNetwork):
+    """smp's wrapper of timm's plain vision transformers, for type checkers."""
+
+    output_strides: list[int]
+    has_prefix_tokens: bool
 
 
 @dataclass(frozen=True)
@@ -65,6 +75,21 @@ class Encoder:
             load_weights(network, source, f"{self.name} from {self.weights}", self.input_adaptation)
         return network
 
+    def build_vit(self, in_channels: int = 3, levels: int = 4) -> VisionTransformer:
+        """A plain vision transformer: (B, in_channels, H, W) → ``levels`` maps at 1/16, and each one's prefix tokens.
+
+        The maps come from blocks at equal distances. Any H and W that are multiples of 16 will do.
+
+        Raises:
+            ValueError: no such encoder, it is no plain vision transformer, or its weights do not fit.
+        """
+        name = resolve(self.name).removeprefix("tu-")
+        network = self._construct_vit(name, in_channels, levels)
+        remove_unused(network, in_channels)
+        if self.weights != "none":
+            self._load_vit(network, name, levels)
+        return network
+
     def refuse(self, model: str, instead: str) -> None:
         """Called by a model that brings its own encoder: a chosen one must not be ignored in silence.
 
@@ -90,6 +115,29 @@ class Encoder:
                 f"output_stride={output_stride}, weights={weights or 'none'}: {error}"
             ) from error
 
+    def _construct_vit(self, name: str, in_channels: int, levels: int, pretrained: bool = False) -> VisionTransformer:
+        options = {"patch_size": PATCH, "dynamic_img_size": True}
+        try:
+            network = TimmViTEncoder(name, pretrained=pretrained, in_channels=in_channels, depth=levels, **options)
+        except (ValueError, RuntimeError, TypeError, AttributeError, KeyError) as error:
+            raise ValueError(
+                f"encoder '{self.name}' is no plain vision transformer that model=dpt could reassemble ({error}). "
+                f"Use encoder=dinov3_vits16 or encoder=dinov2_vits14, or another model."
+            ) from error
+        if set(network.output_strides) != {PATCH}:
+            raise ValueError(
+                f"encoder '{self.name}' has levels at strides {sorted(set(network.output_strides))}, and model=dpt "
+                f"builds them from one of {PATCH}. Use encoder=dinov3_vits16, or another model."
+            )
+        return cast(VisionTransformer, network)
+
+    def _load_vit(self, network: VisionTransformer, name: str, levels: int) -> None:
+        if self.weights == "imagenet":
+            source = dict(self._construct_vit(name, 3, levels, pretrained=True).state_dict())
+        else:
+            source = resample_vit(read_weights(self.weights, self.sha256), network)
+        load_weights(network, source, f"{self.name} from {self.weights}", self.input_adaptation)
+
     def _downloaded(self, name: str, depth: int) -> dict[str, torch.Tensor]:
         try:
             return dict(self._construct(name, 3, depth, 32, weights="imagenet").state_dict())
@@ -109,6 +157,21 @@ class NoEncoder(Encoder):
     def build(self, in_channels: int = 3, depth: int = 5, output_stride: int = 32) -> EncoderNetwork:
         """Raises ValueError: the model wants an encoder and none was chosen."""
         raise ValueError("this model is built on an encoder, and encoder=none gives none. Try encoder=resnet18.")
+
+    def build_vit(self, in_channels: int = 3, levels: int = 4) -> VisionTransformer:
+        """A plain vision transformer: (B, in_channels, H, W) → ``levels`` maps at 1/16, and each one's prefix tokens.
+
+        The maps come from blocks at equal distances. Any H and W that are multiples of 16 will do.
+
+        Raises:
+            ValueError: no such encoder, it is no plain vision transformer, or its weights do not fit.
+        """
+        name = resolve(self.name).removeprefix("tu-")
+        network = self._construct_vit(name, in_channels, levels)
+        remove_unused(network, in_channels)
+        if self.weights != "none":
+            self._load_vit(network, name, levels)
+        return network
 
     def refuse(self, model: str, instead: str) -> None:
         """No encoder was chosen, so none goes unused."""
@@ -134,32 +197,10 @@ def remove_unused(network: nn.Module, in_channels: int) -> None:
     smp keeps some (EfficientNet's classifier convolution, stages beyond ``depth``). They cost memory and optimiser
     time, and distributed training stops at parameters that get no gradient.
     """
-    called = _called_modules(network, in_channels)
+    called: set[nn.Module] = set()
+    with observing(network, lambda module, *_: called.add(module)):
+        run_on_meta(network, meta_images(in_channels))
     for name, module in list(network.named_modules()):
         parent, _, child = name.rpartition(".")
-        if name and not _any_called(module, called) and any(True for _ in module.parameters()):
+        if name and called.isdisjoint(module.modules()) and any(True for _ in module.parameters()):
             delattr(network.get_submodule(parent), child)
-
-
-def _any_called(module: nn.Module, called: set[nn.Module]) -> bool:
-    return any(part in called for part in module.modules())
-
-
-def _called_modules(network: nn.Module, in_channels: int) -> set[nn.Module]:
-    """Run shapes without numbers (the meta device) through the network and note who was called."""
-    called: set[nn.Module] = set()
-    hook = nn.modules.module.register_module_forward_pre_hook(lambda module, _: called.add(module))
-    state = {name: tensor.detach().to("meta") for name, tensor in _tensors(network)}
-    training = network.training
-    try:
-        with torch.no_grad():
-            torch.func.functional_call(network.eval(), state, torch.empty(1, in_channels, 64, 64, device="meta"))
-    finally:
-        hook.remove()
-        network.train(training)
-    return called
-
-
-def _tensors(network: nn.Module) -> Iterable[tuple[str, torch.Tensor]]:
-    yield from network.named_parameters()
-    yield from network.named_buffers()

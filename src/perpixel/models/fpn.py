@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Mapping
+from typing import Any, Literal
 
 from segmentation_models_pytorch.base.initialization import initialize_decoder
 from segmentation_models_pytorch.decoders.fpn.decoder import Conv3x3GNReLU, FPNBlock, FPNDecoder
@@ -52,6 +53,7 @@ class FPN(SegmentationModel):
         segmentation_channels: channels of the maps that are merged at 1/4; a multiple of 32 (group norm).
         merge: "add" or "cat" the levels.
         dropout: share of merged channels dropped in training.
+        aux: auxiliary heads, see :class:`perpixel.models.aux.Auxiliary`.
     """
 
     def __init__(
@@ -64,6 +66,7 @@ class FPN(SegmentationModel):
         segmentation_channels: int = 128,
         merge: Literal["add", "cat"] = "add",
         dropout: float = 0.2,
+        aux: Mapping[str, Any] | None = None,
     ) -> None:
         network = encoder.build(in_channels)
         decoder = FPNDecoder(
@@ -79,6 +82,7 @@ class FPN(SegmentationModel):
             place(upsampling, decoder)
             head.restore(upsampling, factor=4)
         super().__init__(network, decoder, head, stride=32)
+        self.add_aux(aux, num_classes, in_channels)
 
 
 def place(upsampling: Upsampling, decoder: FPNDecoder) -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 from segmentation_models_pytorch.base.initialization import initialize_decoder
@@ -51,10 +52,17 @@ class Segformer(SegmentationModel):
         num_classes: channels of the logits.
         in_channels: channels of the images.
         channels: channels of the decoder.
+        aux: auxiliary heads, see :class:`perpixel.models.aux.Auxiliary`.
     """
 
     def __init__(
-        self, encoder: Encoder, upsampling: Upsampling, num_classes: int, in_channels: int = 3, channels: int = 256
+        self,
+        encoder: Encoder,
+        upsampling: Upsampling,
+        num_classes: int,
+        in_channels: int = 3,
+        channels: int = 256,
+        aux: Mapping[str, Any] | None = None,
     ) -> None:
         network = encoder.build(in_channels)
         decoder = SegformerDecoder(network.out_channels, channels)
@@ -63,3 +71,4 @@ class Segformer(SegmentationModel):
             decoder.place(upsampling, channels)
             head.restore(upsampling, factor=4)
         super().__init__(network, decoder, head, stride=32)
+        self.add_aux(aux, num_classes, in_channels)

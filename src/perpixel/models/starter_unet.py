@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Literal
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
-from perpixel.models.base import SegmentationModel, forked_rng
+from perpixel.models.base import forked_rng
 from perpixel.models.encoder import Encoder
 from perpixel.models.head import PixelHead
+from perpixel.models.skips import SkippingModel, decoder_inputs
 from perpixel.models.upsampling import Upsampling
 
 
@@ -51,13 +52,20 @@ class StarterEncoder(nn.Module):
 
 
 class StarterDecoder(nn.Module):
-    """Upsample to half the channels, join the skip connection, convolve; up to full resolution."""
+    """Upsample to half the channels, join the skip connection, convolve; up to full resolution.
 
-    def __init__(self, channels: Sequence[int], convs_per_block: int, batch_norm: bool) -> None:
+    Args:
+        skip_channels: of the encoder's maps as the decoder sees them, fine to coarse.
+    """
+
+    def __init__(
+        self, channels: Sequence[int], skip_channels: Sequence[int], convs_per_block: int, batch_norm: bool
+    ) -> None:
         super().__init__()
         self.channels = channels[::-1]
         self.upsample = nn.ModuleList()
-        self.blocks = nn.ModuleList(Convolutions(2 * c, c, convs_per_block, batch_norm) for c in self.channels[1:])
+        widths = zip(self.channels[1:], skip_channels[::-1][1:], strict=True)
+        self.blocks = nn.ModuleList(Convolutions(c + skip, c, convs_per_block, batch_norm) for c, skip in widths)
 
     def place(self, upsampling: Upsampling) -> None:
         """Make the 2× step in front of each block."""
@@ -71,7 +79,7 @@ class StarterDecoder(nn.Module):
         return features
 
 
-class StarterUnet(SegmentationModel):
+class StarterUnet(SkippingModel):
     """The U-Net of a first segmentation course (Ronneberger et al. 2015, padded so that sizes are kept).
 
     Widths double at each of four 2×2 max-pools, 64→128→256→512, with the bottleneck of 1024 channels at 1/16;
@@ -85,6 +93,8 @@ class StarterUnet(SegmentationModel):
         width: channels at full resolution.
         convs_per_block: 3×3 convolutions per block, 2 in the paper.
         batch_norm: normalise after each convolution (not in the paper; trains faster).
+        skips: False cuts the skip connections.
+        aux: auxiliary heads, see :class:`perpixel.models.aux.Auxiliary`.
 
     Raises:
         ValueError: an encoder was chosen, which would go unused.
@@ -99,12 +109,15 @@ class StarterUnet(SegmentationModel):
         width: int = 64,
         convs_per_block: Literal[1, 2] = 2,
         batch_norm: bool = False,
+        skips: bool = True,
+        aux: Mapping[str, Any] | None = None,
     ) -> None:
         encoder.refuse("model=starter_unet", instead="model=unet")
         channels = [width * 2**level for level in range(5)]
         network = StarterEncoder(in_channels, channels, convs_per_block, batch_norm)
-        decoder = StarterDecoder(channels, convs_per_block, batch_norm)
+        decoder = StarterDecoder(channels, decoder_inputs(channels, skips), convs_per_block, batch_norm)
         head = PixelHead(width, num_classes, kernel_size=1)
         with forked_rng():
             decoder.place(upsampling)
-        super().__init__(network, decoder, head, stride=16)
+        super().__init__(network, decoder, head, stride=16, skips=skips)
+        self.add_aux(aux, num_classes, in_channels)

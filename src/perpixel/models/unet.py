@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Literal
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
 
 import torch
 from segmentation_models_pytorch.base.initialization import initialize_decoder
 from segmentation_models_pytorch.decoders.unet.decoder import UnetDecoder, UnetDecoderBlock
 from torch import Tensor, nn
 
-from perpixel.models.base import SegmentationModel, forked_rng
+from perpixel.models.base import forked_rng
 from perpixel.models.encoder import Encoder
 from perpixel.models.head import PixelHead
+from perpixel.models.skips import SkippingModel, decoder_inputs
 from perpixel.models.upsampling import Upsampling
 
 
@@ -38,7 +39,7 @@ class UnetBlock(nn.Module):
         return fused
 
 
-class Unet(SegmentationModel):
+class Unet(SkippingModel):
     """U-Net on any encoder (Ronneberger et al. 2015), smp's decoder.
 
     Args:
@@ -49,6 +50,8 @@ class Unet(SegmentationModel):
         depth: encoder stages used, 3…5; the bottleneck lies at 1/2^depth.
         channels: output channels of the decoder blocks, coarse to fine; ``depth`` of them.
         attention: "scse" gates the decoder's features by channel and pixel (Roy et al. 2018).
+        skips: False cuts the skip connections.
+        aux: auxiliary heads, see :class:`perpixel.models.aux.Auxiliary`.
     """
 
     def __init__(
@@ -60,13 +63,17 @@ class Unet(SegmentationModel):
         depth: int = 5,
         channels: Sequence[int] = (256, 128, 64, 32, 16),
         attention: Literal["scse"] | None = None,
+        skips: bool = True,
+        aux: Mapping[str, Any] | None = None,
     ) -> None:
         network = encoder.build(in_channels, depth=depth)
-        decoder = UnetDecoder(network.out_channels, channels, n_blocks=depth, attention_type=attention)
+        inputs = decoder_inputs(network.out_channels, skips)
+        decoder = UnetDecoder(inputs, channels, n_blocks=depth, attention_type=attention)
         initialize_decoder(decoder)
         head = PixelHead(channels[-1], num_classes, kernel_size=3)
-        inputs = [network.out_channels[-1], *channels[:-1]]
         with forked_rng():
-            blocks = zip(decoder.blocks, inputs, strict=True)
-            decoder.blocks = nn.ModuleList(UnetBlock(block, upsampling, inputs) for block, inputs in blocks)
-        super().__init__(network, decoder, head, stride=2**depth)
+            coarse = [network.out_channels[-1], *channels[:-1]]
+            blocks = zip(decoder.blocks, coarse, strict=True)
+            decoder.blocks = nn.ModuleList(UnetBlock(block, upsampling, width) for block, width in blocks)
+        super().__init__(network, decoder, head, stride=2**depth, skips=skips)
+        self.add_aux(aux, num_classes, in_channels)

@@ -9,10 +9,11 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import safetensors.torch
 import torch
+from timm.models.vision_transformer import VisionTransformer, checkpoint_filter_fn
 from torch import Tensor, nn
 
 logger = logging.getLogger(__name__)
@@ -103,6 +104,15 @@ def _tensors(loaded: Any, path: Path) -> dict[str, Tensor]:
             return tensors
         loaded = next((loaded[key] for key in CONTAINERS if key in loaded), None)
     raise ValueError(f"'{path}' holds no tensors by name (looked at the top and under {', '.join(CONTAINERS)}).")
+
+
+def resample_vit(source: Mapping[str, Tensor], network: nn.Module) -> dict[str, Tensor]:
+    """A vision transformer's weights with patches and position embedding resampled to the network's.
+
+    timm's filter does it, as for its own downloads: patches by the pseudo-inverse of their resize (Beyer et al. 2023),
+    positions by bicubic interpolation. It also knows DINO's and DINOv2's own key layouts.
+    """
+    return dict(checkpoint_filter_fn(dict(source), cast(VisionTransformer, network.model)))
 
 
 @dataclass(frozen=True)
