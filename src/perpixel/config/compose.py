@@ -20,6 +20,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
 from perpixel.config import guard
+from perpixel.config.checks import check_values
 from perpixel.config.errors import ConfigError, nearest, together
 from perpixel.config.paths import conf_dir
 from perpixel.config.schema import register
@@ -37,12 +38,22 @@ class Job:
     Attributes:
         overrides: of the job, as typed.
         cfg: the config without Hydra's node.
-        hydra: Hydra's node.
+        sweep_dir: where the sweep would go that this job is part of.
     """
 
     overrides: list[str]
     cfg: DictConfig
-    hydra: DictConfig
+    sweep_dir: Path
+
+
+def job_name(overrides: Sequence[str], constant: Sequence[str] = ()) -> str:
+    """A directory name that tells a job's overrides, without those of ``constant`` keys (equal in all jobs of a sweep)."""
+    told = [
+        f"{key.lstrip('+~')}-{value}"
+        for key, _, value in (str(override).partition("=") for override in overrides)
+        if key not in constant
+    ]
+    return file_name(",".join(told))
 
 
 def file_name(text: str) -> str:
@@ -56,7 +67,7 @@ def file_name(text: str) -> str:
 def install() -> None:
     """Make schemas and resolvers known to Hydra; called when the command line starts and in every worker."""
     register()
-    OmegaConf.register_new_resolver("perpixel.file_name", file_name, replace=True)
+    OmegaConf.register_new_resolver("perpixel.job_name", job_name, replace=True)
 
 
 def compose(overrides: Sequence[str], verb: str = "train", config_dir: str | None = None) -> Job:
@@ -130,26 +141,28 @@ def _compose(loader: ConfigLoaderImpl, overrides: list[str], verb: str, config_d
     extra = [f"hydra.searchpath=[file://{Path(config_dir).resolve()}]"] if config_dir else []
     try:
         cfg = hydra_compose(verb, overrides=overrides + extra, return_hydra_config=True)
-        missing = sorted(key for key in OmegaConf.missing_keys(cfg) if not key.startswith("hydra."))
     except (HydraException, OmegaConfBaseException) as error:
         raise _diagnose(error, overrides, loader, verb) from None
-    if missing:
-        raise together([f"{key}: a value is needed; give it as {key}=…" for key in missing])
-    return _checked(cfg, overrides)
+    return _checked(cfg, overrides, verb)
 
 
-def _checked(cfg: DictConfig, overrides: list[str]) -> Job:
-    hydra = cfg.hydra
+def _checked(cfg: DictConfig, overrides: list[str], verb: str) -> Job:
+    hydra = OmegaConf.to_container(cfg.hydra, resolve=False)
+    sweep_dir = Path(OmegaConf.select(cfg, "hydra.sweep.dir"))
     with open_dict(cfg):
         del cfg["hydra"]
+    if missing := sorted(OmegaConf.missing_keys(cfg)):
+        raise together([f"{key}: a value is needed; give it as {key}=…" for key in missing])
     try:
         plain = OmegaConf.to_container(cfg, resolve=True)
     except OmegaConfBaseException as error:
         raise ConfigError(_first_lines(error)) from None
-    faults = guard.check_hydra(OmegaConf.to_container(hydra, resolve=False)) + guard.check_job(plain)
+    faults = guard.check_hydra(hydra) + guard.check_job(plain)
+    if verb == "train":
+        faults += check_values(cfg)
     if faults:
         raise together(faults)
-    return Job(overrides, cfg, hydra)
+    return Job(overrides, cfg, sweep_dir)
 
 
 def _check_search_path(overrides: list[str], loader: ConfigLoaderImpl) -> None:

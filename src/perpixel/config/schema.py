@@ -25,7 +25,7 @@ class DataConfig:
     batch_size: int = 8  # per rank
     eval_batch_size: int = 8  # per rank
     num_workers: int = 0  # per rank
-    check_masks: bool = True  # read every mask once before training and hold it against the label policy
+    limit: Optional[int] = None  # use only this many training samples
 
 
 @dataclass
@@ -153,8 +153,8 @@ SCHEMAS = {"train": TrainConfig, "evaluate": EvaluateConfig}
 
 
 def register() -> None:
-    """Put the schemas where YAMLs find them: ``defaults: [/schema/train, …]``."""
+    """Put the schemas where YAMLs find them: ``defaults: [train_schema, …]``."""
     from hydra.core.config_store import ConfigStore
 
     for verb, node in SCHEMAS.items():
-        ConfigStore.instance().store(group="schema", name=verb, node=node, provider="perpixel")
+        ConfigStore.instance().store(name=f"{verb}_schema", node=node, provider="perpixel")

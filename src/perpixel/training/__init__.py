@@ -1,0 +1,24 @@
+"""Training: objects in, a run directory out."""
+
+from perpixel.training.callbacks import FirstBatch, Interrupted, Overlays
+from perpixel.training.fit import Experiment, evaluate, fit, load_best, write_scores
+from perpixel.training.launch import RankFailed, launch_ranks, num_ranks, prepare_rank, started_by_launcher
+from perpixel.training.module import Scores, SegmentationModule
+
+__all__ = [
+    "Experiment",
+    "FirstBatch",
+    "Interrupted",
+    "Overlays",
+    "RankFailed",
+    "Scores",
+    "SegmentationModule",
+    "evaluate",
+    "fit",
+    "launch_ranks",
+    "load_best",
+    "num_ranks",
+    "prepare_rank",
+    "started_by_launcher",
+    "write_scores",
+]

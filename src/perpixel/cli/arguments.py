@@ -1,0 +1,82 @@
+"""What stands before every verb: parse, compose and check all jobs, and only then start anything."""
+
+from __future__ import annotations
+
+import argparse
+import functools
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import hydra
+from hydra._internal.utils import get_args_parser
+from omegaconf import DictConfig
+
+from perpixel.config import ConfigError, Job, compose, conf_dir, expand
+
+USAGE_ERROR = 2  # as argparse and the shell have it
+
+
+def parse() -> argparse.Namespace:
+    """Hydra's own command line (overrides, -m, --cfg, --config-dir, …)."""
+    return get_args_parser().parse_args()
+
+
+def checked_jobs(args: argparse.Namespace, verb: str) -> list[Job]:
+    """Compose and check every job that the command line asks for.
+
+    Exits with status 2 and a message on standard error where the configuration has a fault.
+    """
+    try:
+        if args.config_path or args.config_name or args.experimental_rerun:
+            raise ConfigError("--config-path, --config-name and --experimental-rerun are not taken: use --config-dir.")
+        if args.multirun:
+            return expand(args.overrides, verb, args.config_dir)
+        return [compose(args.overrides, verb, args.config_dir)]
+    except ConfigError as error:
+        refuse(error)
+
+
+def refuse(error: ConfigError) -> Any:
+    """Print a configuration's faults and exit."""
+    print(f"perpixel: {error}", file=sys.stderr)
+    sys.exit(USAGE_ERROR)
+
+
+def shows_only(args: argparse.Namespace) -> bool:
+    """Whether the command line asks for help or for the configuration, and starts nothing."""
+    return bool(args.help or args.hydra_help or args.cfg or args.info or args.shell_completion)
+
+
+def run_hydra(task: Callable[[DictConfig], Any], verb: str, extra: Sequence[str] = ()) -> None:
+    """Hand over to Hydra with some more overrides."""
+    sys.argv += extra
+    hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name=verb)(_answering(task))()
+
+
+def _answering(task: Callable[[DictConfig], Any]) -> Callable[[DictConfig], Any]:
+    """A user's mistake needs its message, not Hydra's traceback."""
+
+    @functools.wraps(task)
+    def answering(cfg: DictConfig) -> Any:
+        try:
+            return task(cfg)
+        except ValueError as error:
+            sys.exit(f"perpixel: {error}")
+
+    return answering
+
+
+def quoted(path: Path) -> str:
+    """A path as the value of an override, whatever characters it holds."""
+    return "'" + str(path).replace("\\", "\\\\").replace("'", "\\'") + "'"
+
+
+def constant_keys(jobs: Sequence[Job]) -> list[str]:
+    """Keys whose override is the same in all jobs of a sweep."""
+    if len(jobs) < 2:
+        return []
+    first, *others = (dict(override.lstrip("+~").partition("=")[::2] for override in job.overrides) for job in jobs)
+    return [key for key, value in first.items() if all(other.get(key) == value for other in others)]
+

@@ -1,0 +1,61 @@
+"""``evaluate``: score a finished run's best weights on one of its splits."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+from pathlib import Path
+from typing import cast
+
+from omegaconf import DictConfig, OmegaConf
+
+from perpixel.cli.arguments import checked_jobs, parse, run_hydra, shows_only
+
+log = logging.getLogger(__name__)
+
+
+def main() -> None:
+    """Check the command line, then score."""
+    args = parse()
+    if args.multirun:
+        sys.exit("perpixel: evaluate takes one run; -m belongs to train.")
+    checked_jobs(args, "evaluate")
+    if shows_only(args):
+        return run_hydra(evaluate, "evaluate")
+    return run_hydra(evaluate, "evaluate")
+
+
+def evaluate(cfg: DictConfig) -> None:
+    """Score, print and write ``evaluation_<split>.json`` into the run directory.
+
+    Raises:
+        ValueError: the directory is no finished run, the split does not exist, or the data have changed.
+    """
+    run = Path(cfg.run)
+    trained = _config_of(run)
+    if cfg.batch_size is not None:
+        trained.data.eval_batch_size = cfg.batch_size
+    from perpixel.cli.scoring import score_run
+
+    scores = score_run(run, trained, cfg.split, cfg.allow_changed)
+    shown = {name: scores[name] for name in ("mIoU", "fwIoU", "mDice", "pixel_accuracy", "mean_accuracy")}
+    log.info("%s of %s", cfg.split, run)
+    for name, value in {**shown, **{k: v for k, v in scores.items() if k.startswith("IoU/")}}.items():
+        log.info("  %-24s %s", name, "absent" if value is None else f"{value:.4f}")
+    log.info("written to %s", run / f"evaluation_{cfg.split}.json")
+
+
+def _config_of(run: Path) -> DictConfig:
+    path = run / "config.yaml"
+    if not path.is_file():
+        raise ValueError(f"run={run}: this is no run directory (it has no config.yaml).")
+    if not (run / "checkpoints" / "best.ckpt").is_file():
+        raise ValueError(f"run={run}: this run has no checkpoints/best.ckpt; it failed or is not done. See {run / 'manifest.json'}.")
+    return cast(DictConfig, OmegaConf.load(path))
+
+
+def read_scores(path: Path, split: str) -> dict[str, float | None]:
+    """The numbers of one split from a scores file."""
+    found = json.loads(path.read_text(encoding="utf-8"))[split]
+    return {name: value for name, value in found.items() if name not in ("absent", "confusion")}

@@ -1,0 +1,132 @@
+"""From a train config to objects: the one table of what each group must be."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as pl
+from omegaconf import DictConfig, OmegaConf
+
+from perpixel.augment import Recipe
+from perpixel.cli.pictures import Pictures
+from perpixel.config import build, faults, together
+from perpixel.data import DataModule, DataSource
+from perpixel.losses import Loss
+from perpixel.models import Encoder, SegmentationModel, Upsampling
+from perpixel.optim import OptimizerFactory, Schedule
+from perpixel.tracking.loggers import Tracker
+from perpixel.training import Experiment, FirstBatch, Overlays
+
+
+@dataclass(frozen=True)
+class Place:
+    """A node that is built.
+
+    Attributes:
+        base: what the object must be.
+        given: names of arguments that perpixel passes.
+    """
+
+    base: type
+    given: tuple[str, ...] = ()
+
+
+PLACES: Mapping[str, Place] = {
+    "data.source": Place(DataSource),
+    "augment": Place(Recipe, ("size", "fill")),
+    "encoder": Place(Encoder),
+    "decoder": Place(Upsampling),
+    "model": Place(SegmentationModel, ("encoder", "upsampling", "num_classes", "in_channels")),
+    "loss": Place(Loss, ("ignore_index",)),
+    "optimizer": Place(OptimizerFactory),
+    "scheduler": Place(Schedule),
+    "logger": Place(Tracker),
+}
+
+
+def config_faults(cfg: DictConfig) -> list[str]:
+    """Everything wrong with a config's nodes, found by signature: neither data nor model are built."""
+    return [
+        fault
+        for path, place in PLACES.items()
+        for fault in faults(OmegaConf.select(cfg, path), place.base, path, place.given)
+    ]
+
+
+def check_nodes(cfg: DictConfig) -> None:
+    """Refuse a config whose nodes cannot be built.
+
+    Raises:
+        ConfigError: all faults, each with its config path.
+    """
+    if found := config_faults(cfg):
+        raise together(found)
+
+
+def _build(cfg: DictConfig, path: str, **given: Any) -> Any:
+    return build(OmegaConf.select(cfg, path), PLACES[path].base, path, **given)
+
+
+def build_source(cfg: DictConfig) -> DataSource:
+    """The data set of a config."""
+    source: DataSource = _build(cfg, "data.source")
+    return source
+
+
+def build_model(cfg: DictConfig, num_classes: int, in_channels: int) -> SegmentationModel:
+    """The network of a config, initialised from ``cfg.seed``."""
+    pl.seed_everything(cfg.seed, workers=True, verbose=False)
+    model: SegmentationModel = _build(
+        cfg,
+        "model",
+        encoder=_build(cfg, "encoder"),
+        upsampling=_build(cfg, "decoder"),
+        num_classes=num_classes,
+        in_channels=in_channels,
+    )
+    return model
+
+
+def build_data(cfg: DictConfig, source: DataSource) -> DataModule:
+    """The loaders of a config."""
+    return DataModule(
+        source,
+        _build(cfg, "augment", size=list(cfg.data.size), fill=source.labels.fill),
+        batch_size=cfg.data.batch_size,
+        eval_batch_size=cfg.data.eval_batch_size,
+        num_workers=cfg.data.num_workers,
+        seed=cfg.seed,
+        limit=cfg.data.limit,
+    )
+
+
+def assemble(cfg: DictConfig, run: Path, tracker_logger: Any, on_look: Callable[[str], None]) -> Experiment:
+    """All objects of one training.
+
+    Args:
+        cfg: a composed, checked train config.
+        run: the run directory, for pictures.
+        tracker_logger: Lightning logger of the tracking service, None on ranks other than 0.
+        on_look: called with a split's name before it is scored for the record.
+    """
+    source = build_source(cfg)
+    data = build_data(cfg, source)
+    model = build_model(cfg, source.labels.num_classes, source.channels)
+    pictures = Pictures(data, run)
+    return Experiment(
+        model=model,
+        loss=_build(cfg, "loss", ignore_index=source.labels.fill),
+        labels=source.labels,
+        data=data,
+        splits=source.splits,
+        make_optimizer=_build(cfg, "optimizer"),
+        make_schedule=_build(cfg, "scheduler"),
+        loggers=[tracker_logger] if tracker_logger is not None else [],
+        fit_callbacks=[FirstBatch(run / "first_batch.png", pictures.first_batch)],
+        val_callbacks=[Overlays(cfg.training.overlays, len(source.split("val")), pictures.overlay)],
+        on_look=on_look,
+    )
+

@@ -1,0 +1,53 @@
+"""The pictures that a training draws of its data and its predictions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from PIL import Image
+
+from perpixel.data import DataModule
+from perpixel.reporting.pictures import batch_picture, overlay_strip
+
+RGB = npt.NDArray[np.uint8]
+
+
+class Pictures:
+    """Draws batches of a data module into a run directory."""
+
+    def __init__(self, data: DataModule, run: Path) -> None:
+        self.data = data
+        self.run = run
+
+    def first_batch(self, batch: Mapping[str, Any], path: Path) -> None:
+        """The augmented samples of a batch, with their masks."""
+        images = np.stack([self._image(image) for image in batch["image"]])
+        sheet = batch_picture(images, batch["mask"].cpu().numpy(), self.data.source.labels, batch["name"])
+        save_png(path, sheet)
+
+    def overlay(self, batch: Mapping[str, Any], index: int, prediction: torch.Tensor) -> None:
+        """Input, truth, prediction and errors of one sample."""
+        strip = overlay_strip(
+            self._image(batch["image"][index]),
+            batch["mask"][index].cpu().numpy(),
+            prediction.cpu().numpy(),
+            self.data.source.labels,
+        )
+        save_png(self.run / "overlays" / f"{batch['name'][index]}.png", strip)
+
+    def _image(self, normalised: torch.Tensor) -> RGB:
+        """(C, H, W) as the network sees it → (H, W, 3) uint8; of more channels the first three, of fewer the first."""
+        pixels = normalised.float().cpu().permute(1, 2, 0).numpy() * self.data.std + self.data.mean
+        shown = pixels[..., :3] if pixels.shape[-1] >= 3 else pixels[..., :1].repeat(3, axis=-1)
+        return np.asarray((shown.clip(0, 1) * 255).round(), np.uint8)
+
+
+def save_png(path: Path, picture: RGB) -> None:
+    """Write (H, W, 3) uint8 RGB; its folder is made where it is missing."""
+    path.parent.mkdir(exist_ok=True)
+    Image.fromarray(picture).save(path)

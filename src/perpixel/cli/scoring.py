@@ -1,0 +1,55 @@
+"""Score a run's best checkpoint."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from omegaconf import DictConfig, OmegaConf
+
+from perpixel.cli.evaluate import read_scores
+from perpixel.cli.experiment import assemble, check_nodes
+from perpixel.cli.job import typed
+from perpixel.tracking import manifest
+from perpixel.training import SegmentationModule, evaluate, load_best, write_scores
+
+
+def score_run(run: Path, cfg: DictConfig, split: str, allow_changed: bool) -> dict[str, float | None]:
+    """Scores of a run's best weights on a split, by name; a look at test is counted in the manifest.
+
+    Raises:
+        ValueError: the split does not exist, or its content hash is not the one in the manifest.
+    """
+    check_nodes(cfg)
+    _without_weights(cfg)
+    experiment = assemble(cfg, run, None, lambda name: _count(run, name))
+    if split not in experiment.splits or split == "train":
+        scored = [name for name in experiment.splits if name != "train"]
+        raise ValueError(f"split={split}: this data set can be scored on {', '.join(scored)}.")
+    if not allow_changed:
+        _refuse_changed(run, split, experiment.data.fingerprints()[split])
+    module = SegmentationModule(experiment.model, experiment.loss, experiment.labels)
+    load_best(module, run)
+    found = evaluate(module, experiment, typed(cfg).trainer, split)
+    path = run / f"evaluation_{split}.json"
+    write_scores(path, experiment.labels, {split: found})
+    return read_scores(path, split)
+
+
+def _without_weights(cfg: DictConfig) -> None:
+    """The checkpoint brings all weights: pretrained ones need not be found again."""
+    if OmegaConf.select(cfg, "encoder.weights") is not None:
+        cfg.encoder.weights, cfg.encoder.sha256 = "none", None
+
+
+def _count(run: Path, split: str) -> None:
+    if split == "test":
+        manifest.count_look(run, split)
+
+
+def _refuse_changed(run: Path, split: str, now: str) -> None:
+    then = manifest.read(run).get("data", {}).get(split)
+    if then is not None and then != now:
+        raise ValueError(
+            f"the {split} split has changed since this run was trained (content hash {then[:12]}… then, {now[:12]}… now): "
+            f"its score would not compare. Set allow_changed=true to score it all the same."
+        )

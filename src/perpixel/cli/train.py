@@ -1,0 +1,117 @@
+"""``train``: one run, or with ``-m`` a sweep of runs with a leaderboard and a report."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf
+
+from perpixel.cli.arguments import checked_jobs, constant_keys, parse, quoted, refuse, run_hydra, shows_only
+from perpixel.config import ConfigError, Job
+from perpixel.config.compose import job_name
+from perpixel.tracking.files import write_atomically
+from perpixel.tracking.runs import SWEEP_FILE
+
+log = logging.getLogger(__name__)
+
+
+def main() -> None:
+    """Check the whole command line, then train every job of it."""
+    args = parse()
+    jobs = checked_jobs(args, "train")
+    if shows_only(args):
+        return run_hydra(task, "train")
+    _check_nodes(jobs)
+    if args.multirun:
+        return _sweep(jobs)
+    return run_hydra(task, "train")
+
+
+def _check_nodes(jobs: Sequence[Job]) -> None:
+    """The second half of checking needs the classes themselves, and so torch."""
+    from perpixel.cli.experiment import check_nodes
+
+    for job in jobs:
+        try:
+            check_nodes(job.cfg)
+        except ConfigError as error:
+            refuse(ConfigError(f"job {' '.join(job.overrides)}: {error}" if len(jobs) > 1 else str(error)))
+
+
+def _sweep(jobs: Sequence[Job]) -> None:
+    directory, shared = jobs[0].sweep_dir.resolve(), constant_keys(jobs)
+    directory.mkdir(parents=True)
+    names = [f"{number}_{job_name(job.overrides, shared)}" for number, job in enumerate(jobs)]
+    plan = {
+        "started": datetime.now(UTC).isoformat(timespec="seconds"),
+        "command": sys.argv,
+        "jobs": [{"num": n, "dir": names[n], "overrides": job.overrides} for n, job in enumerate(jobs)],
+    }
+    write_atomically(directory / SWEEP_FILE, json.dumps(plan, indent=2) + "\n")
+    print(f"sweep of {len(jobs)} runs: {directory}")
+    keys = ",".join(quoted(Path(key)) for key in shared)
+    run_hydra(
+        task, "train", [f"hydra.sweep.dir={quoted(directory)}", f"hydra.job.config.override_dirname.exclude_keys=[{keys}]"]
+    )
+    _close_sweep(directory)
+
+
+def _close_sweep(directory: Path) -> None:
+    from perpixel.tracking.runs import load_sweep
+
+    print((directory / "leaderboard.md").read_text(encoding="utf-8"))
+    print(f"report: {directory / 'report.html'}")
+    failed = [run.name for run in load_sweep(directory).runs if run.status != "finished"]
+    if failed:
+        sys.exit(f"perpixel: {len(failed)} of the sweep's runs did not finish: {', '.join(failed)}")
+
+
+def task(cfg: DictConfig) -> None:
+    """What Hydra calls for each job. In a sweep a failed job is recorded and the next one goes on."""
+    from perpixel.cli.job import run_job
+
+    context = HydraConfig.get()
+    run = Path(context.runtime.output_dir)
+    overrides = list(OmegaConf.to_container(context.overrides.task))  # type: ignore[arg-type]
+    if context.mode != RunMode.MULTIRUN:
+        try:
+            return run_job(cfg, run, overrides, sweep=None, job=None)
+        except Exception as error:
+            _tell(error, run)
+            sys.exit(1)
+        finally:
+            _report(run)
+    sweep = Path(context.sweep.dir).resolve()
+    log.info("\njob %s: %s", context.job.num, " ".join(overrides))
+    try:
+        run_job(cfg, run, overrides, sweep=sweep.name, job=int(context.job.num))
+    except Exception as error:
+        _tell(error, run)
+    finally:
+        _report(sweep)
+    return None
+
+
+def _tell(error: Exception, run: Path) -> None:
+    """A user's mistake needs its message; anything else its traceback, too."""
+    log.error("failed: %s (%s)", error, run / "error.txt", exc_info=not isinstance(error, ValueError))
+
+
+def _report(directory: Path) -> None:
+    """Results are rewritten after every job; a fault in the report must not cost a training."""
+    try:
+        from perpixel.reporting.report import write_report
+        from perpixel.tracking.leaderboard import write_leaderboard
+
+        if (directory / SWEEP_FILE).is_file():
+            write_leaderboard(directory)
+        write_report(directory)
+    except Exception:
+        log.exception("the report in %s could not be written; the runs are not affected", directory)

@@ -1,0 +1,50 @@
+"""A trained model as two files without pickle: ``model.safetensors`` (weights) and ``model.json`` (how to build it)."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from omegaconf import DictConfig, OmegaConf
+from safetensors.torch import save_file
+
+from perpixel import __version__
+
+if TYPE_CHECKING:
+    from perpixel.data import DataModule
+    from perpixel.labels import LabelSpace
+    from perpixel.models import SegmentationModel
+
+WEIGHTS, DESCRIPTION = "model.safetensors", "model.json"
+
+
+def save_bundle(directory: Path, model: SegmentationModel, cfg: DictConfig, labels: LabelSpace, data: DataModule) -> None:
+    """Write a model's weights and all that is needed to build and feed it.
+
+    Args:
+        directory: made where it is missing.
+        model: its present weights are written, in their dtype, contiguous, on the CPU.
+        cfg: the train config; its model, encoder and decoder nodes are kept.
+        labels: classes, palette and ignore index.
+        data: tells channels and normalisation, ``(x / full scale − mean) / std``.
+    """
+    directory.mkdir(exist_ok=True)
+    # Weights that share storage would be refused; each tensor is written in full.
+    state = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in model.state_dict().items()}
+    save_file(state, directory / WEIGHTS)
+    nodes: dict[str, Any] = {key: OmegaConf.to_container(cfg[key], resolve=True) for key in ("model", "encoder", "decoder")}
+    nodes["encoder"].pop("weights", None)  # the bundle holds them
+    description = {
+        "perpixel": __version__,
+        **nodes,
+        "in_channels": data.source.channels,
+        "stride": model.stride,
+        "train_size": list(cfg.data.size),
+        "classes": labels.names,
+        "palette": labels.palette,
+        "ignore_index": labels.ignore_index,
+        "mean": data.mean,
+        "std": data.std,
+    }
+    (directory / DESCRIPTION).write_text(json.dumps(description, indent=2) + "\n", encoding="utf-8")

@@ -1,0 +1,140 @@
+"""What a run was: command, seed, versions, code, data and machine, written at its start and completed at its end."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import subprocess
+import sys
+import time
+import traceback
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from perpixel.tracking.files import locked, write_atomically
+
+MANIFEST = "manifest.json"
+PACKAGES = (
+    "perpixel",
+    "torch",
+    "torchvision",
+    "lightning",
+    "torchmetrics",
+    "hydra-core",
+    "omegaconf",
+    "albumentations",
+    "segmentation-models-pytorch",
+    "timm",
+    "numpy",
+    "opencv-python-headless",
+)
+
+
+def read(run: Path) -> dict[str, Any]:
+    """The manifest of a run directory, empty where there is none yet."""
+    path = run / MANIFEST
+    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+
+
+def update(run: Path, **facts: Any) -> None:
+    """Add or replace facts of a run's manifest, atomically."""
+    with locked(run):
+        write_atomically(run / MANIFEST, json.dumps(read(run) | facts, indent=2) + "\n")
+
+
+def count_look(run: Path, split: str) -> int:
+    """Count one more evaluation on a split; returns how often it has now been looked at."""
+    with locked(run):
+        looks = read(run).get("looks", {})
+        looks[split] = looks.get(split, 0) + 1
+        write_atomically(run / MANIFEST, json.dumps(read(run) | {"looks": looks}, indent=2) + "\n")
+    return int(looks[split])
+
+
+@contextmanager
+def recording(run: Path, **facts: Any) -> Iterator[None]:
+    """Keep a run's manifest true: running inside the block, finished or failed (with the error) after it.
+
+    Args:
+        run: the run directory.
+        facts: what the caller knows: name, job, sweep, seed.
+    """
+    began = time.perf_counter()
+    update(
+        run,
+        **facts,
+        status="running",
+        error=None,
+        command=sys.argv,
+        started=_now(),
+        finished=None,
+        duration_s=None,
+        versions=_versions(),
+        git=_git(),
+        hardware=_hardware(),
+    )
+    try:
+        yield
+    except BaseException as error:
+        _close(run, began, status="failed", error=_describe(error))
+        (run / "error.txt").write_text(traceback.format_exc(), encoding="utf-8")
+        raise
+    _close(run, began, status="finished", error=None)
+
+
+def _close(run: Path, began: float, **facts: Any) -> None:
+    update(run, **facts, finished=_now(), duration_s=round(time.perf_counter() - began, 3))
+
+
+def _describe(error: BaseException) -> str:
+    text = str(error) or "no message"
+    return f"stopped with exit code {error.code}" if isinstance(error, SystemExit) else f"{type(error).__name__}: {text}"
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def _versions() -> dict[str, str | None]:
+    return {"python": platform.python_version(), **{name: _version(name) for name in PACKAGES}}
+
+
+def _version(name: str) -> str | None:
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def _git() -> dict[str, Any]:
+    """Commit and dirtiness of the checkout that perpixel runs from; None where it is not one."""
+    here = Path(__file__).resolve().parent
+    commit = _output("git", "-C", str(here), "rev-parse", "HEAD")
+    dirty = None if commit is None else bool(_output("git", "-C", str(here), "status", "--porcelain", "--untracked-files=no"))
+    return {"commit": commit, "dirty": dirty}
+
+
+def _output(*command: str) -> str | None:
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout.strip()
+    except (OSError, subprocess.SubprocessError):
+        return None
+
+
+def _hardware() -> dict[str, Any]:
+    facts: dict[str, Any] = {"machine": platform.machine(), "system": platform.platform(), "cores": os.cpu_count()}
+    facts["memory_gib"] = round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1)
+    if torch := sys.modules.get("torch"):  # never imported for the sake of the manifest
+        facts["threads"] = torch.get_num_threads()
+        facts["gpus"] = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
+    return facts
+
+
+def plain_scores(scores: Mapping[str, float]) -> dict[str, float | None]:
+    """Scores as JSON knows them: NaN becomes null."""
+    return {name: None if value != value else value for name, value in scores.items()}

@@ -1,0 +1,114 @@
+"""Several ranks for one job, started from the job's saved config.
+
+Lightning starts its ranks by repeating the command line, which inside a multirun is the whole sweep again
+(lightning #11300, #15545). Here the job's process runs torch's elastic agent, and each rank reads the composed config
+from the run directory: the sweep's arguments never reach it.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+from torch.distributed.elastic.multiprocessing.api import SignalException
+from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+from torch.distributed.launcher.api import LaunchConfig, elastic_launch
+
+from perpixel.training.callbacks.stop import Interrupted
+
+SHUTDOWN_TIMEOUT_S = 25  # for checkpoints after SIGTERM, and for ranks that hang after another one died
+PR_SET_PDEATHSIG = 1  # linux/prctl.h
+
+
+class RankFailed(RuntimeError):
+    """A rank died; the message tells which and of what."""
+
+
+def num_ranks(accelerator: str, devices: object) -> int:
+    """How many ranks this machine runs for ``trainer.accelerator`` and ``trainer.devices``.
+
+    Raises:
+        ValueError: more GPUs are asked for than there are.
+    """
+    gpus = 0 if accelerator == "cpu" else torch.cuda.device_count()
+    if isinstance(devices, Sequence) and not isinstance(devices, str):
+        return len(devices)
+    if devices in ("auto", -1, "-1"):
+        return max(gpus, 1)
+    count = int(str(devices))
+    if gpus and count > gpus:
+        raise ValueError(f"trainer.devices={count}: this machine has {gpus} GPUs.")
+    return count
+
+
+def started_by_launcher() -> bool:
+    """Whether this process is already a rank (of ours, of torchrun, or of srun)."""
+    return "TORCHELASTIC_RUN_ID" in os.environ or int(os.environ.get("SLURM_NTASKS", "1")) > 1
+
+
+def launch_ranks(module: str, arguments: Sequence[str], ranks: int) -> None:
+    """Run ``python -m module arguments`` in ``ranks`` processes and wait for them.
+
+    When one dies the others are ended within seconds. SIGTERM and SIGINT are passed on; the ranks have
+    SHUTDOWN_TIMEOUT_S to write their checkpoint.
+
+    Raises:
+        RankFailed: a rank ended with an error.
+        Interrupted: this process was told to stop.
+    """
+    config = LaunchConfig(
+        min_nodes=1,
+        max_nodes=1,
+        nproc_per_node=ranks,
+        run_id=f"perpixel-{os.getpid()}",
+        rdzv_backend="c10d",
+        rdzv_endpoint="localhost:0",
+        max_restarts=0,
+        local_addr="localhost",
+    )
+    with _rank_environment():
+        try:
+            elastic_launch(config, sys.executable)("-m", module, *arguments)
+        except SignalException as stop:
+            raise Interrupted(stop.sigval) from None
+        except ChildFailedError as error:
+            raise _as_failure(error) from None
+
+
+def _as_failure(error: ChildFailedError) -> BaseException:
+    rank, failure = error.get_first_failure()
+    if failure.exitcode in (128 + signal.SIGTERM, 128 + signal.SIGINT):
+        return Interrupted(failure.exitcode - 128)
+    message = failure.message if isinstance(failure.message, str) else failure.message.get("message", str(failure.message))
+    return RankFailed(f"rank {rank} died with exit code {failure.exitcode}: {message}")
+
+
+@contextmanager
+def _rank_environment() -> Iterator[None]:
+    """Let the ranks import perpixel from a checkout that is not installed, and share the cores between them."""
+    source = str(Path(__file__).resolve().parents[2])
+    changed = {
+        "PYTHONPATH": os.pathsep.join(filter(None, [source, os.environ.get("PYTHONPATH")])),
+        "TORCH_ELASTIC_SHUTDOWN_TIMEOUT": os.environ.get("TORCH_ELASTIC_SHUTDOWN_TIMEOUT", str(SHUTDOWN_TIMEOUT_S)),
+    }
+    before = {name: os.environ.get(name) for name in changed}
+    os.environ.update(changed)
+    try:
+        yield
+    finally:
+        for name in changed:
+            del os.environ[name]
+        os.environ.update({name: value for name, value in before.items() if value is not None})
+
+
+def prepare_rank() -> None:
+    """In a rank, first thing: die with the parent, and take a fair share of the cores."""
+    ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    if "OMP_NUM_THREADS" not in os.environ:
+        torch.set_num_threads(max(1, (os.cpu_count() or 1) // int(os.environ["LOCAL_WORLD_SIZE"])))

@@ -1,0 +1,159 @@
+"""The LightningModule: it is handed a network, a loss, an optimiser and a schedule, and only connects them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import lightning.pytorch as pl
+import torch
+import torch.distributed
+from lightning.pytorch.utilities.types import OptimizerLRScheduler
+from torch import Tensor, nn
+from torch.optim.lr_scheduler import LRScheduler
+from torchmetrics import MeanMetric
+
+from perpixel.labels import LabelSpace
+from perpixel.metrics import SegmentationMetrics
+
+Batch = Mapping[str, Any]
+MakeOptimizer = Callable[[nn.Module], torch.optim.Optimizer]
+MakeSchedule = Callable[[torch.optim.Optimizer, int], LRScheduler]
+
+
+@dataclass(frozen=True)
+class Scores:
+    """What one evaluation of a split found.
+
+    Attributes:
+        values: scores by name; NaN where undefined.
+        absent: classes with neither truth nor prediction, left out of the means.
+        confusion: rows = truth, columns = prediction, pixels.
+    """
+
+    values: dict[str, float]
+    absent: tuple[str, ...]
+    confusion: list[list[int]]
+
+
+class SegmentationModule(pl.LightningModule):
+    """Trains and scores a network that gives one logit per class and pixel.
+
+    Batches are mappings with ``image`` (B, C, H, W) float and ``mask`` (B, H, W) int64.
+
+    Args:
+        model: images → logits (B, num_classes, H, W), or, while training, an object with ``logits`` and ``aux`` (further
+            logits of that shape, whose mean loss is added with weight ``model.aux_weight``).
+        loss: (logits, mask) → scalar; its ``parts``, if it has any, are logged one by one.
+        labels: of the masks.
+        make_optimizer: called with the network; None for a module that only evaluates.
+        make_schedule: called with the optimiser and the run's number of optimiser steps.
+        compile_model: run the network through ``torch.compile``.
+        channels_last: keep network and images in channels-last memory format.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        loss: nn.Module,
+        labels: LabelSpace,
+        make_optimizer: MakeOptimizer | None = None,
+        make_schedule: MakeSchedule | None = None,
+        compile_model: bool = False,
+        channels_last: bool = False,
+    ) -> None:
+        super().__init__()
+        self.model = model.to(memory_format=torch.channels_last) if channels_last else model
+        self.loss = loss
+        self.val_metrics = SegmentationMetrics(labels)
+        self.val_loss = MeanMetric()
+        self.channels_last = channels_last
+        self._compile = compile_model
+        self._make_optimizer = make_optimizer
+        self._make_schedule = make_schedule
+        self._run: Callable[[Tensor], Any] | None = None
+
+    def forward(self, image: Tensor) -> Any:
+        """The network's output for (B, C, H, W) images."""
+        if self.channels_last:
+            image = image.contiguous(memory_format=torch.channels_last)
+        if not self._compile:
+            return self.model(image)
+        if self._run is None:
+            self._run = torch.compile(self.model)  # kept apart from the module, so that state keys stay the same
+        return self._run(image)
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """The loss of one batch."""
+        output = self(batch["image"])
+        logits = getattr(output, "logits", output)
+        if hasattr(self.loss, "set_progress"):
+            self.loss.set_progress(self._progress())
+        loss: Tensor = self.loss(logits, batch["mask"])
+        parts = dict(getattr(self.loss, "parts", {}))
+        if aux := getattr(output, "aux", None):
+            parts["aux"] = torch.stack([self.loss(one, batch["mask"]) for one in aux]).mean()
+            loss = loss + self.model.aux_weight * parts["aux"]
+        self._log_training(loss.detach(), parts, len(batch["mask"]))
+        return loss
+
+    def _log_training(self, loss: Tensor, parts: Mapping[str, Tensor], size: int) -> None:
+        self.log("loss", loss, prog_bar=True, logger=False, on_step=True, on_epoch=False, batch_size=size)
+        once = {"on_step": False, "on_epoch": True, "sync_dist": True, "batch_size": size}
+        self.log("train/loss", loss, **once)  # type: ignore[arg-type]
+        for name, value in parts.items():
+            self.log(f"train/loss/{name}", value.detach(), **once)  # type: ignore[arg-type]
+
+    def _progress(self) -> float:
+        return self.trainer.global_step / max(self._total_steps(), 1)
+
+    def _total_steps(self) -> int:
+        total = self.trainer.estimated_stepping_batches
+        return int(total) if total != float("inf") else 0
+
+    def on_validation_epoch_start(self) -> None:
+        """Give every rank the batch-norm statistics of rank 0: those are the ones that are saved."""
+        if self.trainer.world_size > 1:
+            for buffer in self.model.buffers():
+                torch.distributed.broadcast(buffer, src=0)
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """Score one batch; returns its predicted labels (B, H, W) for callbacks that draw."""
+        logits = self(batch["image"])
+        self.val_loss.update(self.loss(logits, batch["mask"]), weight=len(batch["mask"]))
+        labels: Tensor = logits.argmax(dim=1)
+        self.val_metrics.update(labels, batch["mask"])
+        return labels
+
+    test_step = validation_step
+
+    def on_validation_epoch_end(self) -> None:
+        """Log the scores of the whole split, summed over ranks."""
+        scores = self._finish_scores()
+        self.log_dict({f"val/{name}": value for name, value in scores.items()})
+        self.log("mIoU", scores["mIoU"], prog_bar=True, logger=False)
+
+    def on_test_epoch_end(self) -> None:
+        """Log the scores of the whole split, summed over ranks."""
+        self.log_dict({f"test/{name}": value for name, value in self._finish_scores().items()})
+
+    def _finish_scores(self) -> dict[str, Tensor]:
+        named = {"loss": self.val_loss.compute(), **self.val_metrics.compute()}
+        self.last = Scores(
+            {name: float(value) for name, value in named.items()},
+            self.val_metrics.absent,
+            self.val_metrics.total.tolist(),
+        )
+        self.val_loss.reset()
+        self.val_metrics.reset()
+        return named
+
+    def configure_optimizers(self) -> OptimizerLRScheduler:
+        """The optimiser, and the schedule stepping once per optimiser step."""
+        assert self._make_optimizer is not None, "this module was made to evaluate"
+        optimizer = self._make_optimizer(self.model)
+        if self._make_schedule is None:
+            return optimizer
+        schedule = self._make_schedule(optimizer, self._total_steps())
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
