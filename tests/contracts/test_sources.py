@@ -11,12 +11,19 @@ import pytest
 from omegaconf import OmegaConf
 from PIL import Image
 
-from perpixel.data import DataSource, Earth, Folder
+from perpixel.data import ADE20K, VOC, Cityscapes, COCOStuff, DataSource, Earth, Folder
+
+from ..data import layouts
 
 SOURCES: dict[str, Callable[[Path], DataSource]] = {
     "earth climate": lambda _: Earth("climate"),
     "earth water": lambda _: Earth("water", windows_per_epoch=None),
     "folder": lambda path: Folder(str(own_data(path)), ["ground", "tree"]),
+    "voc": lambda path: VOC(str(layouts.voc(path))),
+    "cityscapes": lambda path: Cityscapes(str(layouts.cityscapes(path))),
+    "ade20k": lambda path: ADE20K(str(layouts.ade20k(path))),
+    "coco_stuff 164k": lambda path: COCOStuff(str(layouts.coco_stuff_164k(path))),
+    "coco_stuff 10k": lambda path: COCOStuff(str(layouts.coco_stuff_10k(path)), version="10k"),
 }
 
 

@@ -46,6 +46,11 @@ class ArraySource(DataSource):
         return self.parts[name]
 
 
+@pytest.fixture(autouse=True)
+def _own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+
+
 @pytest.fixture
 def make_folder(tmp_path: Path) -> Callable[..., Path]:
     """Writes ``images/<key>.png`` and ``masks/<key><suffix>.png`` and gives their root."""

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
-from perpixel.data.base import Sample, Split
+from perpixel.data.base import DataSource, Sample, Split, SplitName
 from perpixel.data.decode import image_shape, read_image
 from perpixel.data.hashing import digest, file_digest
 from perpixel.data.masks import BinaryMasks, MaskReader
+from perpixel.data.remembered import remembered, stamp
 from perpixel.data.statistics import channel_statistics, evenly
 
 SHOWN = 5
@@ -24,11 +25,18 @@ _THREADS = 4
 
 
 class Pair(NamedTuple):
-    """An image, its mask, and a name for both that is unique within the split."""
+    """An image and its mask.
+
+    Attributes:
+        name: of both, unique within the split.
+        image, mask: the files.
+        group: what must not stand on both sides of a split (camera, city, patient), where it is known.
+    """
 
     name: str
     image: Path
     mask: Path
+    group: str = ""
 
 
 class FileSplit(Split):
@@ -54,12 +62,12 @@ class FileSplit(Split):
         Raises:
             ValueError: a file is damaged, the sizes differ, or the mask holds an unknown value; names the file.
         """
-        name, image_path, mask_path = self.pairs[index]
-        image = read_image(image_path, self.channels)
-        mask = self.read_mask(mask_path)
+        pair = self.pairs[index]
+        image = read_image(pair.image, self.channels)
+        mask = self.read_mask(pair.mask)
         if image.shape[:2] != mask.shape:
-            raise ValueError(_different_sizes(self.pairs[index], image.shape[:2], mask.shape))
-        return Sample(image, mask, name)
+            raise ValueError(_different_sizes(pair, image.shape[:2], mask.shape))
+        return Sample(image, mask, pair.name)
 
     def shape(self, index: int) -> tuple[int, int]:
         """(H, W) from the image's header."""
@@ -71,15 +79,28 @@ class FileSplit(Split):
 
     def fingerprint(self) -> str:
         """From names, files' bytes and what mask values mean; where the files lie does not count."""
-        parts = (f"{name} {file_digest(image)} {file_digest(mask)}" for name, image, mask in sorted(self.pairs))
+        return remembered("hash", self._stamp(), self._hash)
+
+    def _hash(self) -> str:
+        parts = (f"{pair.name} {file_digest(pair.image)} {file_digest(pair.mask)}" for pair in sorted(self.pairs))
         return digest(self.read_mask.key(), *parts)
 
+    def _stamp(self) -> str:
+        files = stamp(path for pair in self.pairs for path in (pair.image, pair.mask))
+        return digest(files, *(pair.name for pair in self.pairs), repr(self.read_mask.labels), self.read_mask.key())
+
     def verify(self) -> None:
-        """Decode every mask, and compare its size with its image's header.
+        """Decode every mask, and compare its size with its image's header; done once for unchanged files.
 
         Raises:
             ValueError: lists the first faulty files, each with its reason and mend.
         """
+        missing = [path for pair in self.pairs for path in (pair.image, pair.mask) if not path.exists()]
+        if missing:
+            raise ValueError(f"{len(missing)} files of the data set do not exist, first: '{missing[0]}'.")
+        remembered("verified", self._stamp(), self._verify)
+
+    def _verify(self) -> str:
         present: Counter[int] = Counter()
         faults: list[str] = []
         with ThreadPoolExecutor(_THREADS) as pool:
@@ -91,6 +112,7 @@ class FileSplit(Split):
             lines = [f"{len(faults)} of {len(self.pairs)} pairs are faulty:", *faults[:SHOWN], *more]
             raise ValueError("\n".join(lines))
         self._refuse_unread_binary(set(present))
+        return f"{len(self.pairs)} pairs\n"
 
     def _inspect(self, pair: Pair) -> tuple[set[int], list[str]]:
         try:
@@ -113,6 +135,42 @@ class FileSplit(Split):
                 f"is the ignore value: nothing but '{labels.names[0]}' would be learnt. If these are 0/255 binary "
                 "masks, set data.source.binary=true, and 255 becomes class 1."
             )
+
+
+class FileSource(DataSource):
+    """A data set of image and mask files.
+
+    Args:
+        pairs: the samples of each split that exists; empty splits do not.
+        read_mask: gives class indices for a mask file.
+        channels: C of the images.
+        mean, std: per channel, in units of full scale; both are measured on the training images where one is None.
+    """
+
+    def __init__(
+        self,
+        pairs: Mapping[SplitName, Sequence[Pair]],
+        read_mask: MaskReader,
+        channels: int,
+        mean: Sequence[float] | None,
+        std: Sequence[float] | None,
+    ) -> None:
+        self._splits = {name: FileSplit(part, read_mask, channels) for name, part in pairs.items() if part}
+        self.splits = tuple(self._splits)
+        self.labels = read_mask.labels
+        self.channels = channels
+        measure = mean is None or std is None
+        self.mean, self.std = self._splits["train"].statistics() if measure else (tuple(mean or ()), tuple(std or ()))
+
+    def split(self, name: SplitName) -> FileSplit:
+        """The image and mask pairs of one split.
+
+        Raises:
+            ValueError: the data has no such split.
+        """
+        if name not in self._splits:
+            raise ValueError(f"the data has no '{name}' split, only {', '.join(self.splits)}.")
+        return self._splits[name]
 
 
 def unique_names(keys: Sequence[str]) -> Iterator[str]:

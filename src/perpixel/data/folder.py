@@ -8,9 +8,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
-from perpixel.data.base import DataSource, SplitName
+from perpixel.data.base import SplitName
 from perpixel.data.decode import IMAGE_SUFFIXES, MASK_SUFFIXES
-from perpixel.data.files import SHOWN, FileSplit, Pair, unique_names
+from perpixel.data.files import SHOWN, FileSource, Pair, unique_names
 from perpixel.data.masks import BinaryMasks, ColourMasks, IndexMasks, MaskReader
 from perpixel.data.palettes import voc_colours
 from perpixel.labels import LabelSpace
@@ -24,7 +24,7 @@ FOLDER_NAMES: dict[str, SplitName] = {
 }  # fmt: skip
 
 
-class Folder(DataSource):
+class Folder(FileSource):
     """Images and masks in folders of any layout; an image and its mask share a key.
 
     ``images`` and ``masks`` are folders (searched to any depth) or globs with ``*``, relative to ``root``. The key of a
@@ -74,32 +74,14 @@ class Folder(DataSource):
         mean: Sequence[float] | None = None,
         std: Sequence[float] | None = None,
     ) -> None:
-        self.channels = channels
-        self.labels = _label_space(classes, palette, ignore_index)
-        self._read_mask = _mask_reader(self.labels, encoding, binary, ignore_colours)
+        labels = _label_space(classes, palette, ignore_index)
         base = Path(root).expanduser()
         pairs = _paired(
             _found(base, images, image_key, IMAGE_SUFFIXES, "images"),
             _found(base, masks, mask_key, MASK_SUFFIXES, "masks"),
         )
-        self._pairs = _divided(pairs, base, split, fractions, split_seed, lists)
-        self.splits = tuple(name for name in SPLITS if name in self._pairs)
-        self.mean, self.std = (
-            self.split("train").statistics() if mean is None or std is None else (tuple(mean), tuple(std))
-        )
-
-    def split(self, name: SplitName) -> FileSplit:
-        """The image and mask pairs of one split.
-
-        Raises:
-            ValueError: the data has no such split.
-        """
-        if name not in self._pairs:
-            raise ValueError(
-                f"data=folder has no '{name}' split, only {', '.join(self._pairs)}: give it a share in "
-                "data.source.fractions, a folder, or a list."
-            )
-        return FileSplit(self._pairs[name], self._read_mask, self.channels)
+        divided = _divided(pairs, base, split, fractions, split_seed, lists)
+        super().__init__(divided, _mask_reader(labels, encoding, binary, ignore_colours), channels, mean, std)
 
 
 def _label_space(
@@ -196,7 +178,7 @@ def _divided(
             f"the split '{empty[0]}' of data=folder is empty ({len(pairs)} pairs, data.source.split={rule}): training "
             "needs images to learn from and others to be judged on."
         )
-    return {name: [pairs[key] for key in chosen] for name, chosen in keys.items() if chosen}
+    return {name: [pairs[key] for key in keys.get(name, ())] for name in SPLITS}
 
 
 def _by_fractions(keys: Sequence[str], fractions: Sequence[float], seed: int) -> dict[SplitName, list[str]]:

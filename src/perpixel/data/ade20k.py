@@ -1,0 +1,50 @@
+"""ADE20K in the layout of the scene parsing challenge (Zhou et al. 2017): 150 classes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from perpixel.data.base import SplitName
+from perpixel.data.files import FileSource, Pair
+from perpixel.data.published import IMAGENET_MEAN, IMAGENET_STD, Layout, class_table, with_suffix
+
+LAYOUT = Layout(
+    name="ADE20K (SceneParsing)",
+    home="data.csail.mit.edu/places/ADEchallenge (ADEChallengeData2016.zip)",
+    tree="""  ADEChallengeData2016/
+    images/training/ADE_train_00000001.jpg
+    images/validation/ADE_val_00000001.jpg
+    annotations/training/ADE_train_00000001.png
+    annotations/validation/ADE_val_00000001.png""",
+)
+
+
+class ADE20K(FileSource):
+    """ADE20K-150. Stored 0 means "other" and is ignored; 1…150 become 0…149 (``reduce_zero_label`` elsewhere).
+
+    The labels of the test set are not public: there is no test split.
+
+    Args:
+        root: ADEChallengeData2016 or the folder that holds it.
+        mean, std: per channel, in units of full scale; None measures.
+
+    Raises:
+        ValueError: a folder is missing or files lack masks; says what was looked for, the layout and the source.
+    """
+
+    def __init__(
+        self,
+        root: str,
+        mean: Sequence[float] | None = IMAGENET_MEAN,
+        std: Sequence[float] | None = IMAGENET_STD,
+    ) -> None:
+        base = LAYOUT.need(Path(root).expanduser(), "images", "ADEChallengeData2016/images").parent
+        pairs: dict[SplitName, list[Pair]] = {"train": _part(base, "training"), "val": _part(base, "validation")}
+        super().__init__(pairs, class_table("ade20k", ignored=(0,)), 3, mean, std)
+
+
+def _part(root: Path, part: str) -> list[Pair]:
+    images = with_suffix(LAYOUT.need(root, f"images/{part}"), ".jpg")
+    masks = LAYOUT.need(root, f"annotations/{part}")
+    return LAYOUT.paired(images, [masks / f"{image.stem}.png" for image in images])

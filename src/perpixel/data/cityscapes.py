@@ -1,0 +1,105 @@
+"""Cityscapes (Cordts et al. 2016): 19 classes of the street, from 50 cities."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from perpixel.data.base import SplitName
+from perpixel.data.decode import read_values
+from perpixel.data.files import FileSource, Pair
+from perpixel.data.masks import IndexMasks, MaskReader
+from perpixel.data.published import IMAGENET_MEAN, IMAGENET_STD, Layout, class_table, with_suffix
+
+Annotations = Literal["fine", "coarse"]
+
+LAYOUT = Layout(
+    name="Cityscapes",
+    home="cityscapes-dataset.com (leftImg8bit_trainvaltest.zip, gtFine_trainvaltest.zip, gtCoarse.zip)",
+    tree="""  leftImg8bit/train/aachen/aachen_000000_000019_leftImg8bit.png   (train, val, train_extra)
+  gtFine/train/aachen/aachen_000000_000019_gtFine_labelIds.png     (or …_labelTrainIds.png)
+  gtCoarse/train/aachen/aachen_000000_000019_gtCoarse_labelIds.png""",
+)
+
+LABEL_IDS = range(34)
+"""Values of ``labelIds`` files; those that are not among the 19 evaluated classes are ignored."""
+
+
+class Cityscapes(FileSource):
+    """Cityscapes with its 19 train ids; the city is each sample's group.
+
+    ``labelIds`` files (34 ids) are translated, ``labelTrainIds`` files are read where there are no others. Validation
+    is always on the fine labels. The labels of the test set are not public: there is no test split.
+
+    Args:
+        root: the folder that holds leftImg8bit and gtFine.
+        annotations: what to train on: ``fine``, or ``coarse`` polygons with the rest ignored.
+        extra: with ``coarse``, the 20,000 images of ``train_extra`` too.
+        mean, std: per channel, in units of full scale; None measures.
+
+    Raises:
+        ValueError: a folder is missing or files lack masks; says what was looked for, the layout and the source.
+    """
+
+    def __init__(
+        self,
+        root: str,
+        annotations: Annotations = "fine",
+        extra: bool = False,
+        mean: Sequence[float] | None = IMAGENET_MEAN,
+        std: Sequence[float] | None = IMAGENET_STD,
+    ) -> None:
+        if annotations not in ("fine", "coarse"):
+            raise ValueError(f"data.source.annotations={annotations!r} is unknown: choose fine or coarse.")
+        if extra and annotations == "fine":
+            raise ValueError(
+                "data.source.extra=true needs data.source.annotations=coarse: train_extra has no fine labels."
+            )
+        base = Path(root).expanduser()
+        parts = ["train", "train_extra"] if extra else ["train"]
+        kind = "gtFine" if annotations == "fine" else "gtCoarse"
+        pairs: dict[SplitName, list[Pair]] = {
+            "train": [pair for part in parts for pair in _part(base, kind, part)],
+            "val": _part(base, "gtFine", "val"),
+        }
+        super().__init__(pairs, StreetMasks(), 3, mean, std)
+
+
+class StreetMasks(MaskReader):
+    """Reads ``labelIds`` and ``labelTrainIds`` files, told apart by their names."""
+
+    def __init__(self) -> None:
+        self._by_id = class_table("cityscapes", ignored=LABEL_IDS)
+        self.labels = self._by_id.labels
+        self._by_train_id = IndexMasks(self.labels)
+
+    def __call__(self, path: Path) -> npt.NDArray[np.uint8]:
+        """Train ids of a mask file, (H, W) uint8."""
+        reader = self._by_train_id if path.stem.endswith("_labelTrainIds") else self._by_id
+        return reader.decode(read_values(path), str(path))
+
+    def decode(self, values: npt.NDArray[Any], where: str) -> npt.NDArray[np.uint8]:
+        """(H, W) label ids → train ids."""
+        return self._by_id.decode(values, where)
+
+    def key(self) -> str:
+        """The table of label ids; that of train ids follows from it."""
+        return self._by_id.key()
+
+
+def _part(root: Path, kind: str, part: str) -> list[Pair]:
+    folder = LAYOUT.need(root, f"leftImg8bit/{part}")
+    masks = LAYOUT.need(root, f"{kind}/{part}")
+    images = with_suffix(folder, "_leftImg8bit.png")
+    cities = [image.parent.name for image in images]
+    return LAYOUT.paired(images, [_mask(masks, image, kind) for image in images], cities)
+
+
+def _mask(folder: Path, image: Path, kind: str) -> Path:
+    stem = image.name.removesuffix("_leftImg8bit.png")
+    by_id, by_train_id = (folder / image.parent.name / f"{stem}_{kind}_{x}.png" for x in ("labelIds", "labelTrainIds"))
+    return by_train_id if by_train_id.is_file() and not by_id.is_file() else by_id

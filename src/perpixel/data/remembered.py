@@ -1,0 +1,41 @@
+"""What was computed about files once, kept in the user's cache folder until the files change.
+
+Hashing or checking a hundred thousand files takes minutes; asking for their sizes and times takes a second.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from pathlib import Path
+
+from perpixel.data.hashing import digest
+
+
+def stamp(paths: Iterable[Path]) -> str:
+    """Changes when a file comes, goes, moves, or is written to (by size and time of change, in nanoseconds)."""
+    return digest(*(f"{path} {(status := path.stat()).st_size} {status.st_mtime_ns}" for path in paths))
+
+
+def remembered(kind: str, key: str, compute: Callable[[], str]) -> str:
+    """The text that ``compute`` gave for (kind, key) before, or gives now.
+
+    Several processes may ask at once: an entry appears whole, by renaming. Where the cache folder cannot be written
+    to, nothing is kept.
+    """
+    entry = _folder() / f"{kind}-{key}"
+    with suppress(OSError):
+        return entry.read_text(encoding="utf-8")
+    text = compute()
+    with suppress(OSError):
+        entry.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile("w", dir=entry.parent, delete=False, encoding="utf-8") as draft:
+            draft.write(text)
+        Path(draft.name).replace(entry)
+    return text
+
+
+def _folder() -> Path:
+    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "perpixel" / "data"
