@@ -1,0 +1,58 @@
+"""Cross-entropy: the mean surprise at the true label."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from perpixel.labels import PADDING_INDEX
+from perpixel.losses.base import Loss
+from perpixel.losses.pixels import Pixels, weighted_mean
+from perpixel.losses.weights import ClassWeights, as_buffer
+
+
+class CrossEntropy(Loss):
+    """Mean of −log p(true class) over the labelled pixels, as ``torch.nn.CrossEntropyLoss`` defines it.
+
+    With class weights w the mean is weighted: Σ w_y·(−log p_y) / Σ w_y. With label smoothing ε the target is
+    (1 − ε) on the true class plus ε/C on every class (Szegedy et al. 2016). A class absent from the batch has no pixel
+    and so no part in the value.
+
+    Args:
+        ignore_index: target value of pixels without a label.
+        label_smoothing: ε in 0…1.
+        class_weights: one non-negative number per class, or none.
+
+    Raises:
+        ValueError: ``label_smoothing`` is outside 0…1 or the weights are not numbers ≥ 0.
+    """
+
+    class_weights: Tensor | None
+
+    def __init__(
+        self,
+        ignore_index: int = PADDING_INDEX,
+        label_smoothing: float = 0.0,
+        class_weights: ClassWeights = None,
+    ) -> None:
+        super().__init__(ignore_index)
+        if not 0.0 <= label_smoothing <= 1.0:
+            raise ValueError(f"label_smoothing is a share between 0 and 1, not {label_smoothing}.")
+        self.label_smoothing = label_smoothing
+        self.register_buffer("class_weights", as_buffer(class_weights), persistent=False)
+
+    def measure(self, pixels: Pixels) -> Tensor:
+        """Σ w_y·(−log p_y) / Σ w_y."""
+        weight = pixels.weight(self.class_weights)
+        surprise = weighted_mean(-pixels.truth_log_probs, weight)
+        if self.label_smoothing == 0:
+            return surprise
+        return (1 - self.label_smoothing) * surprise + self.label_smoothing * self._smooth(pixels, weight)
+
+    def _smooth(self, pixels: Pixels, weight: Tensor) -> Tensor:
+        """Surprise at a label drawn uniformly: Σ_x Σ_c w_c·(−log p_c)/C over Σ_x w_y."""
+        of_class = -pixels.log_probs
+        if self.class_weights is not None:
+            of_class = of_class * self.class_weights.to(of_class.dtype).view(1, -1, 1, 1)
+        total = weight.sum()
+        mean = of_class.mean(1).mul(pixels.valid).sum()
+        return mean / total.where(total > 0, total.new_ones(()))

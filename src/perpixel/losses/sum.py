@@ -1,0 +1,79 @@
+"""Weighted sums of losses, the log-softmax computed once."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+
+from perpixel.labels import PADDING_INDEX
+from perpixel.losses.base import Loss
+from perpixel.losses.pixels import Pixels
+
+Weight = float | Sequence[float]
+"""A number, or a weight's values at evenly spaced moments from the first to the last step, linear in between."""
+
+
+class Sum(Loss):
+    """Σ weight·loss.
+
+    Args:
+        losses: the parts; all see the sum's ``ignore_index``.
+        weights: one per part: a number, or a list of its values at evenly spaced moments of the training with straight
+            lines between them (``[0, 1]`` grows all the way, ``[0, 0, 1]`` in the second half; see `set_progress`).
+        ignore_index: target value of pixels without a label.
+
+    Raises:
+        ValueError: no losses, another number of weights than losses, or an empty list as weight.
+    """
+
+    def __init__(self, losses: list[Loss], weights: list[Weight], ignore_index: int = PADDING_INDEX) -> None:
+        super().__init__(ignore_index)
+        if not losses or len(losses) != len(weights):
+            raise ValueError(
+                f"a sum needs one weight per loss; it has {len(losses)} losses and {len(weights)} weights."
+            )
+        if any(isinstance(weight, Sequence) and not weight for weight in weights):
+            raise ValueError(f"a weight is a number or a list of at least one, but the weights are {weights}.")
+        self.losses = nn.ModuleList(losses)
+        self.names = tuple(_names(losses))
+        self.weights = list(weights)
+
+    def measure(self, pixels: Pixels) -> Tensor:
+        """Σ weight·loss, leaving each part's unweighted value in `parts`."""
+        values = [loss.measure(pixels) for loss in self._losses]
+        self.parts = {name: value.detach() for name, value in zip(self.names, values, strict=True)}
+        weights = values[0].new_tensor([weight_at(weight, self.progress) for weight in self.weights])
+        return weights @ torch.stack(values)
+
+    def set_progress(self, fraction: float) -> None:
+        """Move the scheduled weights, here and in parts that are sums themselves."""
+        super().set_progress(fraction)
+        for loss in self._losses:
+            loss.set_progress(fraction)
+
+    @property
+    def _losses(self) -> list[Loss]:
+        return cast(list[Loss], list(self.losses))
+
+
+def weight_at(weight: Weight, progress: float) -> float:
+    """The value of a weight when ``progress`` (0…1) of the training is over."""
+    if not isinstance(weight, Sequence):
+        return weight
+    position = progress * (len(weight) - 1)
+    before = min(int(position), max(len(weight) - 2, 0))
+    after = min(before + 1, len(weight) - 1)
+    return weight[before] + (weight[after] - weight[before]) * (position - before)
+
+
+def _names(losses: list[Loss]) -> Iterator[str]:
+    """``cross_entropy``, ``dice``, …; a class that stands again is counted: ``dice_2``."""
+    seen: list[str] = []
+    for loss in losses:
+        name = re.sub(r"(?<!^)(?=[A-Z])", "_", type(loss).__name__).lower()
+        seen.append(name)
+        yield name if seen.count(name) == 1 else f"{name}_{seen.count(name)}"

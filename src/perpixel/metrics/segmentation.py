@@ -1,0 +1,75 @@
+"""The metric of a run: one confusion matrix over the whole data set."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torchmetrics import Metric
+
+from perpixel.labels import LabelSpace
+from perpixel.metrics.confusion import confusion_matrix, to_labels
+from perpixel.metrics.scores import counts_of, scores
+
+
+class SegmentationMetrics(Metric):
+    """mIoU and its relatives from one int64 confusion matrix, summed over batches and ranks before any ratio is taken.
+
+    Scores and their policy for absent classes: `perpixel.metrics.scores.scores`.
+
+    Args:
+        labels: class names and the value that means "no label".
+
+    Attributes:
+        confusion: (C, C) int64 counts of this rank so far, rows are the truth, columns the prediction.
+        total: the counts of all ranks, as of the last ``compute()``.
+        absent: names of the classes with neither truth nor prediction pixels, as of the last ``compute()``.
+    """
+
+    full_state_update = False
+    higher_is_better = True
+    is_differentiable = False
+    confusion: Tensor
+    total: Tensor
+    absent: tuple[str, ...]
+
+    def __init__(self, labels: LabelSpace) -> None:
+        super().__init__()
+        self.labels = labels
+        self.add_state(
+            "confusion", torch.zeros(labels.num_classes, labels.num_classes, dtype=torch.int64), dist_reduce_fx="sum"
+        )
+        self._clear()
+
+    def update(self, logits_or_labels: Tensor, target: Tensor) -> None:
+        """Count one batch.
+
+        Args:
+            logits_or_labels: (B, C, H, W) float logits or (B, H, W) integer class indices.
+            target: (B, H, W) integer class indices, ``labels.fill`` where there is no label.
+
+        Raises:
+            ValueError: shapes differ, or a value is neither a class nor the ignore index.
+        """
+        self._update(to_labels(logits_or_labels), target)
+
+    def compute(self) -> dict[str, Tensor]:
+        """All scores by name, float64 scalars."""
+        self.total = self.confusion.clone()
+        missing = ~counts_of(self.total).present
+        self.absent = tuple(name for name, gone in zip(self.labels.names, missing.tolist(), strict=True) if gone)
+        return self._compute(self.total)
+
+    def reset(self) -> None:
+        """Forget all counts."""
+        super().reset()
+        self._clear()
+
+    def _update(self, prediction: Tensor, target: Tensor) -> None:
+        self.confusion += confusion_matrix(prediction, target, self.labels.num_classes, self.labels.fill)
+
+    def _compute(self, confusion: Tensor) -> dict[str, Tensor]:
+        return scores(confusion, self.labels.names)
+
+    def _clear(self) -> None:
+        self.total = torch.zeros_like(self.confusion)
+        self.absent = self.labels.names

@@ -1,0 +1,206 @@
+"""What every loss keeps, whatever it measures. A new loss adds one line to LOSSES."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor
+
+from perpixel.losses import CrossEntropy, Dice, Focal, Loss, Lovasz, Sum
+
+CLASSES, IGNORE = 4, 255
+
+LOSSES: dict[str, Callable[[], Loss]] = {
+    "ce": CrossEntropy,
+    "ce_smooth": lambda: CrossEntropy(label_smoothing=0.1),
+    "focal": Focal,
+    "focal_half": lambda: Focal(gamma=0.5),
+    "dice": Dice,
+    "dice_per_image": lambda: Dice(per_image=True),
+    "dice_smooth": lambda: Dice(smooth=1.0),
+    "lovasz": Lovasz,
+    "ce_dice": lambda: Sum([CrossEntropy(), Dice()], [1.0, 0.5]),
+}
+WEIGHTED: dict[str, Callable[[list[float]], Loss]] = {
+    "ce": lambda weights: CrossEntropy(class_weights=weights),
+    "ce_smooth": lambda weights: CrossEntropy(label_smoothing=0.1, class_weights=weights),
+    "focal": lambda weights: Focal(class_weights=weights),
+    "dice": lambda weights: Dice(class_weights=weights),
+    "lovasz": lambda weights: Lovasz(class_weights=weights),
+}
+SPATIAL: set[str] = set()
+
+every_loss = pytest.mark.parametrize("make", LOSSES.values(), ids=LOSSES.keys())
+pixelwise = pytest.mark.parametrize(
+    "make", [make for name, make in LOSSES.items() if name not in SPATIAL], ids=[n for n in LOSSES if n not in SPATIAL]
+)
+
+
+def batch(seed: int = 0, dtype: torch.dtype = torch.float64, classes: int = CLASSES) -> tuple[Tensor, Tensor]:
+    """Random logits (2, C, 6, 5), and labels of which some are ignored."""
+    rng = torch.Generator().manual_seed(seed)
+    logits = torch.randn(2, classes, 6, 5, generator=rng, dtype=dtype) * 2
+    target = torch.randint(0, classes, (2, 6, 5), generator=rng)
+    target[torch.rand(target.shape, generator=rng) < 0.2] = IGNORE
+    return logits, target
+
+
+def value_and_gradient(loss: Loss, logits: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+    logits = logits.detach().requires_grad_()
+    value = loss(logits, target)
+    (gradient,) = torch.autograd.grad(value, logits)
+    return value.detach(), gradient
+
+
+@every_loss
+def test_gradient_is_the_slope(make: Callable[[], Loss]) -> None:
+    logits, target = batch()
+    assert torch.autograd.gradcheck(lambda x: make()(x, target), (logits.requires_grad_(),), atol=1e-6, fast_mode=False)
+
+
+@every_loss
+def test_is_a_finite_scalar_of_at_least_32_bits(make: Callable[[], Loss]) -> None:
+    for dtype, expected in [(torch.float64, torch.float64), (torch.float32, torch.float32), (torch.half, torch.float32)]:
+        value, gradient = value_and_gradient(make(), *batch(dtype=dtype))
+        assert value.shape == ()
+        assert value.dtype == expected
+        assert gradient.dtype == dtype
+        assert value.isfinite()
+
+
+@every_loss
+def test_learns_the_target(make: Callable[[], Loss]) -> None:
+    logits, target = batch()
+    perfect = 6 * torch.nn.functional.one_hot(target.where(target != IGNORE, 0), CLASSES).movedim(3, 1).double()
+    assert make()(perfect, target) < make()(logits, target)
+    assert make()(logits, target) < make()(-perfect, target)
+
+
+@every_loss
+def test_log_probabilities_give_the_same_as_logits(make: Callable[[], Loss]) -> None:
+    logits, target = batch()
+    value, gradient = value_and_gradient(make(), logits, target)
+    logits.requires_grad_()
+    again = make().from_log_probs(torch.log_softmax(logits, 1), target)
+    (again_gradient,) = torch.autograd.grad(again, logits)
+    torch.testing.assert_close(again, value)
+    torch.testing.assert_close(again_gradient, gradient)
+
+
+@every_loss
+@pytest.mark.parametrize("ignore_index", [255, -100, -1])
+def test_ignored_pixels_change_nothing(make: Callable[[], Loss], ignore_index: int) -> None:
+    logits, target = batch()
+    ignored = target == IGNORE
+    target[ignored] = ignore_index
+    loss = make()
+    loss.ignore_index = ignore_index
+    value, gradient = value_and_gradient(loss, logits, target)
+    other = torch.where(ignored.unsqueeze(1), 50 * batch(1)[0], logits)
+    other_value, other_gradient = value_and_gradient(loss, other, target)
+    assert torch.equal(value, other_value)
+    assert torch.equal(gradient, other_gradient)
+    assert not gradient.movedim(1, 3)[ignored].any()
+
+
+@every_loss
+def test_all_ignored_is_zero_with_zero_gradient(make: Callable[[], Loss]) -> None:
+    logits, target = batch()
+    value, gradient = value_and_gradient(make(), logits, torch.full_like(target, IGNORE))
+    assert value == 0
+    assert torch.equal(gradient, torch.zeros_like(gradient))
+
+
+@every_loss
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_sixteen_bit_autocast_stays_finite_at_512(make: Callable[[], Loss], dtype: torch.dtype) -> None:
+    rng = torch.Generator().manual_seed(0)
+    target = torch.randint(0, 3, (1, 512, 512), generator=rng)
+    logits = (torch.rand(1, 3, 512, 512, generator=rng).sub(0.5).sign() * torch.finfo(torch.float16).max).to(dtype)
+    with torch.autocast("cpu", dtype=dtype):
+        value, gradient = value_and_gradient(make(), logits, target)
+    assert value.isfinite()
+    assert gradient.isfinite().all()
+
+
+@every_loss
+def test_sixteen_bit_logits_lose_only_their_own_rounding(make: Callable[[], Loss]) -> None:
+    logits, target = batch()
+    rounded = logits.bfloat16()
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        value = make()(rounded, target)
+    torch.testing.assert_close(value.double(), make()(rounded.double(), target), rtol=1e-5, atol=1e-6)
+
+
+@every_loss
+def test_order_of_the_batch_is_nothing(make: Callable[[], Loss]) -> None:
+    logits, target = batch()
+    value, gradient = value_and_gradient(make(), logits, target)
+    flipped_value, flipped = value_and_gradient(make(), logits.flip(0), target.flip(0))
+    torch.testing.assert_close(flipped_value, value)
+    torch.testing.assert_close(flipped.flip(0), gradient)
+
+
+@pixelwise
+def test_order_of_the_pixels_is_nothing(make: Callable[[], Loss]) -> None:
+    logits, target = batch()
+    order = torch.randperm(30, generator=torch.Generator().manual_seed(3))
+    shuffled = logits.flatten(2)[..., order].view_as(logits), target.flatten(1)[:, order].view_as(target)
+    torch.testing.assert_close(make()(*shuffled), make()(logits, target))
+
+
+@every_loss
+def test_memory_layout_is_nothing(make: Callable[[], Loss]) -> None:
+    logits, target = batch()
+    value, gradient = value_and_gradient(make(), logits, target)
+    last, last_gradient = value_and_gradient(make(), logits.to(memory_format=torch.channels_last), target)
+    torch.testing.assert_close(last, value)
+    torch.testing.assert_close(last_gradient, gradient)
+
+
+@every_loss
+def test_backward_twice_doubles_the_gradient(make: Callable[[], Loss]) -> None:
+    logits, target = batch()
+    logits.requires_grad_()
+    value = make()(logits, target)
+    value.backward(retain_graph=True)
+    once = logits.grad.clone()
+    value.backward()
+    torch.testing.assert_close(logits.grad, 2 * once)
+
+
+@every_loss
+def test_shapes_that_do_not_fit_are_refused(make: Callable[[], Loss]) -> None:
+    logits, target = batch()
+    with pytest.raises(ValueError, match=r"\(B, C, H, W\)"):
+        make()(logits, target[:, :-1])
+    with pytest.raises(ValueError, match="integer"):
+        make()(logits, target.double())
+
+
+@pytest.mark.parametrize("make", WEIGHTED.values(), ids=WEIGHTED.keys())
+def test_class_weights_matter(make: Callable[[list[float]], Loss]) -> None:
+    logits, target = batch()
+    even, uneven, absent = (make(w)(logits, target) for w in ([2.0] * 4, [4.0, 1.0, 1.0, 0.1], [0.0, 1.0, 1.0, 1.0]))
+    torch.testing.assert_close(even, make([1.0] * 4)(logits, target))
+    assert not math.isclose(even, uneven, rel_tol=1e-4)
+    assert not math.isclose(even, absent, rel_tol=1e-4)
+
+
+@pytest.mark.parametrize("make", WEIGHTED.values(), ids=WEIGHTED.keys())
+def test_class_weights_must_be_numbers(make: Callable[[list[float]], Loss]) -> None:
+    with pytest.raises(ValueError, match="≥ 0"):
+        make([1.0, -1.0, 1.0, 1.0])
+
+
+@every_loss
+def test_class_absent_from_the_batch_is_left_out(make: Callable[[], Loss]) -> None:
+    """A class that neither the truth nor the prediction knows changes nothing (smoothing spreads over all classes)."""
+    if isinstance(make(), CrossEntropy) and make().label_smoothing:
+        pytest.skip("label smoothing asks for some probability of every class")
+    logits, target = batch()
+    nowhere = torch.full_like(logits[:, :1], -200.0)
+    torch.testing.assert_close(make()(torch.cat([logits, nowhere], 1), target), make()(logits, target))

@@ -1,0 +1,53 @@
+from __future__ import annotations
+
+import pytest
+import torch
+
+from perpixel.losses import CrossEntropy, Dice, Sum
+from perpixel.losses.sum import weight_at
+
+
+def test_is_the_weighted_sum_of_its_parts() -> None:
+    logits, target = torch.randn(2, 3, 4, 4), torch.randint(0, 3, (2, 4, 4))
+    loss = Sum([CrossEntropy(), Dice(), Dice(smooth=1.0)], [1.0, 0.5, 0.25])
+    ce, dice, smooth = CrossEntropy()(logits, target), Dice()(logits, target), Dice(smooth=1.0)(logits, target)
+    torch.testing.assert_close(loss(logits, target), ce + 0.5 * dice + 0.25 * smooth)
+    torch.testing.assert_close(loss.parts, {"cross_entropy": ce, "dice": dice, "dice_2": smooth})
+    assert CrossEntropy().parts == {}
+
+
+def test_parts_hold_no_graph() -> None:
+    loss = Sum([CrossEntropy()], [1.0])
+    loss(torch.randn(1, 3, 4, 4, requires_grad=True), torch.zeros(1, 4, 4, dtype=torch.int64))
+    assert not loss.parts["cross_entropy"].requires_grad
+
+
+def test_parts_share_the_sums_ignore_index() -> None:
+    logits, target = torch.randn(1, 3, 4, 4), torch.randint(0, 3, (1, 4, 4))
+    target[0, 0, 0] = 9
+    loss = Sum([CrossEntropy(ignore_index=1), Dice(ignore_index=2)], [1.0, 1.0], ignore_index=9)
+    expected = CrossEntropy(ignore_index=9)(logits, target) + Dice(ignore_index=9)(logits, target)
+    torch.testing.assert_close(loss(logits, target), expected)
+
+
+@pytest.mark.parametrize(
+    ("weight", "progress", "value"),
+    [(2.0, 0.7, 2.0), ([3.0], 0.5, 3.0), ([0.0, 1.0], 0.25, 0.25), ([0.0, 0.0, 1.0], 0.75, 0.5), ([1.0, 5.0], 1.0, 5.0)],
+)
+def test_weights_follow_the_training(weight: float | list[float], progress: float, value: float) -> None:
+    assert weight_at(weight, progress) == pytest.approx(value)
+
+
+def test_progress_reaches_nested_sums() -> None:
+    inner = Sum([Dice()], [[0.0, 2.0]])
+    outer = Sum([CrossEntropy(), inner], [[1.0, 0.0], 1.0])
+    logits, target = torch.randn(1, 3, 4, 4), torch.randint(0, 3, (1, 4, 4))
+    outer.set_progress(1.0)
+    torch.testing.assert_close(outer(logits, target), 2 * Dice()(logits, target))
+
+
+def test_refuses_lists_that_do_not_fit() -> None:
+    with pytest.raises(ValueError, match="2 losses and 1 weights"):
+        Sum([CrossEntropy(), Dice()], [1.0])
+    with pytest.raises(ValueError, match="at least one"):
+        Sum([CrossEntropy()], [[]])
