@@ -13,6 +13,7 @@ from perpixel.models.pan import PAN
 from perpixel.models.pspnet import PSPNet
 from perpixel.models.segformer import Segformer
 from perpixel.models.starter_unet import StarterUnet
+from perpixel.models.transfer import Transfer, transfer
 from perpixel.models.unet import Unet
 from perpixel.models.unetplusplus import UnetPlusPlus
 from perpixel.models.upernet import UPerNet
@@ -38,10 +39,12 @@ __all__ = [
     "SegmentationModel",
     "SegmentationOutput",
     "StarterUnet",
+    "Transfer",
     "Transposed",
     "UPerNet",
     "Unet",
     "UnetPlusPlus",
     "Upsampler",
     "Upsampling",
+    "transfer",
 ]

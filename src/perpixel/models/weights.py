@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import logging
+import pickle
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -57,7 +58,14 @@ def read_weights(source: str, sha256: str | None = None) -> dict[str, Tensor]:
         _check_hash(path, sha256)
     if path.suffix == ".safetensors":
         return safetensors.torch.load_file(path)
-    return _tensors(torch.load(path, map_location="cpu", weights_only=True), path)
+    try:
+        loaded = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise ValueError(
+            f"'{path}' holds more than tensors, and reading it would execute code of its own. "
+            f"Save its state dict alone: torch.save(model.state_dict(), …), or better as safetensors."
+        ) from error
+    return _tensors(loaded, path)
 
 
 def _locate(source: str) -> Path:
@@ -194,10 +202,10 @@ def _match(
 
 
 def _fits(wanted: Tensor, offered: Tensor) -> bool:
-    return wanted.shape == offered.shape or _is_rgb_version(wanted, offered)
+    return wanted.shape == offered.shape or is_rgb_version(wanted, offered)
 
 
-def _is_rgb_version(wanted: Tensor, offered: Tensor) -> bool:
+def is_rgb_version(wanted: Tensor, offered: Tensor) -> bool:
     """Whether ``offered`` is the same convolution for three input channels."""
     shapes_agree = wanted.ndim == offered.ndim == 4 and wanted.shape[0] == offered.shape[0]
     return shapes_agree and wanted.shape[2:] == offered.shape[2:] and offered.shape[1] == 3 and wanted.shape[1] != 3

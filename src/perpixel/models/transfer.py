@@ -1,0 +1,88 @@
+"""Taking over another model's weights, as far as they fit."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from torch import Tensor, nn
+
+from perpixel.models.weights import InputAdaptation, adapt_input, is_rgb_version
+
+
+@dataclass(frozen=True)
+class Transfer:
+    """What was taken over and what was left; ``str`` says it in a few lines.
+
+    Attributes:
+        taken: tensors of the model that now hold the file's values.
+        adapted: those of ``taken`` whose RGB weights were adapted to another number of input channels.
+        differing: tensors of both, of different shapes, left as they were: name → (the file's shape, the model's).
+        missing: tensors of the model that the file has not, left as they were.
+        unused: tensors of the file that the model has not.
+    """
+
+    taken: list[str] = field(default_factory=list)
+    adapted: list[str] = field(default_factory=list)
+    differing: dict[str, tuple[tuple[int, ...], tuple[int, ...]]] = field(default_factory=dict)
+    missing: list[str] = field(default_factory=list)
+    unused: list[str] = field(default_factory=list)
+
+    def __str__(self) -> str:
+        total = len(self.taken) + len(self.differing) + len(self.missing)
+        lines = [f"{len(self.taken)} of the model's {total} tensors taken over"]
+        lines += [f"  adapted to other input channels: {name}" for name in self.adapted]
+        lines += [
+            f"  left as initialised: {name}, {theirs} in the file and {ours} in the model"
+            for name, (theirs, ours) in self.differing.items()
+        ]
+        lines += [f"  left as initialised, not in the file: {_grouped(self.missing)}"] if self.missing else []
+        lines += [f"  in the file only: {_grouped(self.unused)}"] if self.unused else []
+        return "\n".join(lines)
+
+
+def transfer(model: nn.Module, state_dict: Mapping[str, Tensor], adaptation: InputAdaptation = "repeat") -> Transfer:
+    """Take over what fits of another model's weights: ``init_from=<run or bundle>``.
+
+    Tensors fit by name and shape; a first convolution for RGB is adapted to another number of input channels. The rest,
+    such as the head for another number of classes, stays as it was initialised.
+
+    Args:
+        model: any model; changed in place.
+        state_dict: the other model's tensors by name.
+        adaptation: the rule for the first convolution, see :func:`perpixel.models.weights.adapt_input`.
+
+    Raises:
+        ValueError: not a single tensor fits.
+    """
+    own = model.state_dict()
+    report = Transfer(unused=[name for name in state_dict if name not in own])
+    values: dict[str, Tensor] = {}
+    for name, tensor in own.items():
+        if name not in state_dict:
+            report.missing.append(name)
+        elif state_dict[name].shape == tensor.shape:
+            values[name] = state_dict[name]
+        elif name.startswith("encoder.") and is_rgb_version(tensor, state_dict[name]):
+            values[name] = adapt_input(state_dict[name], tensor.shape[1], adaptation)
+            report.adapted.append(name)
+        else:
+            report.differing[name] = (tuple(state_dict[name].shape), tuple(tensor.shape))
+    if not values:
+        raise ValueError(
+            f"init_from: no tensor fits. The model has, for example, {_grouped(list(own))}; "
+            f"the file has {_grouped(list(state_dict))}. Is it a model of another architecture?"
+        )
+    report.taken.extend(values)
+    model.load_state_dict({**own, **values})
+    return report
+
+
+def _grouped(names: list[str], shown: int = 4) -> str:
+    """Names by their module, with counts: "head.conv (2), decoder.blocks.0.upsample (2), …"."""
+    modules: dict[str, int] = {}
+    for name in names:
+        module = name.rpartition(".")[0] or name
+        modules[module] = modules.get(module, 0) + 1
+    listed = [f"{module} ({count})" for module, count in list(modules.items())[:shown]]
+    return ", ".join(listed) + (f" and {len(modules) - shown} more modules" if len(modules) > shown else "")

