@@ -14,6 +14,7 @@ from perpixel.augment import Recipe
 from perpixel.cli.pictures import Pictures
 from perpixel.config import build, faults, together
 from perpixel.data import DataModule, DataSource
+from perpixel.data.fixed import FixedSamples
 from perpixel.losses import Loss
 from perpixel.models import Encoder, SegmentationModel, Upsampling
 from perpixel.optim import OptimizerFactory, Schedule
@@ -73,7 +74,7 @@ def _build(cfg: DictConfig, path: str, **given: Any) -> Any:
 def build_source(cfg: DictConfig) -> DataSource:
     """The data set of a config."""
     source: DataSource = _build(cfg, "data.source")
-    return source
+    return source if cfg.data.overfit is None else FixedSamples(source, cfg.data.overfit, cfg.seed)
 
 
 def build_model(cfg: DictConfig, num_classes: int, in_channels: int) -> SegmentationModel:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import sys
@@ -17,8 +18,11 @@ from perpixel.config import build
 from perpixel.config.schema import TrainConfig
 from perpixel.export.bundle import save_bundle
 from perpixel.reporting.pictures import confusion_picture, curves_picture
+from perpixel.reporting.report import write_report
 from perpixel.tracking import manifest
+from perpixel.tracking.leaderboard import write_leaderboard
 from perpixel.tracking.loggers import RunIdentity, Tracker
+from perpixel.tracking.runs import SWEEP_FILE
 from perpixel.training import Experiment, Scores, fit, launch_ranks, num_ranks, prepare_rank, started_by_launcher
 
 log = logging.getLogger(__name__)
@@ -136,9 +140,20 @@ def _finish(cfg: DictConfig, experiment: Experiment, run: Path, scores: dict[str
         tracker.pictures({title: path for title, path in pictures.items() if path.exists()})
 
 
-def _summarise(run: Path) -> None:
-    import json
+def write_results(directory: Path) -> None:
+    """Rewrite the leaderboard and report of a sweep, or the report of a single run.
 
+    A fault in a report must not cost a training: it is logged.
+    """
+    try:
+        if (directory / SWEEP_FILE).is_file():
+            write_leaderboard(directory)
+        write_report(directory)
+    except Exception:
+        log.exception("the report in %s could not be written; the runs are not affected", directory)
+
+
+def _summarise(run: Path) -> None:
     path = run / "metrics.json"
     if path.is_file():
         found = json.loads(path.read_text(encoding="utf-8"))

@@ -75,7 +75,7 @@ def _close_sweep(directory: Path) -> None:
 
 def task(cfg: DictConfig) -> None:
     """What Hydra calls for each job. In a sweep a failed job is recorded and the next one goes on."""
-    from perpixel.cli.job import run_job
+    from perpixel.cli.job import run_job, write_results
 
     context = HydraConfig.get()
     run = Path(context.runtime.output_dir)
@@ -87,7 +87,7 @@ def task(cfg: DictConfig) -> None:
             _tell(error, run)
             sys.exit(1)
         finally:
-            _report(run)
+            write_results(run)
     sweep = Path(context.sweep.dir).resolve()
     log.info("\njob %s: %s", context.job.num, " ".join(overrides))
     try:
@@ -95,7 +95,7 @@ def task(cfg: DictConfig) -> None:
     except Exception as error:
         _tell(error, run)
     finally:
-        _report(sweep)
+        write_results(sweep)
     return None
 
 
@@ -103,15 +103,3 @@ def _tell(error: Exception, run: Path) -> None:
     """A user's mistake needs its message; anything else its traceback, too."""
     log.error("failed: %s (%s)", error, run / "error.txt", exc_info=not isinstance(error, ValueError))
 
-
-def _report(directory: Path) -> None:
-    """Results are rewritten after every job; a fault in the report must not cost a training."""
-    try:
-        from perpixel.reporting.report import write_report
-        from perpixel.tracking.leaderboard import write_leaderboard
-
-        if (directory / SWEEP_FILE).is_file():
-            write_leaderboard(directory)
-        write_report(directory)
-    except Exception:
-        log.exception("the report in %s could not be written; the runs are not affected", directory)

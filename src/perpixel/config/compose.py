@@ -38,11 +38,13 @@ class Job:
     Attributes:
         overrides: of the job, as typed.
         cfg: the config without Hydra's node.
-        sweep_dir: where the sweep would go that this job is part of.
+        run_dir: where the job goes when it runs alone.
+        sweep_dir: where the sweep goes that it is part of.
     """
 
     overrides: list[str]
     cfg: DictConfig
+    run_dir: Path
     sweep_dir: Path
 
 
@@ -148,7 +150,7 @@ def _compose(loader: ConfigLoaderImpl, overrides: list[str], verb: str, config_d
 
 def _checked(cfg: DictConfig, overrides: list[str], verb: str) -> Job:
     hydra = OmegaConf.to_container(cfg.hydra, resolve=False)
-    sweep_dir = Path(OmegaConf.select(cfg, "hydra.sweep.dir"))
+    run_dir, sweep_dir = (Path(OmegaConf.select(cfg, f"hydra.{mode}.dir")) for mode in ("run", "sweep"))
     with open_dict(cfg):
         del cfg["hydra"]
     if missing := sorted(OmegaConf.missing_keys(cfg)):
@@ -162,7 +164,7 @@ def _checked(cfg: DictConfig, overrides: list[str], verb: str) -> Job:
         faults += check_values(cfg)
     if faults:
         raise together(faults)
-    return Job(overrides, cfg, sweep_dir)
+    return Job(overrides, cfg, run_dir, sweep_dir)
 
 
 def _check_search_path(overrides: list[str], loader: ConfigLoaderImpl) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from perpixel.config.build import PLUGINS, check_prefix
+from perpixel.config.objects import PLUGINS, check_prefix
 from perpixel.config.errors import ConfigError
 
 # Hydra instantiates these nodes by itself, so they are held to what Hydra, its installed plugins and we bring. The ending

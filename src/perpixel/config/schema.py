@@ -26,6 +26,7 @@ class DataConfig:
     eval_batch_size: int = 8  # per rank
     num_workers: int = 0  # per rank
     limit: Optional[int] = None  # use only this many training samples
+    overfit: Optional[int] = None  # train on and score this many fixed training samples, as a sanity check
 
 
 @dataclass

@@ -1,0 +1,46 @@
+"""The same in a notebook: ``perpixel.train(["loss=dice"])``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from perpixel.config import compose
+
+
+@dataclass(frozen=True)
+class TrainResult:
+    """What a training left.
+
+    Attributes:
+        directory: the run directory.
+        scores: by split (``val``, ``test``) and name (``mIoU``, ``IoU/<class>``, …); None where undefined.
+    """
+
+    directory: Path
+    scores: dict[str, dict[str, float | None]]
+
+
+def train(overrides: Sequence[str] = ()) -> TrainResult:
+    """Train one run, as ``python src/train.py`` does with the same overrides.
+
+    Args:
+        overrides: ``group=choice`` and ``key=value``; ``hydra.run.dir=…`` names the run directory.
+
+    Raises:
+        ConfigError: the configuration has faults; nothing was started.
+    """
+    job = compose(overrides)
+    from perpixel.cli.experiment import check_nodes
+    from perpixel.cli.job import run_job, write_results
+    from perpixel.tracking.runs import load_run
+
+    check_nodes(job.cfg)
+    directory = job.run_dir.resolve()
+    try:
+        run_job(job.cfg, directory, job.overrides, sweep=None, job=None)
+    finally:
+        write_results(directory)
+    scores = {split: dict(found) for split, found in load_run(directory).scores.items()}
+    return TrainResult(directory, scores)

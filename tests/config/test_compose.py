@@ -1,0 +1,67 @@
+from __future__ import annotations
+
+import pytest
+from perpixel.config import ConfigError, compose, expand
+from perpixel.config.compose import FILE_NAME_LENGTH, job_name
+
+
+@pytest.mark.parametrize(
+    ("override", "told"),
+    [
+        ("loss=dise", "loss=dise: there is no such choice. Did you mean 'dice'?"),
+        ("optimzer.lr=0.1", "optimzer.lr: there is no such key. Did you mean 'optimizer.lr'?"),
+        ("lr=0.1", "lr: there is no such key. Did you mean 'optimizer.lr'?"),
+        ("loss.smoth=1", "Did you mean 'loss.smooth'?"),
+        ("trainer.max_epoch=3", "Did you mean 'trainer.max_epochs'?"),
+        ("optimizer.lr=abc", "optimizer.lr=abc: Value 'abc' of type 'str' could not be converted to Float"),
+        ("seed=1.5", "seed=1.5: Value '1.5' of type 'float' could not be converted to Integer"),
+        ("data.batch_size=many", "could not be converted to Integer"),
+        ("trainer.limit_train_batches=many", "trainer.limit_train_batches=many"),
+        ("data.size=[256]", "give height and width"),
+        ("data.batch_size=0", "1 sample or more"),
+        ("training.ema_decay=2", "between 0 and 1"),
+        ("+trainer.gpus=1", "trainer.gpus: nothing reads this key"),
+        ("+data.sourc.root=x", "Did you mean 'data.source'?"),
+        ("trainer.devices=[0", "an override reads key=value"),
+        ("data=folder", "data.source.root: a value is needed"),
+    ],
+)
+def test_a_mistake_names_the_key_and_the_mend(override: str, told: str) -> None:
+    with pytest.raises(ConfigError, match=".") as caught:
+        compose([override])
+    assert told in str(caught.value)
+
+
+def test_all_faults_are_told_together() -> None:
+    with pytest.raises(ConfigError, match="3 faults") as caught:
+        compose(["model=unnet", "lr=0.1", "trainer.max_epochs=soon"])
+    for part in ("'unet'", "'optimizer.lr'", "trainer.max_epochs=soon"):
+        assert part in str(caught.value)
+
+
+def test_sync_batchnorm_on_cpu_is_refused_with_the_reason() -> None:
+    with pytest.raises(ConfigError, match="on GPUs only"):
+        compose(["trainer.sync_batchnorm=true", "trainer.accelerator=cpu"])
+
+
+def test_a_grid_is_the_product_and_is_checked_whole() -> None:
+    jobs = expand(["decoder=transposed,bilinear", "loss=ce,dice", "seed=7"])
+    assert [job.overrides for job in jobs] == [
+        [f"decoder={decoder}", f"loss={loss}", "seed=7"] for decoder in ("transposed", "bilinear") for loss in ("ce", "dice")
+    ]
+    with pytest.raises(ConfigError, match="loss=dise"):
+        expand(["loss=ce,dise"])
+
+
+def test_starter_unet_brings_its_own_upsampling_and_a_choice_beats_it() -> None:
+    assert compose(["model=starter_unet"]).cfg.decoder._target_.endswith("Transposed")
+    assert compose(["model=starter_unet", "decoder=bilinear"]).cfg.decoder._target_.endswith("Bilinear")
+
+
+def test_directory_names_hold_no_equals_sign_and_stay_short() -> None:
+    assert job_name(["decoder=transposed", "loss=ce", "seed=1"], ["seed"]) == "decoder-transposed,loss-ce"
+    assert job_name(["+a.b=[1,2]", "~c", "output=/a b/c"]) == "a.b-_1,2_,c-,output-_a_b_c"
+    long = job_name([f"data.source.root={'x' * 300}"])
+    assert len(long) == FILE_NAME_LENGTH
+    assert long != job_name([f"data.source.root={'x' * 301}"])
+    assert job_name([]) == "default"

@@ -1,0 +1,35 @@
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from perpixel.config import ConfigError, compose
+
+
+@pytest.mark.parametrize(
+    "override",
+    [
+        "+hydra.callbacks.evil={_target_: os.system, command: 'touch SENTINEL'}",
+        "+hydra.callbacks.evil={_target_: perpixel.config.objects.os.system, command: 'touch SENTINEL'}",
+        "+hydra.callbacks.evil={_target_: hydra.utils.get_method, path: 'os.system'}",
+        "hydra.launcher._target_=subprocess.Popen",
+        "hydra.sweeper._target_=builtins.open",
+        "+hydra.job_logging.handlers.evil={'()': os.system, command: 'touch SENTINEL'}",
+        "+hydra.job_logging.handlers.evil={class: os.system, command: 'touch SENTINEL'}",
+        "+hydra.hydra_logging.filters.evil={'()': 'ext://os.system', command: 'touch SENTINEL'}",
+        "hydra.job_logging.handlers.console.stream=ext://os.system",
+        "hydra.searchpath=[pkg://evil]",
+        "+hydra.job.env_set.PERPIXEL_PLUGINS=evil",
+        "+hydra.job.env_set.PYTHONPATH=/evil",
+        "loss._target_=os.system",
+        "+data.source.more={_target_: shutil.copyfile, src: a, dst: b}",
+    ],
+)
+def test_hostile_configs_are_refused_and_nothing_of_them_runs(
+    override: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ConfigError):
+        compose([override.replace("SENTINEL", str(tmp_path / "sentinel"))])
+    assert os.listdir(tmp_path) == []
