@@ -46,7 +46,7 @@ def _facade(mesh: Mesh, rng: np.random.Generator, storey: float, height: float, 
         Facade(
             bay=float(rng.uniform(1.9, 3.4)),
             storey=storey,
-            window_width=float(rng.choice([0.42, 0.5, 0.58, 0.88])),
+            window_width=(0.42, 0.5, 0.58, 0.88)[int(rng.integers(4))],
             window_height=float(rng.uniform(0.45, 0.62)),
             shop=shop,
             lit=float(rng.uniform(0.12, 0.55)),
@@ -161,12 +161,13 @@ def _chimney(mesh: Mesh, rng: np.random.Generator, plot: Plot, half: float, ridg
 
 def add_skyline(mesh: Mesh, rng: np.random.Generator, middle: float, tall: float) -> None:
     """Distant blocks across the end of the street, the far ones higher."""
+    styles = [_facade(mesh, rng, 3.2, 1e3, 0.0) for _ in range(6)]
     for distance in (420.0, 330.0, 260.0):
         mesh.begin(distance)
         x = middle - 1.1 * distance
         while x < middle + 1.1 * distance:
             width, height = float(rng.uniform(10, 34)), tall * float(rng.uniform(0.35, 1.0)) * distance / 300
-            style = _facade(mesh, rng, 3.2, height, 0.0)
+            style = styles[int(rng.integers(len(styles)))]
             albedo, tile, scale = _wall(rng)
             surface = Surface(Class.BUILDING, albedo, Material.FACADE, tile, scale, style=style)
             mesh.card(surface, (x, 0.0, distance), [(0, 0), (width, 0), (width, height), (0, height)])

@@ -42,7 +42,7 @@ CAMERAS: dict[str, CameraModel] = {
     "dashcam": CameraModel(1.35, 0.42, -1.0, 0.92, 0.010, 0.22, (0.98, 1.0, 1.03), 1.0, 1.0, 0.0),
     "bus": CameraModel(2.7, 0.45, -5.0, 0.80, 0.006, 0.12, (1.0, 1.0, 1.0), 1.05, 0.96, 0.0),
     "phone": CameraModel(1.65, 1.22, 1.0, 1.05, 0.005, 0.15, (1.06, 1.0, 0.93), 1.22, 1.08, 0.0),
-    "cctv": CameraModel(5.6, 1.0, -12.0, 1.15, 0.028, 0.42, (0.94, 1.03, 0.98), 0.72, 0.92, 0.0035),
+    "cctv": CameraModel(5.6, 1.0, -12.0, 1.15, 0.015, 0.42, (0.94, 1.03, 0.98), 0.72, 0.92, 0.0035),
     "helmet": CameraModel(1.5, 0.75, -2.0, 0.64, 0.013, 0.50, (1.02, 1.0, 0.99), 1.12, 1.12, 0.0015),
 }
 """The cameras by name; the name is a sample's group where a split is to hold no camera on both sides."""

@@ -30,7 +30,7 @@ def add_person(mesh: Mesh, rng: np.random.Generator, x: float, z: float, ground:
     height = float(rng.normal(1.70, 0.09)) if rng.random() > 0.12 else float(rng.uniform(1.1, 1.35))
     foot, stride, swing = (x, ground, z), float(rng.uniform(-0.11, 0.11)), float(rng.uniform(-0.05, 0.05))
     coat, trousers, skin, hair = (_pick(rng, c) for c in (palette.COAT, palette.TROUSERS, palette.SKIN, palette.HAIR))
-    hem = float(rng.choice([0.47, 0.47, 0.34, 0.28]))
+    hem = (0.47, 0.47, 0.34, 0.28)[int(rng.integers(4))]
     sleeve = (coat[0] * 0.8, coat[1] * 0.8, coat[2] * 0.8)
     parts: list[tuple[Colour, Shape]] = [
         (trousers, [(-0.075, 0.5), (0.012, 0.5), (stride + 0.028, 0.02), (stride - 0.032, 0.02)]),

@@ -16,7 +16,7 @@ LUMA = np.array([0.2126, 0.7152, 0.0722], np.float32)
 
 def develop(light: Field, camera: CameraModel, weather: Weather, rng: np.random.Generator) -> npt.NDArray[np.uint8]:
     """Samples' light (3, 2H + 1, 2W + 1) → picture (H, W, 3) uint8."""
-    picture = _tent(np.minimum(light, 6)).transpose(1, 2, 0)
+    picture = gather(np.minimum(light, 6)).transpose(1, 2, 0)
     picture = picture + _glare(light, weather, picture.shape[:2])
     picture *= _exposure(picture, weather) * _vignette(picture.shape[:2], camera.vignette)[..., None]
     if weather.model.rain > 0:
@@ -27,8 +27,8 @@ def develop(light: Field, camera: CameraModel, weather: Weather, rng: np.random.
     return _sense(picture, camera, weather, rng)
 
 
-def _tent(light: Field) -> Field:
-    """Weigh the 3 × 3 samples around each pixel's centre with a tent (1 2 1): (3, R, C) → (3, H, W)."""
+def gather(light: Field) -> Field:
+    """Pixels from samples: weigh the 3 × 3 samples around each pixel's centre with a tent (1 2 1): (3, R, C) → (3, H, W)."""
     rows = light[:, 0:-2:2] + 2 * light[:, 1:-1:2] + light[:, 2::2]
     tent: Field = (rows[..., 0:-2:2] + 2 * rows[..., 1:-1:2] + rows[..., 2::2]) / 16
     return tent

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import cv2
 import numpy as np
 import numpy.typing as npt
@@ -35,7 +37,7 @@ def canyon(street: Street, samples: Samples, sun: Array) -> Field:
     return np.clip(clearance * 2.5 + 0.5, 0, 1)
 
 
-def cast(shadows: list[list[Point]], street: Street, sun: Array, below: float = np.inf) -> npt.NDArray[np.uint8]:
+def cast(shadows: Sequence[Sequence[Point]], street: Street, sun: Array, below: float = np.inf) -> npt.NDArray[np.uint8]:
     """Shadow map of the ground in street coordinates (x from the axis, z ahead): 255 lit, 0 in shadow.
 
     Args:

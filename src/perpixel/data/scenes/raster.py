@@ -40,8 +40,8 @@ class Painter:
     view: View
     mirrored: bool = False
 
-    def project(self, faces: list[Face]) -> list[Array]:
-        """Corners of each face in samples (N, 2), cut at the near plane; empty where all of it lies behind."""
+    def project(self, faces: list[Face]) -> list[Array | None]:
+        """Corners of each face in samples (N, 2), cut at the near plane; None where nothing of it is on the grid."""
         points = np.array([point for face in faces for point in face.points], np.float64)
         if self.mirrored:
             points[:, 1] *= -1
@@ -50,13 +50,18 @@ class Painter:
         placed = self.grid.place(np.maximum(seen, [-np.inf, -np.inf, NEAR]), self.view.focal)
         placed = np.clip(placed, -_FAR_OFF, _FAR_OFF)
         behind = seen[:, 2] < NEAR
-        counts = np.add.reduceat(behind, np.concatenate([[0], ends[:-1]]), dtype=np.int64)
+        starts = np.concatenate([[0], ends[:-1]])
+        gone = np.logical_and.reduceat(behind, starts)
+        whole = ~np.logical_or.reduceat(behind, starts)
+        least, most = np.minimum.reduceat(placed, starts), np.maximum.reduceat(placed, starts)
+        gone |= whole & ((most < 0) | (least > np.array(self.grid.shape[::-1]))).any(1)
+        bounds = zip(faces, starts.tolist(), ends.tolist(), gone.tolist(), whole.tolist(), strict=True)
         return [
-            placed[end - len(face.points) : end] if not hidden else self._cut(face, seen[end - len(face.points) : end])
-            for face, end, hidden in zip(faces, ends.tolist(), counts.tolist(), strict=True)
+            None if lost else placed[start:end] if complete else self._cut(face, seen[start:end])
+            for face, start, end, lost, complete in bounds
         ]
 
-    def _cut(self, face: Face, corners: Array) -> Array:
+    def _cut(self, face: Face, corners: Array) -> Array | None:
         """The part of a polygon or line in front of the near plane."""
         kept: list[Array] = []
         pairs = zip(corners, corners[1:] if face.line else np.roll(corners, -1, axis=0), strict=False)
@@ -68,7 +73,7 @@ class Painter:
         if face.line and corners[-1, 2] >= NEAR:
             kept.append(corners[-1])
         if len(kept) < 2:
-            return np.empty((0, 2))
+            return None
         return np.clip(self.grid.place(np.maximum(kept, [-np.inf, -np.inf, NEAR]), self.view.focal), -_FAR_OFF, _FAR_OFF)
 
     def paint(self, mesh: Mesh) -> npt.NDArray[np.int32]:
@@ -78,7 +83,7 @@ class Painter:
         scale = 2 * self.view.focal * min(self.grid.height, self.grid.width)
         for index in mesh.order():
             face, corners = mesh.faces[index], placed[index]
-            if len(corners) < 2 or self._outside(corners):
+            if corners is None:
                 continue
             if self.mirrored and face.surface.label in (Class.ROAD, Class.SIDEWALK):
                 continue  # the ground is the mirror
@@ -89,11 +94,6 @@ class Painter:
             else:
                 _polygon(canvas, _widened(corners) if face.surface.label == Class.POLE else corners, index + 1)
         return canvas
-
-    def _outside(self, corners: Array) -> bool:
-        rows, columns = self.grid.shape
-        (left, top), (right, bottom) = corners.min(0), corners.max(0)
-        return bool(right < 0 or bottom < 0 or left > columns or top > rows)
 
 
 def _fixed(corners: Array) -> npt.NDArray[np.int32]:

@@ -51,4 +51,4 @@ def _cover(weather: Weather, x: Field, y: Field, z: Field, height: Field) -> Fie
 def _stars(x: Field, y: Field, height: Field) -> Field:
     cell = (np.floor(x * 260).astype(np.int64) * 7919 + np.floor(y * 260).astype(np.int64) * 104729) & 4095
     bright = dice().take(cell)
-    return np.where(bright > 0.9965, (bright - 0.9965) * 90 * height, 0).astype(np.float32)
+    return np.where(bright > 0.9965, (bright - 0.9965) * 45 * height, 0).astype(np.float32)

@@ -142,7 +142,7 @@ def _ground(street: Street, rng: np.random.Generator) -> None:
     lawn = Surface(Class.VEGETATION, palette.GRASS[rng.integers(3)], Material.GROUND, Tile.GRASS, 2.5)
     edges = sorted(_EDGES + list(street.junction or ()))
     street.mesh.begin(1e6)
-    for near, far in zip(edges, edges[1:], strict=False):
+    for near, far in reversed(list(zip(edges, edges[1:], strict=False))):
         _strip(street, road, (-street.half, street.half), near, far, 0.0)
         crossing = street.junction is not None and near >= street.junction[0] and far <= street.junction[1]
         for side in (-1, 1):
@@ -354,7 +354,7 @@ def _moving(street: Street, rng: np.random.Generator, side: int, eye: Point) -> 
         middle = side * street.lane * (lane + 0.5) / lanes
         own = side > 0 and abs(middle - street.camera) < 2.2
         z = float(rng.uniform(11, 30)) if own else float(rng.uniform(8, 40))
-        while z < 150:
+        while z < 120:
             x = street.bend(z) + middle + float(rng.normal(0, 0.15))
             vehicles.add_car(street.mesh, rng, x, z, side, eye)
             z += float(rng.uniform(9, 60))

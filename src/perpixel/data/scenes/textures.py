@@ -156,7 +156,7 @@ def _plant(seed: int, clump: Callable[[np.random.Generator], Clump]) -> tuple[Gr
     rng = np.random.default_rng([73, seed])
     clumps = sorted((clump(rng) for _ in range(95)), key=lambda c: c[1] + 0.15 * rng.random())
     y, x = np.mgrid[0:SIZE, 0:SIZE].astype(np.float32) / SIZE
-    body, shade = np.zeros((SIZE, SIZE), np.float32), np.full((SIZE, SIZE), 0.25, np.float32)
+    body, shade = np.full((SIZE, SIZE), -1, np.float32), np.full((SIZE, SIZE), 0.25, np.float32)
     leaves = _noise(rng, SIZE, 0.75)
     for cx, cy, radius in clumps:
         distance = np.hypot(x - cx, y - cy) / radius + 1.1 * (leaves - 0.5)
@@ -165,7 +165,7 @@ def _plant(seed: int, clump: Callable[[np.random.Generator], Clump]) -> tuple[Gr
         shade[inside] = (light * (0.55 + 0.9 * leaves))[inside]
         body = np.maximum(body, 1 - distance)
     holes = _noise(rng, SIZE, 1.0) < 0.28
-    alpha = np.where(holes & (body < 0.5), -0.2, body)
+    alpha = np.where(holes & (body < 0.35), -0.2, body)
     return np.clip(128 + 900 * alpha, 0, 255).astype(np.uint8), _grey(np.clip(shade, 0.1, 1.9))
 
 

@@ -39,6 +39,10 @@ REAR_WINDOW, WINDSCREEN = 3, 5
 TAIL, FRONT = 1, 7
 
 
+DETAILED = 30.0
+"""Nearer cars have rims, metres."""
+
+
 class _Car(NamedTuple):
     """A body put on the road: its place, the way it heads (+1 away from the origin) and its paint."""
 
@@ -68,7 +72,7 @@ class _Car(NamedTuple):
 
 def add_car(mesh: Mesh, rng: np.random.Generator, x: float, z: float, heading: int, eye: Point) -> float:
     """Put a random car with its centre at (x, z); its length comes back."""
-    body = BODIES[rng.choice(len(BODIES), p=(0.3, 0.35, 0.22, 0.13))]
+    body = BODIES[int(np.searchsorted((0.30, 0.65, 0.87), rng.random()))]
     car = _Car(mesh, body, x, z, heading, palette.PAINT[rng.integers(len(palette.PAINT))])
     mesh.begin(z)
     mesh.shadows.append([car.at(corner, side) for corner in range(10) for side in (-1, 1)])
@@ -77,7 +81,7 @@ def add_car(mesh: Mesh, rng: np.random.Generator, x: float, z: float, heading: i
     strips = [strip for strip in range(9) if car.faces(strip, eye)]
     for strip in sorted(strips, key=lambda strip: -car.at(strip, 0)[2]):
         _strip(car, strip)
-    _flank(car, 1 if eye[0] > x else -1)
+    _flank(car, 1 if eye[0] > x else -1, rims=z < DETAILED)
     return body.length
 
 
@@ -130,7 +134,7 @@ def _pane(car: _Car, points: list[Point], shrink: float) -> None:
     car.mesh.add(Surface(Class.CAR, palette.GLASS, Material.GLASS), drawn_in)  # type: ignore[arg-type]
 
 
-def _flank(car: _Car, side: int) -> None:
+def _flank(car: _Car, side: int, rims: bool) -> None:
     """The side: body, cabin, two windows, door seam, wheels."""
     paint = Surface(Class.CAR, car.paint)
     car.mesh.add(paint, [car.at(3, side), car.at(4, side), car.at(5, side), car.at(6, side)])
@@ -142,8 +146,10 @@ def _flank(car: _Car, side: int) -> None:
     sill = Surface(Class.CAR, palette.RUBBER)
     car.mesh.add(sill, [car.place(a, y, side) for a, y in ((0.02, 0.2), (0.98, 0.2), (0.98, 0.36), (0.02, 0.36))])
     for along in (0.19, 0.80):
-        for radius, albedo in ((0.39, (0.004, 0.004, 0.005)), (0.33, palette.RUBBER), (0.2, palette.HUB)):
-            _disc(car, along, side, radius, albedo)
+        _disc(car, along, side, 0.37, (0.005, 0.005, 0.006))
+        if rims:
+            _disc(car, along, side, 0.32, palette.RUBBER)
+            _disc(car, along, side, 0.2, palette.HUB)
 
 
 def _between(a: Point, b: Point, share: float) -> Point:
