@@ -67,9 +67,11 @@ class DataSource(ABC):
         channels: C of every image.
         mean, std: per channel, in units of the image's full scale (0…1), for normalisation.
         splits: the splits that exist; users' data may come without a test split.
+        quarantined: what is wrong with each file that was left out, for the run's manifest.
     """
 
     splits: tuple[SplitName, ...] = ("train", "val", "test")
+    quarantined: tuple[str, ...] = ()
     labels: LabelSpace
     channels: int
     mean: tuple[float, ...]

@@ -11,9 +11,11 @@ import numpy.typing as npt
 
 from perpixel.data.base import SplitName
 from perpixel.data.decode import read_values
-from perpixel.data.files import FileSource, Pair
+from perpixel.data.files import FileSource
 from perpixel.data.masks import IndexMasks, MaskReader
+from perpixel.data.pairs import Pair
 from perpixel.data.published import IMAGENET_MEAN, IMAGENET_STD, Layout, class_table, with_suffix
+from perpixel.data.tiff import Window
 
 Annotations = Literal["fine", "coarse"]
 
@@ -77,10 +79,10 @@ class StreetMasks(MaskReader):
         self.labels = self._by_id.labels
         self._by_train_id = IndexMasks(self.labels)
 
-    def __call__(self, path: Path) -> npt.NDArray[np.uint8]:
+    def __call__(self, path: Path, window: Window | None = None) -> npt.NDArray[np.uint8]:
         """Train ids of a mask file, (H, W) uint8."""
         reader = self._by_train_id if path.stem.endswith("_labelTrainIds") else self._by_id
-        return reader.decode(read_values(path), str(path))
+        return reader.decode(read_values(path, window), str(path))
 
     def decode(self, values: npt.NDArray[Any], where: str) -> npt.NDArray[np.uint8]:
         """(H, W) label ids → train ids."""

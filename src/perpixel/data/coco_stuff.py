@@ -10,9 +10,11 @@ import numpy as np
 import numpy.typing as npt
 
 from perpixel.data.base import SplitName
-from perpixel.data.files import FileSource, Pair
+from perpixel.data.files import FileSource
 from perpixel.data.masks import IndexMasks, MaskReader
+from perpixel.data.pairs import Pair
 from perpixel.data.published import IMAGENET_MEAN, IMAGENET_STD, Layout, class_table, listed, with_suffix
+from perpixel.data.tiff import Window
 
 Version = Literal["164k", "10k"]
 
@@ -75,7 +77,7 @@ class MatlabMasks(MaskReader):
         self._values = values
         self.labels = values.labels
 
-    def __call__(self, path: Path) -> npt.NDArray[np.uint8]:
+    def __call__(self, path: Path, window: Window | None = None) -> npt.NDArray[np.uint8]:
         """Class indices of a MATLAB file, (H, W) uint8.
 
         Raises:
@@ -89,7 +91,8 @@ class MatlabMasks(MaskReader):
             raise ValueError(f"'{path}' is no MATLAB file that can be read ({error}): copy it again.") from None
         if "S" not in content:
             raise ValueError(f"'{path}' holds no variable 'S', the map of COCO-Stuff 10k.")
-        return self.decode(content["S"], str(path))
+        values = content["S"]
+        return self.decode(values if window is None else values[window.slices], str(path))
 
     def decode(self, values: npt.NDArray[Any], where: str) -> npt.NDArray[np.uint8]:
         """(H, W) ids → class indices."""

@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageOps
+
+from perpixel.data.tiff import Window, is_plain, read_tiff, tiff_shape
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp", ".npy")
 MASK_SUFFIXES = (".png", ".tif", ".tiff", ".bmp", ".npy", ".webp")
@@ -25,16 +28,18 @@ default bound, which any library in the process may have switched off.)"""
 
 _TRANSPOSED = {5, 6, 7, 8}  # EXIF orientations that swap height and width
 _ORIENTATION = 0x0112
+_ENDS = {".jpg": b"\xff\xd9", ".jpeg": b"\xff\xd9", ".png": b"IEND\xae\x42\x60\x82"}
 
 Array = npt.NDArray[Any]
 
 
-def read_image(path: Path, channels: int = 3) -> Array:
+def read_image(path: Path, channels: int = 3, window: Window | None = None) -> Array:
     """Decode an image.
 
     Args:
-        path: PNG, JPEG, WebP, TIFF, BMP or NumPy file.
-        channels: C of the result. Grey files become RGB, and RGB ones grey, where 3 or 1 asks for it.
+        path: PNG, JPEG, WebP, TIFF (any depth and bands), BMP or NumPy file.
+        channels: C of the result. Grey files become RGB, and 8-bit RGB ones grey, where 3 or 1 asks for it.
+        window: the part to read, upright; tiled TIFFs and NumPy files are not read beyond it.
 
     Returns:
         (H, W, C) in the file's depth (uint8, uint16 or float32), upright.
@@ -42,17 +47,18 @@ def read_image(path: Path, channels: int = 3) -> Array:
     Raises:
         ValueError: the file is missing, damaged or too large, or has another number of channels.
     """
-    if path.suffix.lower() == ".npy":
-        return _with_channels(_as_hwc(_load_npy(path), path), channels, path)
+    direct = _read_directly(path, window)
+    if direct is not None:
+        return _with_channels(_as_hwc(direct, path), channels, path)
     with _opened(path) as image:
-        upright = _upright(image)
+        upright = _cropped(_upright(image), window)
         mode = {1: "L", 3: "RGB"}.get(channels)
         if mode and upright.mode in ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr"):
             upright = upright.convert(mode)
         return _with_channels(_as_hwc(np.array(upright), path), channels, path)
 
 
-def read_values(path: Path) -> Array:
+def read_values(path: Path, window: Window | None = None) -> Array:
     """Decode a mask's stored values: (H, W) integers, or (H, W, 3) uint8 where the file holds colours.
 
     Palette files give their indices, not their colours. Grey stored as RGB counts as grey.
@@ -62,10 +68,11 @@ def read_values(path: Path) -> Array:
     """
     if path.suffix.lower() in (".jpg", ".jpeg"):
         raise ValueError(f"mask '{path}' is a JPEG, which blurs labels: save masks as PNG.")
-    if path.suffix.lower() == ".npy":
-        return _label_values(_load_npy(path), path)
+    direct = _read_directly(path, window)
+    if direct is not None:
+        return _label_values(direct, path)
     with _opened(path) as image:
-        return _label_values(np.array(_upright(image)), path)
+        return _label_values(np.array(_cropped(_upright(image), window)), path)
 
 
 def image_shape(path: Path) -> tuple[int, int]:
@@ -73,10 +80,69 @@ def image_shape(path: Path) -> tuple[int, int]:
     if path.suffix.lower() == ".npy":
         height, width = _load_npy(path).shape[:2]
         return int(height), int(width)
+    if _is_deep_tiff(path):
+        return tiff_shape(path)
     with _opened(path) as image:
         width, height = image.size
         turned = image.getexif().get(_ORIENTATION) in _TRANSPOSED
     return (width, height) if turned else (height, width)
+
+
+def is_cut_short(path: Path) -> bool:
+    """Whether a JPEG, PNG or WebP lacks its proper end: it is truncated, or something was appended."""
+    suffix = path.suffix.lower()
+    with path.open("rb") as file:
+        head = file.read(8)
+        end = file.seek(0, 2)
+        file.seek(max(0, end - 8))
+        tail = file.read()
+    if suffix == ".webp":
+        return int.from_bytes(head[4:8], "little") + 8 != end
+    return not tail.endswith(_ENDS.get(suffix, b""))
+
+
+def _read_directly(path: Path, window: Window | None) -> Array | None:
+    """Formats that Pillow does not read, or narrows to 8 bits; None for the others."""
+    suffix = path.suffix.lower()
+    if suffix == ".npy":
+        array = _load_npy(path)
+        return array if window is None else array[window.slices]
+    if _is_deep_tiff(path):
+        _refuse_bombs(path, *(window[2:] if window else tiff_shape(path)))
+        return read_tiff(path, window)
+    if suffix == ".png" and _is_deep_png(path):
+        return _deep_png(path, window)
+    return None
+
+
+def _is_deep_tiff(path: Path) -> bool:
+    return path.suffix.lower() in (".tif", ".tiff") and not is_plain(path)
+
+
+def _is_deep_png(path: Path) -> bool:
+    """16-bit colour: Pillow gives its upper 8 bits only. (16-bit grey it reads whole.)"""
+    with suppress(FileNotFoundError), path.open("rb") as file:
+        header = file.read(26)
+        return len(header) == 26 and header[24] == 16 and header[25] in (2, 6)
+    return False
+
+
+def _deep_png(path: Path, window: Window | None) -> Array:
+    with _opened(path) as image:
+        image.load()  # OpenCV would fill what is missing of a truncated file
+    pixels = np.asarray(cv2.imread(str(path), cv2.IMREAD_UNCHANGED))[..., 2::-1]  # BGR(A) → RGB
+    return pixels if window is None else pixels[window.slices]
+
+
+def _cropped(image: Image.Image, window: Window | None) -> Image.Image:
+    if window is None:
+        return image
+    return image.crop((window.left, window.top, window.left + window.width, window.top + window.height))
+
+
+def _refuse_bombs(path: Path, height: int, width: int) -> None:
+    if height * width > MAX_PIXELS:
+        raise ValueError(f"'{path}' has more than {MAX_PIXELS:,} pixels: set data.source.tile, or cut it into tiles.")
 
 
 @contextmanager
@@ -86,13 +152,12 @@ def _opened(path: Path) -> Iterator[Image.Image]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
             with Image.open(path) as image:
-                if image.width * image.height > MAX_PIXELS:
-                    raise Image.DecompressionBombError
+                _refuse_bombs(path, image.height, image.width)
                 yield image
     except FileNotFoundError:
         raise ValueError(f"'{path}' does not exist.") from None
     except Image.DecompressionBombError:
-        raise ValueError(f"'{path}' has more than {MAX_PIXELS:,} pixels: cut it into tiles first.") from None
+        _refuse_bombs(path, MAX_PIXELS, 2)
     except (OSError, SyntaxError) as error:
         raise ValueError(f"'{path}' cannot be decoded ({error}): copy it again, or remove it.") from None
 

@@ -1,42 +1,22 @@
-"""A split of image and mask files."""
+"""A data set of image and mask files."""
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import Literal
 
 import numpy as np
 
 from perpixel.data.base import DataSource, Sample, Split, SplitName
 from perpixel.data.decode import image_shape, read_image
 from perpixel.data.hashing import digest, file_digest
+from perpixel.data.inspection import Inspection, check_sizes, inspect
 from perpixel.data.masks import BinaryMasks, MaskReader
+from perpixel.data.pairs import Pair
 from perpixel.data.remembered import remembered, stamp
 from perpixel.data.statistics import channel_statistics, evenly
 
-SHOWN = 5
-"""How many faulty files an error lists."""
-
-_JPEG = (".jpg", ".jpeg")
-_THREADS = 4
-
-
-class Pair(NamedTuple):
-    """An image and its mask.
-
-    Attributes:
-        name: of both, unique within the split.
-        image, mask: the files.
-        group: what must not stand on both sides of a split (camera, city, patient), where it is known.
-    """
-
-    name: str
-    image: Path
-    mask: Path
-    group: str = ""
+OnBadFile = Literal["error", "skip"]
 
 
 class FileSplit(Split):
@@ -63,73 +43,59 @@ class FileSplit(Split):
             ValueError: a file is damaged, the sizes differ, or the mask holds an unknown value; names the file.
         """
         pair = self.pairs[index]
-        image = read_image(pair.image, self.channels)
-        mask = self.read_mask(pair.mask)
-        if image.shape[:2] != mask.shape:
-            raise ValueError(_different_sizes(pair, image.shape[:2], mask.shape))
+        image = read_image(pair.image, self.channels, pair.window)
+        mask = self.read_mask(pair.mask, pair.window)
+        check_sizes(pair, image.shape[:2], mask.shape)
         return Sample(image, mask, pair.name)
 
     def shape(self, index: int) -> tuple[int, int]:
         """(H, W) from the image's header."""
-        return image_shape(self.pairs[index].image)
+        pair = self.pairs[index]
+        return (pair.window.height, pair.window.width) if pair.window else image_shape(pair.image)
 
     def statistics(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
         """Mean and standard deviation per channel, in units of full scale, of some images spread over the split."""
-        return channel_statistics(read_image(pair.image, self.channels) for pair in evenly(self.pairs))
+        chosen = evenly(self.pairs)
+        return channel_statistics(read_image(pair.image, self.channels, pair.window) for pair in chosen)
 
     def fingerprint(self) -> str:
         """From names, files' bytes and what mask values mean; where the files lie does not count."""
         return remembered("hash", self._stamp(), self._hash)
 
-    def _hash(self) -> str:
-        parts = (f"{pair.name} {file_digest(pair.image)} {file_digest(pair.mask)}" for pair in sorted(self.pairs))
-        return digest(self.read_mask.key(), *parts)
-
-    def _stamp(self) -> str:
-        files = stamp(path for pair in self.pairs for path in (pair.image, pair.mask))
-        return digest(files, *(pair.name for pair in self.pairs), repr(self.read_mask.labels), self.read_mask.key())
+    def inspect(self) -> Inspection:
+        """What is wrong with which pair, and which classes occur; looked up once for unchanged files."""
+        return Inspection.from_json(
+            remembered(
+                "inspection", self._stamp(), lambda: inspect(self.pairs, self.read_mask, self.channels).to_json()
+            )
+        )
 
     def verify(self) -> None:
-        """Decode every mask, and compare its size with its image's header; done once for unchanged files.
+        """Look at every pair before training.
 
         Raises:
             ValueError: lists the first faulty files, each with its reason and mend.
         """
-        missing = [path for pair in self.pairs for path in (pair.image, pair.mask) if not path.exists()]
-        if missing:
-            raise ValueError(f"{len(missing)} files of the data set do not exist, first: '{missing[0]}'.")
-        remembered("verified", self._stamp(), self._verify)
+        found = self.inspect()
+        found.raise_faults(len(self.pairs))
+        self._refuse_unread_binary(found.present)
 
-    def _verify(self) -> str:
-        present: Counter[int] = Counter()
-        faults: list[str] = []
-        with ThreadPoolExecutor(_THREADS) as pool:
-            for values, fault in pool.map(self._inspect, self.pairs):
-                present.update(values)
-                faults.extend(fault)
-        if faults:
-            more = [f"…and {len(faults) - SHOWN} more."] if len(faults) > SHOWN else []
-            lines = [f"{len(faults)} of {len(self.pairs)} pairs are faulty:", *faults[:SHOWN], *more]
-            raise ValueError("\n".join(lines))
-        self._refuse_unread_binary(set(present))
-        return f"{len(self.pairs)} pairs\n"
+    def _hash(self) -> str:
+        parts = (
+            f"{pair.name} {file_digest(pair.image)} {file_digest(pair.mask)} {pair.window}"
+            for pair in sorted(self.pairs)
+        )
+        return digest(self.read_mask.key(), *parts)
 
-    def _inspect(self, pair: Pair) -> tuple[set[int], list[str]]:
-        try:
-            mask = self.read_mask(pair.mask)
-            shape = image_shape(pair.image)
-            if shape != mask.shape:
-                return set(), [_different_sizes(pair, shape, mask.shape)]
-            if pair.image.suffix.lower() in _JPEG and not _ends_as_jpeg(pair.image):
-                read_image(pair.image, self.channels)  # junk after the picture is harmless: only a full decode tells
-        except ValueError as error:
-            return set(), [str(error)]
-        return set(np.flatnonzero(np.bincount(mask.ravel())).tolist()), []
+    def _stamp(self) -> str:
+        files = stamp(path for pair in self.pairs for path in (pair.image, pair.mask))
+        samples = (f"{pair.name} {pair.window}" for pair in self.pairs)
+        return digest(files, *samples, repr(self.read_mask.labels), self.read_mask.key(), str(self.channels))
 
-    def _refuse_unread_binary(self, present: set[int]) -> None:
+    def _refuse_unread_binary(self, present: Sequence[int]) -> None:
         """0/255 masks with 255 as ignore value would train on background alone, and look perfect."""
         labels = self.read_mask.labels
-        if present == {0, 255} and labels.ignore_index == 255 and not isinstance(self.read_mask, BinaryMasks):
+        if set(present) == {0, 255} and labels.ignore_index == 255 and not isinstance(self.read_mask, BinaryMasks):
             raise ValueError(
                 f"all {len(self.pairs)} masks (first: '{self.pairs[0].mask}') hold only the values 0 and 255, and 255 "
                 f"is the ignore value: nothing but '{labels.names[0]}' would be learnt. If these are 0/255 binary "
@@ -145,6 +111,8 @@ class FileSource(DataSource):
         read_mask: gives class indices for a mask file.
         channels: C of the images.
         mean, std: per channel, in units of full scale; both are measured on the training images where one is None.
+        on_bad_file: ``skip`` leaves faulty pairs out, up to ``max_bad``, and names them in ``quarantined``.
+        max_bad: greatest share of faulty pairs in a split that ``skip`` tolerates.
     """
 
     def __init__(
@@ -154,11 +122,17 @@ class FileSource(DataSource):
         channels: int,
         mean: Sequence[float] | None,
         std: Sequence[float] | None,
+        on_bad_file: OnBadFile = "error",
+        max_bad: float = 0.0,
     ) -> None:
+        if on_bad_file not in ("error", "skip"):
+            raise ValueError(f"data.source.on_bad_file={on_bad_file!r} is unknown: choose error or skip.")
         self._splits = {name: FileSplit(part, read_mask, channels) for name, part in pairs.items() if part}
         self.splits = tuple(self._splits)
         self.labels = read_mask.labels
         self.channels = channels
+        if on_bad_file == "skip":
+            self._quarantine(max_bad)
         measure = mean is None or std is None
         self.mean, self.std = self._splits["train"].statistics() if measure else (tuple(mean or ()), tuple(std or ()))
 
@@ -172,28 +146,11 @@ class FileSource(DataSource):
             raise ValueError(f"the data has no '{name}' split, only {', '.join(self.splits)}.")
         return self._splits[name]
 
-
-def unique_names(keys: Sequence[str]) -> Iterator[str]:
-    """Keys as names without path separators.
-
-    Raises:
-        ValueError: two keys give one name.
-    """
-    names = [key.replace("/", "__") for key in keys]
-    twice = [name for name, count in Counter(names).items() if count > 1]
-    if twice:
-        raise ValueError(f"two samples would be named '{twice[0]}': rename one of the files.")
-    return iter(names)
-
-
-def _different_sizes(pair: Pair, image: tuple[int, ...], mask: tuple[int, ...]) -> str:
-    return (
-        f"image '{pair.image}' is {image[0]}×{image[1]} (H×W), but its mask '{pair.mask}' is {mask[0]}×{mask[1]}: "
-        "they must be the same picture at the same size."
-    )
-
-
-def _ends_as_jpeg(path: Path) -> bool:
-    with path.open("rb") as file:
-        file.seek(max(0, path.stat().st_size - 2))
-        return file.read() == b"\xff\xd9"
+    def _quarantine(self, max_bad: float) -> None:
+        for name, split in self._splits.items():
+            found = split.inspect()
+            if len(found.faults) > max_bad * len(split):
+                found.raise_faults(len(split))
+            good = [pair for pair in split.pairs if pair.name not in found.faults]
+            self._splits[name] = FileSplit(good, split.read_mask, split.channels)
+            self.quarantined = (*self.quarantined, *found.faults.values())

@@ -10,8 +10,10 @@ from typing import Literal
 
 from perpixel.data.base import SplitName
 from perpixel.data.decode import IMAGE_SUFFIXES, MASK_SUFFIXES
-from perpixel.data.files import SHOWN, FileSource, Pair, unique_names
+from perpixel.data.files import FileSource, OnBadFile
+from perpixel.data.inspection import SHOWN
 from perpixel.data.masks import BinaryMasks, ColourMasks, IndexMasks, MaskReader
+from perpixel.data.pairs import Pair, tiled, unique_names
 from perpixel.data.palettes import voc_colours
 from perpixel.labels import LabelSpace
 
@@ -46,6 +48,10 @@ class Folder(FileSource):
         fractions: shares of train, val and test; a share of 0 leaves the split out.
         split_seed: decides the draw. A file keeps its place in the draw when others come or go.
         lists: for each split the text file, relative to ``root``, that lists its keys, one a line.
+        tile: [H, W] of the windows that each file is cut into, so that images may be larger than memory; null reads
+            files whole. Tiles of one file stay in one split.
+        on_bad_file: ``error`` refuses to train on faulty files, ``skip`` leaves them out and names them.
+        max_bad: greatest share of faulty files in a split that ``skip`` tolerates.
         channels: C of the images.
         mean, std: per channel, in units of full scale; both are measured on the training images where one is None.
 
@@ -70,6 +76,9 @@ class Folder(FileSource):
         fractions: Sequence[float] = (0.7, 0.15, 0.15),
         split_seed: int = 0,
         lists: Mapping[str, str] | None = None,
+        tile: Sequence[int] | None = None,
+        on_bad_file: OnBadFile = "error",
+        max_bad: float = 0.01,
         channels: int = 3,
         mean: Sequence[float] | None = None,
         std: Sequence[float] | None = None,
@@ -81,7 +90,11 @@ class Folder(FileSource):
             _found(base, masks, mask_key, MASK_SUFFIXES, "masks"),
         )
         divided = _divided(pairs, base, split, fractions, split_seed, lists)
-        super().__init__(divided, _mask_reader(labels, encoding, binary, ignore_colours), channels, mean, std)
+        if tile is not None:
+            size = (int(tile[0]), int(tile[1]))
+            divided = {name: [part for pair in whole for part in tiled(pair, size)] for name, whole in divided.items()}
+        reader = _mask_reader(labels, encoding, binary, ignore_colours)
+        super().__init__(divided, reader, channels, mean, std, on_bad_file, max_bad)
 
 
 def _label_space(

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from perpixel.data.decode import read_values
+from perpixel.data.tiff import Window
 from perpixel.labels import LabelSpace
 
 Values = npt.NDArray[Any]
@@ -21,13 +22,13 @@ class MaskReader(ABC):
 
     labels: LabelSpace
 
-    def __call__(self, path: Path) -> npt.NDArray[np.uint8]:
-        """Class indices of a mask file, (H, W) uint8.
+    def __call__(self, path: Path, window: Window | None = None) -> npt.NDArray[np.uint8]:
+        """Class indices of a mask file or a window of it, (H, W) uint8.
 
         Raises:
             ValueError: the file cannot be read or holds what the labels do not know; names the file and the mend.
         """
-        return self.decode(read_values(path), str(path))
+        return self.decode(read_values(path, window), str(path))
 
     @abstractmethod
     def decode(self, values: Values, where: str) -> npt.NDArray[np.uint8]:

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 
-from perpixel.data.files import Pair
 from perpixel.data.masks import IndexMasks
+from perpixel.data.pairs import Pair
 from perpixel.labels import PADDING_INDEX, LabelSpace
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)

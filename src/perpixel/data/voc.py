@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from perpixel.data.base import SplitName
-from perpixel.data.files import FileSource, Pair
+from perpixel.data.files import FileSource
+from perpixel.data.pairs import Pair
 from perpixel.data.published import IMAGENET_MEAN, IMAGENET_STD, Layout, class_table, listed
 
 LAYOUT = Layout(

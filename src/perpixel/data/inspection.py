@@ -1,0 +1,99 @@
+"""Looking at every pair of files before training: can it be read, do sizes agree, does the mask keep to the labels."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from perpixel.data.decode import image_shape, is_cut_short, read_image
+from perpixel.data.masks import MaskReader
+from perpixel.data.pairs import Pair
+
+SHOWN = 5
+"""How many faulty files an error lists."""
+
+_THREADS = 4
+
+
+@dataclass
+class Inspection:
+    """What was found in a split.
+
+    Attributes:
+        faults: what is wrong and how to mend it, by sample name.
+        present: class indices (and ignore value) that occur anywhere.
+    """
+
+    faults: dict[str, str] = field(default_factory=dict)
+    present: list[int] = field(default_factory=list)
+
+    def raise_faults(self, pairs: int) -> None:
+        """Refuse faulty data.
+
+        Raises:
+            ValueError: lists the first faulty files, each with its reason and mend.
+        """
+        if not self.faults:
+            return
+        more = [f"…and {len(self.faults) - SHOWN} more."] if len(self.faults) > SHOWN else []
+        raise ValueError(
+            "\n".join([f"{len(self.faults)} of {pairs} pairs are faulty:", *list(self.faults.values())[:SHOWN], *more])
+        )
+
+    def to_json(self) -> str:
+        """As text, for keeping."""
+        return json.dumps({"faults": self.faults, "present": self.present})
+
+    @classmethod
+    def from_json(cls, text: str) -> Inspection:
+        """From kept text."""
+        return cls(**json.loads(text))
+
+
+def inspect(pairs: Sequence[Pair], read_mask: MaskReader, channels: int) -> Inspection:
+    """Decode every mask, compare its size with its image's header, and look whether image files are complete."""
+
+    def look(pair: Pair) -> tuple[list[int], str | None]:
+        try:
+            return _values(pair, read_mask, channels), None
+        except ValueError as error:
+            return [], str(error)
+
+    present: set[int] = set()
+    faults: dict[str, str] = {}
+    with ThreadPoolExecutor(_THREADS) as pool:
+        for pair, (values, fault) in zip(pairs, pool.map(look, pairs), strict=True):
+            present.update(values)
+            if fault is not None:
+                faults[pair.name] = fault
+    return Inspection(faults, sorted(present))
+
+
+def check_sizes(pair: Pair, image: tuple[int, ...], mask: tuple[int, ...]) -> None:
+    """Image and mask must show the same picture.
+
+    Raises:
+        ValueError: names both files and their sizes.
+    """
+    if image != mask:
+        raise ValueError(
+            f"image '{pair.image}' is {image[0]}×{image[1]} (H×W), but its mask '{pair.mask}' is {mask[0]}×{mask[1]}: "
+            "they must be the same picture at the same size."
+        )
+
+
+def _values(pair: Pair, read_mask: MaskReader, channels: int) -> list[int]:
+    for path in (pair.image, pair.mask):
+        if not path.exists():
+            raise ValueError(f"'{path}' does not exist.")
+    mask = read_mask(pair.mask, pair.window)
+    if pair.window is None:
+        check_sizes(pair, image_shape(pair.image), mask.shape)
+    if is_cut_short(pair.image):
+        read_image(pair.image, channels)  # junk after the picture is harmless: only a full decode tells
+    found: list[int] = np.flatnonzero(np.bincount(mask.ravel())).tolist()
+    return found

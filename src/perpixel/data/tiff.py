@@ -1,0 +1,126 @@
+"""TIFFs that Pillow would narrow to 8 bits or refuse: 16-bit, floating point, any number of bands; read by window."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import tifffile
+
+Array = npt.NDArray[Any]
+_PICTURE_BANDS = {"MINISBLACK": 1, "MINISWHITE": 1, "PALETTE": 1, "RGB": 3, "YCBCR": 3, "SEPARATED": 4}
+
+
+class Window(NamedTuple):
+    """A rectangle of pixels."""
+
+    top: int
+    left: int
+    height: int
+    width: int
+
+    @property
+    def slices(self) -> tuple[slice, slice]:
+        """Rows and columns, to index an array with."""
+        return slice(self.top, self.top + self.height), slice(self.left, self.left + self.width)
+
+
+def is_plain(path: Path) -> bool:
+    """Whether a TIFF is an 8-bit picture (grey, palette, RGB, CMYK, with alpha or not): Pillow reads all compressions.
+
+    Raises:
+        ValueError: the file is damaged.
+    """
+    with _first_page(path) as page:
+        alpha = sum(kind.name in ("ASSOCALPHA", "UNASSALPHA") for kind in page.extrasamples)
+        bands = _PICTURE_BANDS.get(page.photometric.name)
+        return bool(page.bitspersample <= 8 and page.samplesperpixel - alpha == bands)
+
+
+def tiff_shape(path: Path) -> tuple[int, int]:
+    """(H, W) from the header."""
+    with _first_page(path) as page:
+        return int(page.imagelength), int(page.imagewidth)
+
+
+def read_tiff(path: Path, window: Window | None = None) -> Array:
+    """Decode a TIFF, or only the strips and tiles that a window touches.
+
+    Returns:
+        (H, W, C) in the file's depth; bands in the file's order, whether it interleaves them or not.
+
+    Raises:
+        ValueError: the file is damaged or cut short, or its compression needs a package that is not installed.
+    """
+    with _first_page(path) as page:
+        whole = Window(0, 0, page.imagelength, page.imagewidth)
+        return _read_window(page, window or whole)
+
+
+def _read_window(page: Any, window: Window) -> Array:
+    result = np.zeros((window.height, window.width, page.samplesperpixel), page.dtype)
+    file = page.parent.filehandle
+    for index in range(len(page.dataoffsets)):
+        if not _touches(page, index, window):
+            continue
+        file.seek(page.dataoffsets[index])
+        data = file.read(page.databytecounts[index])
+        if len(data) < page.databytecounts[index]:
+            raise tifffile.TiffFileError(f"segment {index} is cut short")
+        segment, position, shape = page.decode(data, index)
+        if segment is not None:
+            _paste(result, window, segment[0, : shape[1], : shape[2]], position)
+    return result
+
+
+def _grid(page: Any) -> tuple[int, int]:
+    """(H, W) of a segment: a tile, or a strip as wide as the image."""
+    if page.is_tiled:
+        return page.tilelength, page.tilewidth
+    return min(page.rowsperstrip, page.imagelength), page.imagewidth
+
+
+def _touches(page: Any, index: int, window: Window) -> bool:
+    height, width = _grid(page)
+    across, down = -(-page.imagewidth // width), -(-page.imagelength // height)
+    row, column = divmod(index % (across * down), across)
+    top, left = row * height, column * width
+    apart_rows = top >= window.top + window.height or top + height <= window.top
+    apart_columns = left >= window.left + window.width or left + width <= window.left
+    return not (apart_rows or apart_columns)
+
+
+def _paste(result: Array, window: Window, segment: Array, position: tuple[int, ...]) -> None:
+    """Copy what a segment, (H, W, bands), shares with the window."""
+    band, _, top, left, _ = position
+    rows = slice(max(top, window.top), min(top + segment.shape[0], window.top + window.height))
+    columns = slice(max(left, window.left), min(left + segment.shape[1], window.left + window.width))
+    bands = slice(band, band + segment.shape[2])
+    result[
+        rows.start - window.top : rows.stop - window.top,
+        columns.start - window.left : columns.stop - window.left,
+        bands,
+    ] = segment[rows.start - top : rows.stop - top, columns.start - left : columns.stop - left]
+
+
+@contextmanager
+def _first_page(path: Path) -> Iterator[Any]:
+    """The first picture of a file; whatever tifffile raises becomes an error that names the file and the mend."""
+    try:
+        with tifffile.TiffFile(path) as file:
+            yield file.pages[0]
+    except FileNotFoundError:
+        raise ValueError(f"'{path}' does not exist.") from None
+    except KeyError as error:
+        if "imagecodecs" not in str(error):
+            raise
+        raise ValueError(
+            f"'{path}' is compressed in a way that needs another package ({error.args[0]}): "
+            "pip install 'perpixel[geo]', or save it again with deflate compression."
+        ) from None
+    except (tifffile.TiffFileError, OSError, IndexError, ValueError) as error:
+        raise ValueError(f"'{path}' cannot be decoded ({error}): copy it again, or remove it.") from None

@@ -1,0 +1,139 @@
+"""Depths and bands beyond 8-bit RGB, windows, and what to do about bad files."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+import tifffile
+from PIL import Image
+
+from perpixel.data import Folder
+from perpixel.data.decode import image_shape, is_cut_short, read_image, read_values
+from perpixel.data.tiff import Window
+
+BANDS = np.random.default_rng(0).integers(0, 65536, (67, 83, 6), np.uint16)
+WINDOW = Window(11, 20, 30, 41)
+LAYOUTS: dict[str, dict[str, Any]] = {
+    "strips": {"planarconfig": "contig"},
+    "short strips": {"planarconfig": "contig", "rowsperstrip": 7, "compression": "zlib"},
+    "tiles": {"planarconfig": "contig", "tile": (16, 32), "compression": "zlib", "predictor": True},
+    "bands apart": {"planarconfig": "separate"},
+    "bands apart in tiles": {"planarconfig": "separate", "tile": (32, 16)},
+}
+
+
+def geotiff(path: Path, **layout: Any) -> Path:
+    data = BANDS if layout["planarconfig"] == "contig" else np.moveaxis(BANDS, -1, 0)
+    tifffile.imwrite(path, data, photometric="minisblack", **layout)
+    return path
+
+
+@pytest.mark.parametrize("layout", LAYOUTS.values(), ids=LAYOUTS)
+def test_multiband_tiffs(tmp_path: Path, layout: dict[str, Any]) -> None:
+    path = geotiff(tmp_path / "a.tif", **layout)
+    np.testing.assert_array_equal(read_image(path, 6), BANDS)
+    np.testing.assert_array_equal(read_image(path, 6, WINDOW), BANDS[WINDOW.slices])
+    assert image_shape(path) == (67, 83)
+    path.write_bytes(path.read_bytes()[:-3000])
+    with pytest.raises(ValueError, match=r"a\.tif' cannot be decoded"):
+        read_image(path, 6)
+
+
+def test_a_window_reads_only_the_tiles_it_touches(tmp_path: Path) -> None:
+    path = geotiff(tmp_path / "a.tif", planarconfig="contig", tile=(16, 16))
+    path.write_bytes(path.read_bytes()[:-5000])  # the last tiles are gone
+    np.testing.assert_array_equal(read_image(path, 6, Window(0, 0, 20, 20)), BANDS[:20, :20])
+
+
+def test_sixteen_bits_stay_sixteen(tmp_path: Path) -> None:
+    rgb = BANDS[..., :3]
+    tifffile.imwrite(tmp_path / "rgb.tif", rgb, photometric="rgb")
+    cv2.imwrite(str(tmp_path / "rgb.png"), rgb[..., ::-1])
+    Image.fromarray(rgb[..., 0]).save(tmp_path / "grey.png")
+    np.save(tmp_path / "rgb.npy", rgb)
+    for name in ("rgb.tif", "rgb.png", "rgb.npy"):
+        np.testing.assert_array_equal(read_image(tmp_path / name), rgb)
+        np.testing.assert_array_equal(read_image(tmp_path / name, 3, WINDOW), rgb[WINDOW.slices])
+    np.testing.assert_array_equal(read_image(tmp_path / "grey.png", 1), rgb[..., :1])
+
+
+def test_floats_keep_their_values(tmp_path: Path) -> None:
+    heights = np.linspace(0, 1, 35, dtype=np.float32).reshape(5, 7)
+    tifffile.imwrite(tmp_path / "a.tif", heights)
+    np.testing.assert_array_equal(read_image(tmp_path / "a.tif", 1)[..., 0], heights)
+
+
+def test_windows_of_pictures_and_masks(tmp_path: Path) -> None:
+    grey = BANDS[..., 0].astype(np.uint8)
+    Image.fromarray(grey).save(tmp_path / "a.png")
+    np.testing.assert_array_equal(read_image(tmp_path / "a.png", 1, WINDOW)[..., 0], grey[WINDOW.slices])
+    np.testing.assert_array_equal(read_values(tmp_path / "a.png", WINDOW), grey[WINDOW.slices])
+
+
+def test_compressions_that_need_a_package_say_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: Any) -> None:
+        raise KeyError("<COMPRESSION.LZW: 5> requires the 'imagecodecs' package")
+
+    path = geotiff(tmp_path / "a.tif", planarconfig="contig")
+    monkeypatch.setattr("perpixel.data.tiff._read_window", refuse)
+    with pytest.raises(ValueError, match=r"pip install 'perpixel\[geo\]'"):
+        read_image(path, 6)
+
+
+@pytest.mark.parametrize("suffix", ["jpg", "png", "webp"])
+def test_proper_ends(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"a.{suffix}"
+    Image.fromarray(BANDS[..., 0].astype(np.uint8)).save(path)
+    assert not is_cut_short(path)
+    path.write_bytes(path.read_bytes()[:-30])
+    assert is_cut_short(path)
+
+
+def own_multispectral(root: Path) -> Folder:
+    for kind in ("images", "masks"):
+        (root / kind).mkdir()
+    for index in range(8):
+        geotiff(root / "images" / f"{index}.tif", planarconfig="contig", tile=(16, 16))
+        Image.fromarray((BANDS[..., 0] % 2).astype(np.uint8)).save(root / "masks" / f"{index}.png")
+    return Folder(str(root), ["land", "water"], channels=6, tile=(32, 48))
+
+
+def test_files_cut_into_tiles(tmp_path: Path) -> None:
+    source = own_multispectral(tmp_path)
+    split = source.split("val")
+    assert [split.shape(i) for i in range(6)] == [(32, 48), (32, 35), (32, 48), (32, 35), (3, 48), (3, 35)]
+    sample = split.read(1, np.random.default_rng(0))
+    assert sample.name.endswith("_r0c48")
+    np.testing.assert_array_equal(sample.image, BANDS[:32, 48:])
+    np.testing.assert_array_equal(sample.mask, BANDS[:32, 48:, 0] % 2)
+    files = [{pair.image for pair in source.split(name).pairs} for name in source.splits]
+    assert not set.intersection(*files)
+    np.testing.assert_allclose(source.mean, 0.5, atol=0.05)
+    split.verify()
+
+
+@pytest.mark.parametrize("share", [0.0, 0.2])
+def test_bad_files_are_quarantined_up_to_a_share(make_folder: Callable[..., Path], share: float) -> None:
+    root = make_folder([f"train/{i}" for i in range(10)] + ["val/0"])
+    bad = root / "images" / "train" / "3.png"
+    bad.write_bytes(bad.read_bytes()[:-200])
+    options: dict[str, Any] = {"split": "folders", "on_bad_file": "skip", "max_bad": share}
+    if share == 0.0:
+        with pytest.raises(ValueError, match=r"1 of 10 pairs are faulty:\n'.*3\.png' cannot be decoded"):
+            Folder(str(root), ["a", "b", "c"], **options)
+        return
+    source = Folder(str(root), ["a", "b", "c"], **options)
+    assert len(source.split("train")) == 9
+    assert len(source.quarantined) == 1
+    assert "3.png" in source.quarantined[0]
+    source.split("train").verify()
+
+
+def test_an_unknown_rule_for_bad_files(make_folder: Callable[..., Path]) -> None:
+    with pytest.raises(ValueError, match="choose error or skip"):
+        Folder(str(make_folder(list("abcdefgh"))), ["a"], on_bad_file="hope")
