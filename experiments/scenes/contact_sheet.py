@@ -56,7 +56,9 @@ def save_small(picture: Image.Image, path: Path, limit: int = 1_000_000) -> None
     while True:
         size = (int(picture.width * scale), int(picture.height * scale))
         resized = cv2.resize(np.asarray(picture), size, interpolation=cv2.INTER_AREA)
-        Image.fromarray(resized).quantize(256, Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE).save(path, optimize=True)
+        Image.fromarray(resized).quantize(256, Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE).save(
+            path, optimize=True
+        )
         if path.stat().st_size < limit:
             return
         scale *= 0.95

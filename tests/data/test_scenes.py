@@ -45,7 +45,12 @@ def test_two_processes_draw_the_same_bytes() -> None:
 
 
 def test_seed_split_and_index_each_give_another_scene() -> None:
-    drawn = [Scenes(seed=seed, size=(32, 32)).draw(split, index) for seed in (0, 1) for split in ("train", "val", "test") for index in (0, 1)]
+    drawn = [
+        Scenes(seed=seed, size=(32, 32)).draw(split, index)
+        for seed in (0, 1)
+        for split in ("train", "val", "test")
+        for index in (0, 1)
+    ]
     assert len({sha(sample) for sample in drawn}) == len(drawn)
 
 
@@ -86,7 +91,7 @@ def test_any_size(size: tuple[int, int]) -> None:
 
 
 def test_size_changes_the_sampling_and_not_the_scene() -> None:
-    """Three times as large, every third pixel has its centre on the same place; lines keep a pixel's width, so are thinner."""
+    """Three times as large, every third pixel has the same centre; only lines, a pixel wide, grow thinner."""
     small, large = (Scenes(size=(n, n)).draw("train", 7).mask for n in (64, 192))
     assert (small == large[1::3, 1::3]).mean() > 0.9
 

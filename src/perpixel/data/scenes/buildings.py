@@ -66,7 +66,9 @@ def add_block(mesh: Mesh, rng: np.random.Generator, plot: Plot, storeys: int, sh
     mesh.begin(plot.end)
     for _ in range(int(rng.integers(0, 4))):
         _roof_box(mesh, rng, plot, height)
-    _upright(mesh, Surface(Class.BUILDING, _dim(albedo, 0.85), tile=tile, scale=scale), plot, (0.0, 14.0), plot.start, height)
+    _upright(
+        mesh, Surface(Class.BUILDING, _dim(albedo, 0.85), tile=tile, scale=scale), plot, (0.0, 14.0), plot.start, height
+    )
     _front(mesh, Surface(Class.BUILDING, albedo, Material.FACADE, tile, scale, style=style), plot, height)
     if shops and rng.random() < 0.55:
         _awnings(mesh, rng, plot, shop)
@@ -76,7 +78,11 @@ def add_block(mesh: Mesh, rng: np.random.Generator, plot: Plot, storeys: int, sh
 def add_house(mesh: Mesh, rng: np.random.Generator, plot: Plot) -> float:
     """A house of one or two storeys, its ridge along the street; the height of its eaves comes back."""
     storey = float(rng.uniform(2.6, 3.0))
-    eaves, rise, half = storey * int(rng.integers(1, 3)) + 0.5, float(rng.uniform(2.0, 3.4)), float(rng.uniform(3.2, 4.6))
+    eaves, rise, half = (
+        storey * int(rng.integers(1, 3)) + 0.5,
+        float(rng.uniform(2.0, 3.4)),
+        float(rng.uniform(3.2, 4.6)),
+    )
     albedo, tile, scale = _wall(rng)
     style = _facade(mesh, rng, storey, eaves + 9, 0.0)
     mesh.begin(plot.end)
@@ -146,9 +152,17 @@ def _awnings(mesh: Mesh, rng: np.random.Generator, plot: Plot, shop: float) -> N
 
 def _gable_window(mesh: Mesh, plot: Plot, half: float, low: float, storey: float) -> None:
     """A framed window in the end wall."""
-    for grow, surface in ((0.12, Surface(Class.BUILDING, (0.7, 0.7, 0.68))), (0.0, Surface(Class.BUILDING, palette.GLASS, Material.GLASS))):
+    for grow, surface in (
+        (0.12, Surface(Class.BUILDING, (0.7, 0.7, 0.68))),
+        (0.0, Surface(Class.BUILDING, palette.GLASS, Material.GLASS)),
+    ):
         left, right = half - 0.55 - grow, half + 0.55 + grow
-        corners = ((left, low - grow), (right, low - grow), (right, low + 0.42 * storey + grow), (left, low + 0.42 * storey + grow))
+        corners = (
+            (left, low - grow),
+            (right, low - grow),
+            (right, low + 0.42 * storey + grow),
+            (left, low + 0.42 * storey + grow),
+        )
         mesh.add(surface, [plot.at(d, y, plot.start - 0.02) for d, y in corners])
 
 

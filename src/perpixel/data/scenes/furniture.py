@@ -41,7 +41,10 @@ def add_person(mesh: Mesh, rng: np.random.Generator, x: float, z: float, ground:
         (sleeve, [(-0.108, 0.79), (-0.07, 0.80), (-0.085 + swing, 0.47), (-0.13 + swing, 0.48)]),
         (sleeve, [(0.108, 0.79), (0.07, 0.80), (0.085 - swing, 0.47), (0.13 - swing, 0.48)]),
         (skin, _polygon(8, 0.062, 0.0, 0.915)),
-        (hair, [(-0.066, 0.90), (-0.06, 0.965), (0.0, 0.993), (0.06, 0.965), (0.066, 0.90), (0.03, 0.945), (-0.03, 0.945)]),
+        (
+            hair,
+            [(-0.066, 0.90), (-0.06, 0.965), (0.0, 0.993), (0.06, 0.965), (0.066, 0.90), (0.03, 0.945), (-0.03, 0.945)],
+        ),
     ]
     if rng.random() < 0.35:
         parts.append((_pick(rng, palette.COAT), _box(0.09, 0.17, 0.36, 0.5)))
@@ -57,7 +60,9 @@ def _mast(mesh: Mesh, albedo: Colour, foot: Point, width: float, height: float, 
     """A round pole, a little thicker at its foot."""
     surface = Surface(Class.POLE, albedo, bulge=0.62 * width)
     half = width / 2
-    mesh.card(surface, foot, [(-1.15 * half, 0), (1.15 * half, 0), (lean + 0.85 * half, height), (lean - 0.85 * half, height)])
+    mesh.card(
+        surface, foot, [(-1.15 * half, 0), (1.15 * half, 0), (lean + 0.85 * half, height), (lean - 0.85 * half, height)]
+    )
     x, _, z = foot
     mesh.shadows.append([(x + s * half, h, z) for s in (-1, 1) for h in (0.0, height)])
 
@@ -86,7 +91,11 @@ def _lantern(mesh: Mesh, foot: Point, light: Colour) -> None:
     _mast(mesh, metal, foot, 0.13, 3.7)
     mesh.card(Surface(Class.POLE, metal, bulge=0.2), foot, _box(-0.14, 0.14, 0, 0.5))
     glow = (9 * light[0], 9 * light[1], 9 * light[2])
-    mesh.card(Surface(Class.POLE, (0.7, 0.68, 0.6), emits=glow), foot, [(-0.12, 3.7), (0.12, 3.7), (0.22, 4.15), (-0.22, 4.15)])
+    mesh.card(
+        Surface(Class.POLE, (0.7, 0.68, 0.6), emits=glow),
+        foot,
+        [(-0.12, 3.7), (0.12, 3.7), (0.22, 4.15), (-0.22, 4.15)],
+    )
     mesh.card(Surface(Class.POLE, metal), foot, [(-0.26, 4.15), (0.26, 4.15), (0.06, 4.4), (-0.06, 4.4)])
     mesh.lamps.append(Lamp((foot[0], 4.0, foot[2]), light))
 
@@ -99,7 +108,9 @@ def add_utility_pole(mesh: Mesh, rng: np.random.Generator, x: float, z: float) -
     arm = height - 0.6
     mesh.card(Surface(Class.POLE, palette.WOOD), foot, _box(lean - 1.0, lean + 1.0, arm - 0.07, arm + 0.07))
     for side in (-0.92, 0.92):
-        mesh.card(Surface(Class.POLE, palette.METAL[2]), foot, _box(lean + side - 0.05, lean + side + 0.05, arm, arm + 0.22))
+        mesh.card(
+            Surface(Class.POLE, palette.METAL[2]), foot, _box(lean + side - 0.05, lean + side + 0.05, arm, arm + 0.22)
+        )
     if rng.random() < 0.4:
         tank = Surface(Class.POLE, palette.METAL[2], bulge=0.28)
         mesh.card(tank, foot, _box(lean + 0.05, lean + 0.5, arm - 1.6, arm - 0.7))
@@ -139,15 +150,19 @@ def add_traffic_sign(mesh: Mesh, rng: np.random.Generator, x: float, z: float) -
     mesh.shadows.append([(x + a, height + b, z) for a, b in _polygon(6, 0.4)])
 
 
+_RED, _BLUE, _WHITE, _BLACK = palette.SIGN_RED, palette.SIGN_BLUE, palette.SIGN_WHITE, palette.SIGN_BLACK
+_ARROW: Shape = [(-0.07, -0.24), (0.07, -0.24), (0.07, 0.06), (0.18, 0.06), (0, 0.26), (-0.18, 0.06), (-0.07, 0.06)]
+_LETTER: Shape = [(-0.16, -0.28), (-0.04, -0.28), (-0.04, -0.04), (0.18, -0.04), (0.18, 0.28), (-0.16, 0.28)]
 _PLATES: tuple[list[tuple[Colour, Shape]], ...] = (
-    [(palette.SIGN_RED, _polygon(14, 0.40)), (palette.SIGN_WHITE, _polygon(14, 0.29)), (palette.SIGN_BLACK, _box(-0.13, 0.13, -0.12, 0.12))],
-    [(palette.SIGN_RED, _polygon(14, 0.40)), (palette.SIGN_WHITE, _box(-0.28, 0.28, -0.08, 0.08))],
-    [(palette.SIGN_RED, _polygon(3, 0.52)), (palette.SIGN_WHITE, _polygon(3, 0.32)), (palette.SIGN_BLACK, _box(-0.04, 0.04, -0.12, 0.12))],
-    [(palette.SIGN_BLUE, _polygon(14, 0.40)), (palette.SIGN_WHITE, [(-0.07, -0.24), (0.07, -0.24), (0.07, 0.06), (0.18, 0.06), (0, 0.26), (-0.18, 0.06), (-0.07, 0.06)])],
-    [(palette.SIGN_RED, _polygon(8, 0.43, start=np.pi / 8)), (palette.SIGN_WHITE, _box(-0.28, 0.28, -0.09, 0.09))],
-    [(palette.SIGN_WHITE, _polygon(4, 0.50)), (palette.SIGN_YELLOW, _polygon(4, 0.38))],
-    [(palette.SIGN_BLUE, _box(-0.36, 0.36, -0.4, 0.4)), (palette.SIGN_WHITE, [(-0.16, -0.28), (-0.04, -0.28), (-0.04, -0.04), (0.18, -0.04), (0.18, 0.28), (-0.16, 0.28)])],
-    [(palette.SIGN_GREEN, _box(-0.8, 0.8, -0.3, 0.3)), (palette.SIGN_WHITE, _box(-0.6, 0.4, 0.04, 0.15)), (palette.SIGN_WHITE, _box(-0.6, 0.1, -0.16, -0.05))],
+    [(_RED, _polygon(14, 0.40)), (_WHITE, _polygon(14, 0.29)), (_BLACK, _box(-0.13, 0.13, -0.12, 0.12))],
+    [(_RED, _polygon(14, 0.40)), (_WHITE, _box(-0.28, 0.28, -0.08, 0.08))],
+    [(_RED, _polygon(3, 0.52)), (_WHITE, _polygon(3, 0.32)), (_BLACK, _box(-0.04, 0.04, -0.12, 0.12))],
+    [(_BLUE, _polygon(14, 0.40)), (_WHITE, _ARROW)],
+    [(_RED, _polygon(8, 0.43, start=np.pi / 8)), (_WHITE, _box(-0.28, 0.28, -0.09, 0.09))],
+    [(_WHITE, _polygon(4, 0.50)), (palette.SIGN_YELLOW, _polygon(4, 0.38))],
+    [(_BLUE, _box(-0.36, 0.36, -0.4, 0.4)), (_WHITE, _LETTER)],
+    [(palette.SIGN_GREEN, _box(-0.8, 0.8, -0.3, 0.3)), (_WHITE, _box(-0.6, 0.4, 0.04, 0.15)),
+     (_WHITE, _box(-0.6, 0.1, -0.16, -0.05))],
 )  # fmt: skip
 
 
@@ -158,7 +173,11 @@ def add_shop_sign(mesh: Mesh, rng: np.random.Generator, wall: float, z: float, o
     left, right = sorted((0.15 * out, (0.15 + width) * out))
     foot = (wall, 0.1, z)
     mesh.begin(z)
-    mesh.card(Surface(Class.SIGN, board, emits=(0.1 * neon[0], 0.1 * neon[1], 0.1 * neon[2])), foot, _box(left, right, base, base + height))
+    mesh.card(
+        Surface(Class.SIGN, board, emits=(0.1 * neon[0], 0.1 * neon[1], 0.1 * neon[2])),
+        foot,
+        _box(left, right, base, base + height),
+    )
     rows = max(int(height / 0.45), 1)
     for row in range(rows):
         low = base + (row + 0.22) * height / rows
@@ -191,7 +210,12 @@ def add_tree(mesh: Mesh, rng: np.random.Generator, x: float, z: float, size: flo
     bark = Surface(Class.VEGETATION, palette.BARK, tile=Tile.LEAVES, scale=1.5, bulge=0.22 * size)
     mesh.card(bark, (x, 0.05, z), [(-0.2, 0), (0.2, 0), (0.12, trunk + 1.0), (-0.12, trunk + 1.0)], 1.0)
     for side in (-1, 1):
-        fork = [(0.0, trunk - 0.4), (0.1 * side, trunk - 0.2), (side * 0.25 * spread, trunk + 1.6), (side * 0.21 * spread, trunk + 1.6)]
+        fork = [
+            (0.0, trunk - 0.4),
+            (0.1 * side, trunk - 0.2),
+            (side * 0.25 * spread, trunk + 1.6),
+            (side * 0.21 * spread, trunk + 1.6),
+        ]
         mesh.card(bark, (x, 0.05, z), fork)
     albedo = _pick(rng, palette.LEAVES)
     for _ in range(int(rng.integers(1, 4))):
@@ -203,14 +227,27 @@ def add_tree(mesh: Mesh, rng: np.random.Generator, x: float, z: float, size: flo
     mesh.shadows.extend([crown, [(x + s, h, z) for s in (-0.15, 0.15) for h in (0.0, trunk)]])
 
 
-_SPHERE = [(-1, 0, 0), (1, 0, 0), (0, 0, 1), (0, 0, -1), (0, 1, 0), (0, -1, 0), (0.7, 0, 0.7), (-0.7, 0, -0.7), (0.7, 0, -0.7), (-0.7, 0, 0.7)]
+_SPHERE = [
+    (-1, 0, 0),
+    (1, 0, 0),
+    (0, 0, 1),
+    (0, 0, -1),
+    (0, 1, 0),
+    (0, -1, 0),
+    (0.7, 0, 0.7),
+    (-0.7, 0, -0.7),
+    (0.7, 0, -0.7),
+    (-0.7, 0, 0.7),
+]
 
 
 def _conifer(mesh: Mesh, rng: np.random.Generator, x: float, z: float, size: float) -> None:
     height = float(rng.uniform(6, 10)) * size
     tile = int(Tile.CANOPY + CANOPIES + rng.integers(CONIFERS))
     _card_plant(mesh, tile, _pick(rng, palette.NEEDLES), (x, 0.0, z), 0.5 * height, height)
-    mesh.shadows.append([(x - 0.2 * height, 1.0, z), (x + 0.2 * height, 1.0, z), (x, height, z), (x, 1.0, z + 0.2 * height)])
+    mesh.shadows.append(
+        [(x - 0.2 * height, 1.0, z), (x + 0.2 * height, 1.0, z), (x, height, z), (x, 1.0, z + 0.2 * height)]
+    )
 
 
 def add_bush(mesh: Mesh, rng: np.random.Generator, x: float, z: float, height: float) -> None:
@@ -220,5 +257,3 @@ def add_bush(mesh: Mesh, rng: np.random.Generator, x: float, z: float, height: f
     width = height * float(rng.uniform(1.2, 1.7))
     _card_plant(mesh, tile, _pick(rng, palette.LEAVES), (x, -0.06 * height, z), width, 1.1 * height)
     mesh.shadows.append([(x + 0.4 * width * a, 0.3 * height * (1 + b), z + 0.3 * width * c) for a, b, c in _SPHERE])
-
-

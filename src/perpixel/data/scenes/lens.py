@@ -28,7 +28,7 @@ def develop(light: Field, camera: CameraModel, weather: Weather, rng: np.random.
 
 
 def gather(light: Field) -> Field:
-    """Pixels from samples: weigh the 3 × 3 samples around each pixel's centre with a tent (1 2 1): (3, R, C) → (3, H, W)."""
+    """Pixels from samples: the 3 × 3 samples around each centre under a tent (1 2 1): (3, R, C) → (3, H, W)."""
     rows = light[:, 0:-2:2] + 2 * light[:, 1:-1:2] + light[:, 2::2]
     tent: Field = (rows[..., 0:-2:2] + 2 * rows[..., 1:-1:2] + rows[..., 2::2]) / 16
     return tent
@@ -56,7 +56,7 @@ def _exposure(picture: Field, weather: Weather) -> np.float32:
 def _vignette(shape: tuple[int, int], strength: float) -> Field:
     y, x = (np.linspace(-1, 1, length, dtype=np.float32) for length in shape)
     radius = (y[:, None] ** 2 + x[None] ** 2) / 2
-    return 1 - np.float32(strength) * radius ** np.float32(1.3)
+    return np.asarray(1 - np.float32(strength) * radius ** np.float32(1.3), np.float32)
 
 
 def _streaks(shape: tuple[int, int], weather: Weather, rng: np.random.Generator) -> Field:
@@ -71,13 +71,13 @@ def _streaks(shape: tuple[int, int], weather: Weather, rng: np.random.Generator)
     for start, end, strength in zip(place * 16, ends * 16, rng.uniform(0.1, 0.6, count).tolist(), strict=True):
         (x0, y0), (x1, y1) = np.rint([start, end]).astype(int).tolist()
         cv2.line(field, (x0, y0), (x1, y1), strength, 1, cv2.LINE_8, 4)
-    return cv2.GaussianBlur(field, (0, 0), max(unit / 420, 0.4))
+    return np.asarray(cv2.GaussianBlur(field, (0, 0), max(unit / 420, 0.4)), np.float32)
 
 
 def _film(light: Field) -> Field:
     """The filmic curve of Narkowicz (2015, a fit of ACES), then gamma 2.2."""
     curve = light * (2.51 * light + 0.03) / (light * (2.43 * light + 0.59) + 0.14)
-    return np.clip(curve, 0, 1) ** np.float32(1 / 2.2)
+    return np.asarray(np.clip(curve, 0, 1) ** np.float32(1 / 2.2), np.float32)
 
 
 def _grade(picture: Field, camera: CameraModel, weather: Weather) -> Field:
@@ -85,8 +85,8 @@ def _grade(picture: Field, camera: CameraModel, weather: Weather) -> Field:
     luma = (picture @ LUMA)[..., None]
     dark, bright = (np.array(t, np.float32) for t in (weather.model.shadow_tint, weather.model.light_tint))
     picture = picture * (dark + (bright - dark) * luma)
-    picture = luma + (picture - luma) * np.float32(camera.saturation)
-    return 0.45 + (picture - 0.45) * np.float32(camera.contrast)
+    vivid = luma + (picture - luma) * np.float32(camera.saturation)
+    return np.asarray(0.45 + (vivid - 0.45) * np.float32(camera.contrast), np.float32)
 
 
 def _soften(picture: Field, softness: float) -> Field:
@@ -100,4 +100,4 @@ def _sense(picture: Field, camera: CameraModel, weather: Weather, rng: np.random
     gain = 1 + 1.6 * (0.24 - weather.model.key) / 0.24
     grain = rng.standard_normal(picture.shape, dtype=np.float32)
     level = np.float32(camera.noise * gain) * (1.35 - 0.7 * picture)
-    return np.clip((picture + grain * level) * 255 + 0.5, 0, 255).astype(np.uint8)
+    return np.asarray(np.clip((picture + grain * level) * 255 + 0.5, 0, 255), np.uint8)

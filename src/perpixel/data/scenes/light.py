@@ -34,10 +34,12 @@ def canyon(street: Street, samples: Samples, sun: Array) -> Field:
     ahead = np.clip(z + run * np.float32(sun[2]), 0, END - 1).astype(np.int64)
     roofs = np.array(street.roofs[side], np.float32)
     clearance = y + run * np.float32(sun[1]) - roofs.take(ahead)
-    return np.clip(clearance * 2.5 + 0.5, 0, 1)
+    return np.asarray(np.clip(clearance * 2.5 + 0.5, 0, 1), np.float32)
 
 
-def cast(shadows: Sequence[Sequence[Point]], street: Street, sun: Array, below: float = np.inf) -> npt.NDArray[np.uint8]:
+def cast(
+    shadows: Sequence[Sequence[Point]], street: Street, sun: Array, below: float = np.inf
+) -> npt.NDArray[np.uint8]:
     """Shadow map of the ground in street coordinates (x from the axis, z ahead): 255 lit, 0 in shadow.
 
     Args:
@@ -53,7 +55,7 @@ def cast(shadows: Sequence[Sequence[Point]], street: Street, sun: Array, below: 
             continue
         spots = corners[:, [0, 2]] - corners[:, 1:2] * slope
         spots[:, 0] -= street.curve * np.maximum(spots[:, 1], 0) ** 2
-        texels = np.rint((spots + (_WIDTH, 0)) * _METRES * 8).astype(np.int32)
+        texels = np.rint((spots + np.array([_WIDTH, 0.0])) * _METRES * 8).astype(np.int32)
         cv2.fillConvexPoly(ground, cv2.convexHull(texels), 0, cv2.LINE_8, 3)
     return ground
 
@@ -61,9 +63,9 @@ def cast(shadows: Sequence[Sequence[Point]], street: Street, sun: Array, below: 
 def fallen(ground: npt.NDArray[np.uint8], softness: float, street: Street, x: Field, z: Field) -> Field:
     """Read a shadow map at places on the ground (N,); ``softness`` is its blur in metres."""
     reach = 2 * int(softness * _METRES) + 1
-    soft = cv2.blur(ground, (reach, reach))
+    soft = np.asarray(cv2.blur(ground, (reach, reach)), np.uint8)
     column = (x - np.float32(street.curve) * z * z + np.float32(_WIDTH)) * np.float32(_METRES)
-    return read_at(soft, column, z * np.float32(_METRES), outside=255) / 255
+    return read_at(soft, column, z * np.float32(_METRES), outside=255) * np.float32(1 / 255)
 
 
 def lamplight(lamps: list[Lamp], samples: Samples, most: int = 6) -> Field:
@@ -84,4 +86,4 @@ def headlight(camera: float, samples: Samples) -> Field:
     x, y, z = samples.place
     spread = 0.16 * z + 1.2
     beam = np.exp(-(((x - np.float32(camera)) / spread) ** 2)) * np.clip(1.5 - 0.8 * y, 0.05, 1)
-    return 40 * beam / (z + 6) ** 2
+    return np.asarray(40 * beam / (z + 6) ** 2, np.float32)

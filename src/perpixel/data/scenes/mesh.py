@@ -121,7 +121,12 @@ class Mesh:
         self.faces.append(Face(points, surface, frame or points[:3], cutout))
 
     def card(
-        self, surface: Surface, foot: Point, shape: Sequence[tuple[float, float]], scale: float = 1.0, cutout: bool = False
+        self,
+        surface: Surface,
+        foot: Point,
+        shape: Sequence[tuple[float, float]],
+        scale: float = 1.0,
+        cutout: bool = False,
     ) -> None:
         """Add a polygon that stands upright across the street, its corners (right, up) of ``foot``, times ``scale``."""
         x, y, z = foot
@@ -164,4 +169,4 @@ class Planes:
 
 
 def _unit(vectors: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-9)
+    return np.asarray(vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-9))

@@ -74,7 +74,9 @@ class Painter:
             kept.append(corners[-1])
         if len(kept) < 2:
             return None
-        return np.clip(self.grid.place(np.maximum(kept, [-np.inf, -np.inf, NEAR]), self.view.focal), -_FAR_OFF, _FAR_OFF)
+        return np.clip(
+            self.grid.place(np.maximum(kept, [-np.inf, -np.inf, NEAR]), self.view.focal), -_FAR_OFF, _FAR_OFF
+        )
 
     def paint(self, mesh: Mesh) -> npt.NDArray[np.int32]:
         """Face index + 1 of every sample, ``SKY`` where there is none: (2H + 1, 2W + 1) int32."""
@@ -121,7 +123,7 @@ def _line(canvas: npt.NDArray[np.int32], corners: Array, value: int, width: floa
 
 
 def _cutout(canvas: npt.NDArray[np.int32], corners: Array, value: int, tile: int) -> None:
-    """Paint where the plant's silhouette, laid on the card, is opaque; corners run from the bottom left, anticlockwise."""
+    """Paint where the plant's silhouette is opaque; the card's corners run from the bottom left, anticlockwise."""
     if len(corners) != 4:
         return
     rows, columns = canvas.shape

@@ -46,6 +46,7 @@ def resolve(canvas: npt.NDArray[np.int32], mesh: Mesh, planes: Planes, view: Vie
     forms, offset = _forms(mesh.faces, planes, view)
 
     def along(row: int) -> Field:
+        a: Field
         a, b, c = (forms[3 * row + k].take(face) for k in range(3))
         a *= right[None]
         b *= up[:, None]
@@ -56,19 +57,21 @@ def resolve(canvas: npt.NDArray[np.int32], mesh: Mesh, planes: Planes, view: Vie
     near = np.maximum(along(0), HORIZON, dtype=np.float32)
     far = 1 / near
     turn = view.turn.astype(np.float32)
-    ray = tuple(turn[k, 0] * right[None] + (turn[k, 1] * up[:, None] + turn[k, 2]) for k in range(3))
-    place = tuple(ray[k] * far + np.float32(view.eye[k]) for k in range(3))
+    x, y, z = (turn[k, 0] * right[None] + (turn[k, 1] * up[:, None] + turn[k, 2]) for k in range(3))
+    ray = (x, y, z)
+    eye = view.eye.astype(np.float32)
+    place = (x * far + eye[0], y * far + eye[1], z * far + eye[2])
     scale = 2 * view.focal * min(grid.height, grid.width)
     density = offset.take(face) * near
     density *= near * np.float32(scale)
     u, v = along(1), along(2)
     u *= far
     v *= far
-    return Samples(face, near, u, v, ray, place, density)  # type: ignore[arg-type]
+    return Samples(face, near, u, v, ray, place, density)
 
 
 def _forms(faces: list[Face], planes: Planes, view: View) -> tuple[Field, Field]:
-    """Per face (the first column is sky's), coefficients of (right, up, 1): of 1/distance, of u/distance, of v/distance.
+    """Per face (column 0 is sky), coefficients of (right, up, 1): of 1/distance, of u/distance, of v/distance.
 
     A plane n·p = c seen from the origin along ray r·t has 1/t = (n·r)/c, linear in the ray; so are u/t and v/t.
     """

@@ -53,7 +53,7 @@ class Looks:
         bulge = np.array([surface.bulge for surface in surfaces])
         hemisphere = 0.72 + 0.28 * planes.normal[:, 1]
         # What is round or leafy catches the sun from any side; less where the sun stands behind it.
-        cosine = np.where(bulge > 0, 0.62 - 0.28 * sun[2], np.clip(planes.normal @ sun, 0, 1))
+        cosine = np.where(bulge > 0, 0.52 - 0.25 * sun[2], np.clip(planes.normal @ sun, 0, 1))
         shaded = albedo * np.array(model.ambient)[:, None] * hemisphere
         mirrored = 0.22 * np.array(model.horizon) + 0.12 * np.array(model.zenith)
         shaded += glass * mirrored[:, None] * (0.6 + 0.8 * np.clip(planes.normal[:, 1], 0, 1))
@@ -61,9 +61,16 @@ class Looks:
         sunny = albedo * np.array(model.sun)[:, None] * cosine
         emitted = np.array([surface.emits for surface in surfaces]).T * model.lamps
         return cls(
-            *(_with_sky(colours) for colours in (albedo, shaded, sunny, emitted)),
-            *(np.append(0, [int(getattr(s, name)) for s in surfaces]) for name in ("material", "style", "tile")),
-            *(_with_sky(np.array([getattr(s, name) for s in surfaces])) for name in ("scale", "contrast", "bulge")),
+            albedo=_with_sky(albedo),
+            shaded=_with_sky(shaded),
+            sunny=_with_sky(sunny),
+            emitted=_with_sky(emitted),
+            material=np.append(0, [int(surface.material) for surface in surfaces]),
+            style=np.append(0, [surface.style for surface in surfaces]),
+            tile=np.append(0, [surface.tile for surface in surfaces]),
+            scale=_with_sky(np.array([surface.scale for surface in surfaces])),
+            contrast=_with_sky(np.array([surface.contrast for surface in surfaces])),
+            bulge=_with_sky(bulge),
         )
 
 
@@ -74,7 +81,7 @@ def surfaces_label(faces: list[Face]) -> npt.NDArray[np.int64]:
 
 def _gloss(label: npt.NDArray[np.int64], planes: Planes) -> Array:
     """Car paint mirrors the sky where it looks up."""
-    return (label == Class.CAR) * np.clip(planes.normal[:, 1], 0, 1)
+    return np.asarray((label == Class.CAR) * np.clip(planes.normal[:, 1], 0, 1))
 
 
 def _with_sky(values: Array) -> Field:
@@ -130,7 +137,8 @@ class Shader:
             self._reflect(flat, ground)
         self._air(colour)
         above = np.flatnonzero(face == SKY)
-        flat[:, above] = sky(self.weather, *(axis.ravel()[above] for axis in self.samples.ray))
+        x, y, z = (axis.ravel()[above] for axis in self.samples.ray)
+        flat[:, above] = sky(self.weather, x, y, z)
         return colour
 
     def _texture(self) -> Field:
@@ -144,7 +152,7 @@ class Shader:
         # Texels finer than samples would shimmer: they fade into the mean.
         strength = np.clip(samples.density * scale * np.float32(2 / SIZE), 0.06, 1) * looks.contrast.take(face)
         tone = 1 + (texels * np.float32(1 / NEUTRAL) - 1) * strength
-        return tone * self._roundness()
+        return np.asarray(tone * self._roundness(), np.float32)
 
     def _roundness(self) -> Field:
         """Darker towards the sides of what bulges, brighter on the side of the sun."""
@@ -224,11 +232,10 @@ class Shader:
         above = sky(self.weather, x.ravel(), np.abs(y).ravel(), z.ravel(), detailed=False)
         image = np.where(face == SKY, above.reshape(3, *grid.shape), table[:, face]).transpose(1, 2, 0)
         reach = max(grid.height // 5, 1)
-        for _ in range(2):
-            image = cv2.blur(image, (max(grid.width // 60, 1), reach))
+        kernel = (max(grid.width // 60, 1), reach)
         rows, columns = self.samples.face.shape
-        resized: Field = cv2.resize(image, (columns, rows), interpolation=cv2.INTER_LINEAR)
-        return resized
+        smeared = cv2.blur(cv2.blur(image, kernel), kernel)  # twice: a tent
+        return np.asarray(cv2.resize(smeared, (columns, rows), interpolation=cv2.INTER_LINEAR), np.float32)
 
     def _air(self, colour: Field) -> None:
         """Haze: distance takes a thing's light away and puts the horizon's in its place."""

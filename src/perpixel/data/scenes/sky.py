@@ -43,9 +43,9 @@ def _cover(weather: Weather, x: Field, y: Field, z: Field, height: Field) -> Fie
     ceiling = np.float32(0.30 * size) / np.maximum(y, np.float32(0.03))
     column = (x * ceiling + np.float32(weather.drift[0] * size)) % np.float32(size - 1)
     row = (z * ceiling * np.float32(0.6) + np.float32(weather.drift[1] * size)) % np.float32(size - 1)
-    level = read_at(noise, column, row)
+    level = read_at(noise, column.astype(np.float32), row.astype(np.float32))
     amount = np.clip((level - (1 - weather.model.cover) * 0.62 - 0.16) * 3.2, 0, 1)
-    return amount * np.clip(height * 9, 0, 1)
+    return np.asarray(amount * np.clip(height * 9, 0, 1), np.float32)
 
 
 def _stars(x: Field, y: Field, height: Field) -> Field:

@@ -7,6 +7,7 @@ its edges), kerb, pavement, then buildings or lawns. Along z the axis bends as a
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -142,7 +143,7 @@ def _ground(street: Street, rng: np.random.Generator) -> None:
     lawn = Surface(Class.VEGETATION, palette.GRASS[rng.integers(3)], Material.GROUND, Tile.GRASS, 2.5)
     edges = sorted(_EDGES + list(street.junction or ()))
     street.mesh.begin(1e6)
-    for near, far in reversed(list(zip(edges, edges[1:], strict=False))):
+    for near, far in reversed(list(pairwise(edges))):
         _strip(street, road, (-street.half, street.half), near, far, 0.0)
         crossing = street.junction is not None and near >= street.junction[0] and far <= street.junction[1]
         for side in (-1, 1):
@@ -197,7 +198,9 @@ def _building(street: Street, rng: np.random.Generator, side: int, z: float, len
     if house:
         height = buildings.add_house(street.mesh, rng, plot)
     else:
-        height = buildings.add_block(street.mesh, rng, plot, int(rng.integers(quarter.storeys[0], quarter.storeys[1] + 1)), shops)
+        height = buildings.add_block(
+            street.mesh, rng, plot, int(rng.integers(quarter.storeys[0], quarter.storeys[1] + 1)), shops
+        )
     first, last = int(start), min(int(z + length) + 1, int(END))
     street.roofs[side][first:last] = [height] * (last - first)
     if not house and shops and rng.random() < 0.6 and start + 2 > 6:
@@ -250,7 +253,9 @@ def _lamps(street: Street, rng: np.random.Generator) -> None:
     """Street lamps on one side or both."""
     light = (palette.SODIUM, palette.LED, palette.WARM)[int(rng.integers(3))]
     step = float(rng.uniform(15, 19)) if light == palette.WARM else float(rng.uniform(22, 32))
-    sides: tuple[tuple[int, float], ...] = ((1, 0.0), (-1, step / 2)) if rng.random() < 0.7 else ((int(rng.choice([-1, 1])), 0.0),)
+    sides: tuple[tuple[int, float], ...] = (
+        ((1, 0.0), (-1, step / 2)) if rng.random() < 0.7 else ((int(rng.choice([-1, 1])), 0.0),)
+    )
     first = float(rng.uniform(6, 14))
     for side, shift in sides:
         for z in np.arange(first + shift, 150, step).tolist():
@@ -288,7 +293,11 @@ def _house_connections(street: Street, rng: np.random.Generator, side: int, hook
     """A wire from each pole over the road to the other side's eaves."""
     for points in hooks[:4]:
         x, y, z = points[3]
-        other = (street.bend(z) - side * (street.edge + 4.0), float(rng.uniform(4.2, 5.6)), z + float(rng.uniform(2, 9)))
+        other = (
+            street.bend(z) - side * (street.edge + 4.0),
+            float(rng.uniform(4.2, 5.6)),
+            z + float(rng.uniform(2, 9)),
+        )
         furniture.add_wire(street.mesh, (x, y, z), other, sag=0.5)
 
 
@@ -337,8 +346,15 @@ def _parked(street: Street, rng: np.random.Generator, side: int, eye: Point) -> 
     while z < 110:
         x = street.bend(z) + side * (street.half - 1.05)
         far_enough = abs(x - street.camera) > 2.0 or z > 13
-        if rng.random() < street.quarter.parked and far_enough and not street.in_junction(z, 4) and not _on_crossing(street, z):
-            z += vehicles.add_car(street.mesh, rng, x + float(rng.normal(0, 0.06)), z, side if rng.random() < 0.9 else -side, eye)
+        if (
+            rng.random() < street.quarter.parked
+            and far_enough
+            and not street.in_junction(z, 4)
+            and not _on_crossing(street, z)
+        ):
+            z += vehicles.add_car(
+                street.mesh, rng, x + float(rng.normal(0, 0.06)), z, side if rng.random() < 0.9 else -side, eye
+            )
         else:
             z += 4.5
         z += float(rng.uniform(0.6, 1.6))
@@ -371,5 +387,3 @@ def _people(street: Street, rng: np.random.Generator) -> None:
         for _ in range(int(rng.integers(0, 4))):
             x = street.bend(crossing) + float(rng.uniform(-street.half, street.half))
             furniture.add_person(street.mesh, rng, x, crossing + float(rng.uniform(-1.2, 1.2)), 0.0)
-
-

@@ -76,12 +76,12 @@ def _noise(rng: np.random.Generator, size: int, exponent: float) -> Field:
     frequency[0, 0] = np.inf
     spectrum = np.fft.rfft2(rng.standard_normal((size, size))) / frequency**exponent
     field = np.fft.irfft2(spectrum, s=(size, size))
-    return np.clip(0.5 + field / (5 * field.std()), 0, 1).astype(np.float32)
+    return np.asarray(np.clip(0.5 + field / (5 * field.std()), 0, 1), np.float32)
 
 
 def _grey(field: npt.NDArray[np.floating]) -> Grey:
     """Multipliers around 1 as texels."""
-    return np.clip(field * NEUTRAL, 0, 255).astype(np.uint8)
+    return np.asarray(np.clip(field * NEUTRAL, 0, 255), np.uint8)
 
 
 def _surface(tile: Tile) -> Grey:
@@ -169,8 +169,8 @@ def _plant(seed: int, clump: Callable[[np.random.Generator], Clump]) -> tuple[Gr
     return np.clip(128 + 900 * alpha, 0, 255).astype(np.uint8), _grey(np.clip(shade, 0.1, 1.9))
 
 
-def read_at(texture: npt.NDArray[np.generic], column: Field, row: Field, outside: float = 0.0) -> Field:
-    """Bilinear look-up of a texture at flat lists of places, (N,) each; ``remap`` takes only short sides, so in rows."""
+def read_at(texture: Grey | Field, column: Field, row: Field, outside: float = 0.0) -> Field:
+    """Bilinear look-up at places (N,); they go in rows of 1024, for ``remap`` takes no side above 32767."""
     count, width = len(column), 1024
     if not count:
         return np.zeros(0, np.float32)
