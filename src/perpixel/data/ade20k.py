@@ -28,6 +28,7 @@ class ADE20K(FileSource):
 
     Args:
         root: ADEChallengeData2016 or the folder that holds it.
+        policy: file of a label policy that merges, renames or leaves out classes (see ``perpixel.data.policy``).
         mean, std: per channel, in units of full scale; None measures.
 
     Raises:
@@ -37,12 +38,13 @@ class ADE20K(FileSource):
     def __init__(
         self,
         root: str,
+        policy: str | None = None,
         mean: Sequence[float] | None = IMAGENET_MEAN,
         std: Sequence[float] | None = IMAGENET_STD,
     ) -> None:
         base = LAYOUT.need(Path(root).expanduser(), "images", "ADEChallengeData2016/images").parent
         pairs: dict[SplitName, list[Pair]] = {"train": _part(base, "training"), "val": _part(base, "validation")}
-        super().__init__(pairs, class_table("ade20k", ignored=(0,)), 3, mean, std)
+        super().__init__(pairs, class_table("ade20k", ignored=(0,)), policy, 3, mean, std)
 
 
 def _part(root: Path, part: str) -> list[Pair]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -67,10 +69,12 @@ class DataSource(ABC):
         channels: C of every image.
         mean, std: per channel, in units of the image's full scale (0…1), for normalisation.
         splits: the splits that exist; users' data may come without a test split.
+        rules: by class name, what an annotator needs to know, where a policy says it.
         quarantined: what is wrong with each file that was left out, for the run's manifest.
     """
 
     splits: tuple[SplitName, ...] = ("train", "val", "test")
+    rules: Mapping[str, str] = MappingProxyType({})
     quarantined: tuple[str, ...] = ()
     labels: LabelSpace
     channels: int

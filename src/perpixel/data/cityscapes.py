@@ -41,6 +41,7 @@ class Cityscapes(FileSource):
         root: the folder that holds leftImg8bit and gtFine.
         annotations: what to train on: ``fine``, or ``coarse`` polygons with the rest ignored.
         extra: with ``coarse``, the 20,000 images of ``train_extra`` too.
+        policy: file of a label policy that merges, renames or leaves out classes (see ``perpixel.data.policy``).
         mean, std: per channel, in units of full scale; None measures.
 
     Raises:
@@ -52,6 +53,7 @@ class Cityscapes(FileSource):
         root: str,
         annotations: Annotations = "fine",
         extra: bool = False,
+        policy: str | None = None,
         mean: Sequence[float] | None = IMAGENET_MEAN,
         std: Sequence[float] | None = IMAGENET_STD,
     ) -> None:
@@ -68,7 +70,7 @@ class Cityscapes(FileSource):
             "train": [pair for part in parts for pair in _part(base, kind, part)],
             "val": _part(base, "gtFine", "val"),
         }
-        super().__init__(pairs, StreetMasks(), 3, mean, std)
+        super().__init__(pairs, StreetMasks(), policy, 3, mean, std)
 
 
 class StreetMasks(MaskReader):

@@ -11,8 +11,9 @@ from perpixel.data.base import DataSource, Sample, Split, SplitName
 from perpixel.data.decode import image_shape, read_image
 from perpixel.data.hashing import digest, file_digest
 from perpixel.data.inspection import Inspection, check_sizes, inspect
-from perpixel.data.masks import BinaryMasks, MaskReader
+from perpixel.data.masks import MaskReader
 from perpixel.data.pairs import Pair
+from perpixel.data.policy import apply_policy
 from perpixel.data.remembered import remembered, stamp
 from perpixel.data.statistics import channel_statistics, evenly
 
@@ -95,7 +96,7 @@ class FileSplit(Split):
     def _refuse_unread_binary(self, present: Sequence[int]) -> None:
         """0/255 masks with 255 as ignore value would train on background alone, and look perfect."""
         labels = self.read_mask.labels
-        if set(present) == {0, 255} and labels.ignore_index == 255 and not isinstance(self.read_mask, BinaryMasks):
+        if set(present) == {0, 255} and labels.ignore_index == 255 and self.read_mask.stores_indices:
             raise ValueError(
                 f"all {len(self.pairs)} masks (first: '{self.pairs[0].mask}') hold only the values 0 and 255, and 255 "
                 f"is the ignore value: nothing but '{labels.names[0]}' would be learnt. If these are 0/255 binary "
@@ -109,6 +110,7 @@ class FileSource(DataSource):
     Args:
         pairs: the samples of each split that exists; empty splits do not.
         read_mask: gives class indices for a mask file.
+        policy: file of a label policy over the reader's classes, or None.
         channels: C of the images.
         mean, std: per channel, in units of full scale; both are measured on the training images where one is None.
         on_bad_file: ``skip`` leaves faulty pairs out, up to ``max_bad``, and names them in ``quarantined``.
@@ -119,6 +121,7 @@ class FileSource(DataSource):
         self,
         pairs: Mapping[SplitName, Sequence[Pair]],
         read_mask: MaskReader,
+        policy: str | None,
         channels: int,
         mean: Sequence[float] | None,
         std: Sequence[float] | None,
@@ -127,6 +130,7 @@ class FileSource(DataSource):
     ) -> None:
         if on_bad_file not in ("error", "skip"):
             raise ValueError(f"data.source.on_bad_file={on_bad_file!r} is unknown: choose error or skip.")
+        read_mask, self.rules = apply_policy(policy, read_mask)
         self._splits = {name: FileSplit(part, read_mask, channels) for name, part in pairs.items() if part}
         self.splits = tuple(self._splits)
         self.labels = read_mask.labels

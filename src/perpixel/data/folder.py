@@ -15,6 +15,7 @@ from perpixel.data.inspection import SHOWN
 from perpixel.data.masks import BinaryMasks, ColourMasks, IndexMasks, MaskReader
 from perpixel.data.pairs import Pair, tiled, unique_names
 from perpixel.data.palettes import voc_colours
+from perpixel.data.policy import Policy
 from perpixel.labels import LabelSpace
 
 SplitRule = Literal["fractions", "folders", "lists"]
@@ -37,7 +38,8 @@ class Folder(FileSource):
     Args:
         root: folder that holds the data.
         images, masks: folders or globs.
-        classes: class names, in the order of their indices.
+        classes: class names, in the order of their indices; None where a policy names them by stored value.
+        policy: file of a label policy (see ``perpixel.data.policy``) over the classes or, without, the stored values.
         palette: an RGB triple per class; None gives PASCAL VOC's colours.
         encoding: ``index`` where a mask's values (or palette indices) are the classes, ``colour`` where its RGB are.
         binary: masks are 0/255; 255 becomes class 1.
@@ -62,7 +64,8 @@ class Folder(FileSource):
     def __init__(
         self,
         root: str,
-        classes: Sequence[str],
+        classes: Sequence[str] | None = None,
+        policy: str | None = None,
         images: str = "images",
         masks: str = "masks",
         palette: Sequence[Sequence[int]] | None = None,
@@ -83,7 +86,14 @@ class Folder(FileSource):
         mean: Sequence[float] | None = None,
         std: Sequence[float] | None = None,
     ) -> None:
-        labels = _label_space(classes, palette, ignore_index)
+        rules: Mapping[str, str] = {}
+        if classes is None and policy is not None:
+            loaded, policy = Policy.load(policy), None
+            reader: MaskReader = loaded.on_values()
+            rules = loaded.rules
+        else:
+            labels = _label_space(classes, palette, ignore_index)
+            reader = _mask_reader(labels, encoding, binary, ignore_colours)
         base = Path(root).expanduser()
         pairs = _paired(
             _found(base, images, image_key, IMAGE_SUFFIXES, "images"),
@@ -93,13 +103,15 @@ class Folder(FileSource):
         if tile is not None:
             size = (int(tile[0]), int(tile[1]))
             divided = {name: [part for pair in whole for part in tiled(pair, size)] for name, whole in divided.items()}
-        reader = _mask_reader(labels, encoding, binary, ignore_colours)
-        super().__init__(divided, reader, channels, mean, std, on_bad_file, max_bad)
+        super().__init__(divided, reader, policy, channels, mean, std, on_bad_file, max_bad)
+        self.rules = self.rules or rules
 
 
 def _label_space(
-    classes: Sequence[str], palette: Sequence[Sequence[int]] | None, ignore_index: int | None
+    classes: Sequence[str] | None, palette: Sequence[Sequence[int]] | None, ignore_index: int | None
 ) -> LabelSpace:
+    if classes is None:
+        raise ValueError("name your masks' classes: data.source.classes=[background,thing], or data.source.policy.")
     if not 1 <= len(classes) <= 255 or not (ignore_index is None or 0 <= ignore_index <= 255):
         raise ValueError(
             f"data.source has {len(classes)} classes and ignore_index={ignore_index}: masks are 8-bit, so name "

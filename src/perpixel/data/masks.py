@@ -18,9 +18,15 @@ Values = npt.NDArray[Any]
 
 
 class MaskReader(ABC):
-    """Reads mask files of one encoding."""
+    """Reads mask files of one encoding.
+
+    Attributes:
+        labels: the label space of what it gives.
+        stores_indices: whether the files hold the class indices themselves.
+    """
 
     labels: LabelSpace
+    stores_indices = False
 
     def __call__(self, path: Path, window: Window | None = None) -> npt.NDArray[np.uint8]:
         """Class indices of a mask file or a window of it, (H, W) uint8.
@@ -50,6 +56,7 @@ class IndexMasks(MaskReader):
 
     def __init__(self, labels: LabelSpace, table: Mapping[int, int] | None = None) -> None:
         self.labels = labels
+        self.stores_indices = table is None
         self.table = dict(table) if table is not None else {index: index for index in _own_values(labels)}
         size = 1 + max(self.table)
         self._known = np.zeros(size, bool)

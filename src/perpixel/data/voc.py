@@ -31,6 +31,7 @@ class VOC(FileSource):
     Args:
         root: the folder VOC2012, or one that holds it (VOCdevkit, or its parent).
         augmented: train on the list ``trainaug`` with ``SegmentationClassAug``; validation stays VOC's own.
+        policy: file of a label policy that merges, renames or leaves out classes (see ``perpixel.data.policy``).
         mean, std: per channel, in units of full scale; None measures.
 
     Raises:
@@ -41,6 +42,7 @@ class VOC(FileSource):
         self,
         root: str,
         augmented: bool = False,
+        policy: str | None = None,
         mean: Sequence[float] | None = IMAGENET_MEAN,
         std: Sequence[float] | None = IMAGENET_STD,
     ) -> None:
@@ -51,7 +53,7 @@ class VOC(FileSource):
             "train": self._listed_pairs("SegmentationClassAug" if augmented else "SegmentationClass", *train),
             "val": self._listed_pairs("SegmentationClass", "val.txt"),
         }
-        super().__init__(pairs, class_table("voc", ignored=(255,)), 3, mean, std)
+        super().__init__(pairs, class_table("voc", ignored=(255,)), policy, 3, mean, std)
 
     def _listed_pairs(self, masks: str, *lists: str) -> list[Pair]:
         listing = LAYOUT.need(self._base, *(f"ImageSets/Segmentation/{name}" for name in lists))

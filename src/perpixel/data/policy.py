@@ -1,0 +1,198 @@
+"""The label policy: one file that says what the classes are and what stored labels become.
+
+    name: streets
+    ignore: [255, sky]              # stored values, or names of the data set's own classes, without a label
+    classes:
+      - name: vehicle
+        from: [car, truck, bus]     # merged; stored values where masks have no names yet
+        colour: [0, 0, 142]
+        rule: Everything that is driven, without its riders. Trailers count, parked bicycles do not.
+      - name: person                # without 'from': the class of the same name
+        colour: [220, 20, 60]
+        rule: ...
+
+Classes of the data set that no entry mentions are an error, so that nothing vanishes unsaid; ``rest: ignore`` leaves
+them out on purpose (a subset).
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError  # type: ignore[import-untyped]
+
+from perpixel.data.masks import IndexMasks, MaskReader
+from perpixel.data.palettes import voc_colours
+from perpixel.data.tiff import Window
+from perpixel.labels import PADDING_INDEX, LabelSpace
+
+Origin = int | str
+_KEYS = {"name", "ignore", "rest", "classes"}
+_CLASS_KEYS = {"name", "from", "colour", "rule"}
+
+
+@dataclass(frozen=True)
+class Policy:
+    """What labels mean.
+
+    Attributes:
+        name: of the policy.
+        labels: the classes in the order of their indices; 255 is ignored.
+        origins: for each class, the stored values or class names that become it.
+        ignored: stored values or class names without a label.
+        rest_ignored: whether labels that are not mentioned are ignored rather than refused.
+        rules: for each class, what an annotator needs to know.
+    """
+
+    name: str
+    labels: LabelSpace
+    origins: tuple[tuple[Origin, ...], ...]
+    ignored: tuple[Origin, ...]
+    rest_ignored: bool
+    rules: dict[str, str]
+
+    @classmethod
+    def load(cls, path: str | Path) -> Policy:
+        """Read a policy file.
+
+        Raises:
+            ValueError: the file is missing, is no such YAML, or holds an unknown key; names it and the nearest known.
+        """
+        content = _content(Path(path).expanduser())
+        _known_keys(content, _KEYS, f"policy '{path}'")
+        entries = content.get("classes") or []
+        if not entries:
+            raise ValueError(f"policy '{path}' names no classes.")
+        for entry in entries:
+            _known_keys(entry, _CLASS_KEYS, f"policy '{path}', class '{entry.get('name')}'")
+        names = tuple(str(entry["name"]) for entry in entries)
+        colours = [entry.get("colour", colour) for entry, colour in zip(entries, voc_colours(len(names)), strict=True)]
+        palette = tuple((int(red), int(green), int(blue)) for red, green, blue in colours)
+        policy = cls(
+            name=str(content.get("name", Path(path).stem)),
+            labels=LabelSpace(names, palette, PADDING_INDEX),
+            origins=tuple(tuple(entry.get("from", [entry["name"]])) for entry in entries),
+            ignored=tuple(content.get("ignore") or ()),
+            rest_ignored=content.get("rest") == "ignore",
+            rules={name: str(entry["rule"]) for name, entry in zip(names, entries, strict=True) if "rule" in entry},
+        )
+        policy._refuse_doubles()
+        return policy
+
+    def on_values(self) -> IndexMasks:
+        """A reader of masks whose stored values the policy names.
+
+        Raises:
+            ValueError: the policy names classes where masks hold nothing but numbers.
+        """
+        named = [origin for origin in self._all_origins() if not isinstance(origin, int)]
+        if named:
+            raise ValueError(
+                f"policy '{self.name}' refers to '{named[0]}' by name, but the masks hold numbers: write 'from: [3]' "
+                "with the stored value, or give data.source.classes."
+            )
+        table: dict[int, int] = dict.fromkeys(range(256), PADDING_INDEX) if self.rest_ignored else {}
+        table |= {int(value): PADDING_INDEX for value in self.ignored}
+        table |= {int(value): index for index, values in enumerate(self.origins) for value in values}
+        return IndexMasks(self.labels, table)
+
+    def on_classes(self, reader: MaskReader) -> MaskReader:
+        """A reader that turns another reader's classes into the policy's.
+
+        Raises:
+            ValueError: the policy names a class that the data set has not, or leaves one unmentioned.
+        """
+        own = {name: index for index, name in enumerate(reader.labels.names)}
+        table = np.full(256, PADDING_INDEX, np.uint8)
+        mentioned = {reader.labels.fill, *(self._index(origin, own) for origin in self.ignored)}
+        for index, origins in enumerate(self.origins):
+            for origin in origins:
+                table[self._index(origin, own)] = index
+                mentioned.add(self._index(origin, own))
+        unsaid = [name for name, index in own.items() if index not in mentioned]
+        if unsaid and not self.rest_ignored:
+            raise ValueError(
+                f"policy '{self.name}' does not say what becomes of {len(unsaid)} classes of the data set, first "
+                f"'{unsaid[0]}': add it to a class's 'from', to 'ignore', or write 'rest: ignore'."
+            )
+        return Relabelled(reader, self.labels, table)
+
+    def _all_origins(self) -> list[Origin]:
+        return [*self.ignored, *(origin for origins in self.origins for origin in origins)]
+
+    def _refuse_doubles(self) -> None:
+        seen: set[Origin] = set()
+        for origin in self._all_origins():
+            if origin in seen:
+                raise ValueError(f"policy '{self.name}' says twice what becomes of '{origin}'.")
+            seen.add(origin)
+
+    def _index(self, origin: Origin, own: Mapping[str, int]) -> int:
+        if isinstance(origin, int):
+            return origin
+        if origin not in own:
+            near = difflib.get_close_matches(origin, own, n=1)
+            raise ValueError(
+                f"policy '{self.name}' names the class '{origin}', which the data set does not have"
+                + (f"; did you mean '{near[0]}'?" if near else f": it has {', '.join(list(own)[:8])}, …")
+            )
+        return own[origin]
+
+
+class Relabelled(MaskReader):
+    """Another reader's class indices, looked up in a table of 256."""
+
+    def __init__(self, reader: MaskReader, labels: LabelSpace, table: npt.NDArray[np.uint8]) -> None:
+        self.reader = reader
+        self.labels = labels
+        self.table = table
+
+    def __call__(self, path: Path, window: Window | None = None) -> npt.NDArray[np.uint8]:
+        """Class indices of a mask file, (H, W) uint8."""
+        return self.table[self.reader(path, window)]
+
+    def decode(self, values: npt.NDArray[Any], where: str) -> npt.NDArray[np.uint8]:
+        """Stored values → class indices."""
+        return self.table[self.reader.decode(values, where)]
+
+    def key(self) -> str:
+        """The other reader's, and the table."""
+        return self.reader.key() + repr(self.table.tolist())
+
+
+def apply_policy(path: str | None, reader: MaskReader) -> tuple[MaskReader, dict[str, str]]:
+    """A reader under the policy at ``path``, and the policy's rules by class; the reader itself where there is none."""
+    if path is None:
+        return reader, {}
+    policy = Policy.load(path)
+    return policy.on_classes(reader), policy.rules
+
+
+def _content(path: Path) -> dict[str, Any]:
+    try:
+        content = OmegaConf.to_container(OmegaConf.load(path), resolve=True)
+    except FileNotFoundError:
+        raise ValueError(f"the policy file '{path}' does not exist: see data.source.policy.") from None
+    except (YAMLError, OmegaConfBaseException) as error:
+        raise ValueError(f"policy '{path}' is not the YAML of a policy: {error}") from None
+    if not isinstance(content, dict):
+        raise ValueError(f"policy '{path}' must be a YAML mapping with the keys {', '.join(sorted(_KEYS))}.")
+    return {str(key): value for key, value in content.items()}
+
+
+def _known_keys(content: Mapping[str, Any], known: Sequence[str] | set[str], where: str) -> None:
+    for key in content:
+        if key not in known:
+            near = difflib.get_close_matches(str(key), known, n=1)
+            hint = f"did you mean '{near[0]}'?" if near else f"known are {', '.join(sorted(known))}."
+            raise ValueError(f"{where}: unknown key '{key}'; {hint}")
+    if "classes" not in known and "name" not in content:
+        raise ValueError(f"{where}: each class needs a name.")

@@ -1,0 +1,107 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from perpixel.data import Cityscapes, Folder
+from perpixel.data.policy import Policy
+
+from . import layouts
+
+MakeFolder = Callable[..., Path]
+KEYS = [f"{i}" for i in range(10)]
+VALUES = """
+name: facades
+ignore: [9]
+classes:
+  - {name: wall, from: [0, 7], colour: [1, 2, 3], rule: All that is no opening.}
+  - {name: opening, from: [4]}
+"""
+NAMES = """
+name: traffic
+ignore: [sky]
+rest: ignore
+classes:
+  - {name: vehicle, from: [car, truck, bus, train, motorcycle, bicycle], colour: [0, 0, 142]}
+  - {name: person, from: [person, rider], rule: Riders count as persons.}
+  - name: road
+"""
+
+
+@pytest.fixture
+def policy(tmp_path: Path) -> Callable[[str], str]:
+    def write(text: str) -> str:
+        (tmp_path / "policy.yaml").write_text(text)
+        return str(tmp_path / "policy.yaml")
+
+    return write
+
+
+def test_values_are_merged_and_ignored(make_folder: MakeFolder, policy: Callable[[str], str]) -> None:
+    stored = np.array([[0, 7, 4, 9]], np.uint8)
+    source = Folder(str(make_folder(KEYS, mask=lambda _: stored)), policy=policy(VALUES))
+    assert source.labels.names == ("wall", "opening")
+    assert source.labels.palette[0] == (1, 2, 3)
+    assert source.rules == {"wall": "All that is no opening."}
+    assert source.split("train").read(0, np.random.default_rng(0)).mask.tolist() == [[0, 0, 1, 255]]
+
+
+def test_values_outside_the_policy_are_named(make_folder: MakeFolder, policy: Callable[[str], str]) -> None:
+    root = str(make_folder(KEYS, mask=lambda _: np.array([[0, 3]], np.uint8)))
+    with pytest.raises(ValueError, match=r"holds the value 3 in 1 pixels; this data set knows 0, 4, 7, 9"):
+        Folder(root, policy=policy(VALUES)).split("train").verify()
+    rest = VALUES.replace("ignore: [9]", "rest: ignore")
+    Folder(root, policy=policy(rest)).split("train").verify()
+
+
+def test_classes_of_a_published_set_by_name(tmp_path: Path, policy: Callable[[str], str]) -> None:
+    root = str(layouts.cityscapes(tmp_path))
+    source = Cityscapes(root, policy=policy(NAMES))
+    assert source.labels.names == ("vehicle", "person", "road")
+    mask = source.split("train").read(0, np.random.default_rng(0)).mask.ravel()[:34]
+    assert {int(i): int(mask[i]) for i in np.flatnonzero(mask != 255)} == {
+        7: 2, 24: 1, 25: 1, 26: 0, 27: 0, 28: 0, 31: 0, 32: 0, 33: 0,
+    }  # fmt: skip
+    assert source.split("train").fingerprint() != Cityscapes(root).split("train").fingerprint()
+
+
+def test_names_refer_to_the_folders_classes(make_folder: MakeFolder, policy: Callable[[str], str]) -> None:
+    text = "classes:\n  - {name: green, from: [tree, grass]}\n  - name: car\n"
+    root = str(make_folder(KEYS, mask=lambda _: np.array([[0, 1, 2, 255]], np.uint8)))
+    source = Folder(root, classes=["tree", "car", "grass"], policy=policy(text))
+    assert source.split("val").read(0, np.random.default_rng(0)).mask.tolist() == [[0, 1, 0, 255]]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (
+            NAMES.replace("rest: ignore", ""),
+            r"does not say what becomes of \d+ classes of the data set, first 'sidewalk'",
+        ),
+        (NAMES.replace("[car,", "[cra,"), "names the class 'cra'.*did you mean 'car'"),
+        (NAMES.replace("rest:", "rst:"), "unknown key 'rst'; did you mean 'rest'"),
+        (NAMES.replace("colour:", "color:"), "class 'vehicle': unknown key 'color'; did you mean 'colour'"),
+        (NAMES.replace("[person, rider]", "[person, car]"), "says twice what becomes of 'car'"),
+        ("name: empty", "names no classes"),
+        ("- 1", "must be a YAML mapping"),
+        ("a: [", "is not the YAML of a policy"),
+        ("classes: [{from: [car]}]", "each class needs a name"),
+    ],
+)
+def test_mistakes_are_explained(tmp_path: Path, policy: Callable[[str], str], text: str, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        Cityscapes(str(layouts.cityscapes(tmp_path)), policy=policy(text))
+
+
+def test_missing_things(make_folder: MakeFolder, policy: Callable[[str], str]) -> None:
+    with pytest.raises(ValueError, match="does not exist: see data.source.policy"):
+        Policy.load("/nowhere/policy.yaml")
+    root = str(make_folder(KEYS))
+    with pytest.raises(ValueError, match=r"name the classes.*data\.source\.classes"):
+        Folder(root)
+    with pytest.raises(ValueError, match="refers to 'tree' by name, but the masks hold numbers"):
+        Folder(root, policy=policy("classes: [{name: tree}]"))
