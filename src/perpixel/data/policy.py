@@ -68,6 +68,10 @@ class Policy:
         """
         content = _content(Path(path).expanduser())
         _known_keys(content, _KEYS, f"policy '{path}'")
+        if content.get("rest", "ignore") != "ignore":
+            raise ValueError(
+                f"policy '{path}', rest: {content['rest']!r} is unknown: write 'rest: ignore', or leave it out."
+            )
         entries = content.get("classes") or []
         if not entries:
             raise ValueError(f"policy '{path}' names no classes.")
