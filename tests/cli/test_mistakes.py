@@ -1,0 +1,85 @@
+"""Mistakes on the command line are answered before torch is imported."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from .conftest import ROOT, environment
+
+PROBE = """
+import sys
+from perpixel.cli import main
+try:
+    main()
+except SystemExit as stop:
+    print("exit", stop.code if isinstance(stop.code, int) else 1)
+print("torch" in sys.modules or "lightning" in sys.modules)
+"""
+
+
+def probe(directory: Path, *arguments: str) -> tuple[str, list[str]]:
+    """(standard error, lines of standard output) of the command line in a process that tells whether torch was imported."""
+    done = subprocess.run(
+        [sys.executable, "-c", PROBE, *arguments],
+        cwd=directory,
+        env=environment() | {"PYTHONPATH": str(ROOT / "src")},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    return done.stderr, done.stdout.splitlines()
+
+
+@pytest.mark.parametrize(
+    ("override", "told"),
+    [
+        ("loss=dise", "Did you mean 'dice'?"),
+        ("optimzer.lr=0.1", "Did you mean 'optimizer.lr'?"),
+        ("optimizer.lr=abc", "optimizer.lr=abc"),
+        ("loss._target_=os.system", "PERPIXEL_PLUGINS"),
+    ],
+)
+def test_mistakes_need_no_torch_and_exit_with_2(override: str, told: str, tmp_path: Path) -> None:
+    error, lines = probe(tmp_path, "train", override)
+    assert told in error
+    assert "Traceback" not in error
+    assert lines[-2:] == ["exit 2", "False"]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_help_needs_no_torch(tmp_path: Path) -> None:
+    _, lines = probe(tmp_path, "train", "--help")
+    assert lines[-1] == "False"
+    text = "\n".join(lines)
+    assert "decoder: bilinear" in text
+    assert "max_epochs: 10" in text
+
+
+def test_a_fault_in_a_later_job_stops_the_sweep_before_the_first(tmp_path: Path) -> None:
+    error, lines = probe(tmp_path, "train", "-m", "loss=ce,dise", "trainer.max_epochs=1")
+    assert "loss=dise" in error
+    assert lines[-2:] == ["exit 2", "False"]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_importing_the_package_is_light(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", "import perpixel, sys; print('torch' in sys.modules, 'hydra' in sys.modules)"],
+        cwd=tmp_path,
+        env=environment() | {"PYTHONPATH": str(ROOT / "src")},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.split() == ["False", "False"]
+
+
+def test_an_unknown_verb_is_named(tmp_path: Path) -> None:
+    error, lines = probe(tmp_path, "trian")
+    assert lines[-2] == "exit 1"
+    assert "usage: perpixel {train" in lines[0]

@@ -1,0 +1,38 @@
+"""Every recipe in conf/experiment runs for a step."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import perpixel
+import pytest
+from perpixel.config import conf_dir
+
+EXPERIMENTS = sorted(path.stem for path in (conf_dir() / "experiment").glob("*.yaml"))
+
+STEP = [
+    "encoder.weights=none",
+    "encoder.sha256=null",
+    "data.size=[64,64]",
+    "data.batch_size=2",
+    "data.num_workers=0",
+    "trainer.accelerator=cpu",
+    "trainer.precision=32-true",
+    "trainer.max_epochs=1",
+    "trainer.check_val_every_n_epoch=1",
+    "trainer.limit_train_batches=1",
+    "trainer.limit_val_batches=1",
+    "trainer.limit_test_batches=1",
+    "trainer.enable_progress_bar=false",
+    "training.overlays=1",
+]
+
+
+def test_there_are_recipes() -> None:
+    assert EXPERIMENTS
+
+
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_recipe_runs_for_a_step(name: str, tmp_path: Path) -> None:
+    result = perpixel.train([f"experiment={name}", *STEP, f"hydra.run.dir={tmp_path / 'run'}"])
+    assert result.scores["val"]["mIoU"] is not None
