@@ -55,7 +55,7 @@ class Looks:
         # What is round or leafy catches the sun from any side; less where the sun stands behind it.
         cosine = np.where(bulge > 0, 0.52 - 0.25 * sun[2], np.clip(planes.normal @ sun, 0, 1))
         shaded = albedo * np.array(model.ambient)[:, None] * hemisphere
-        mirrored = 0.22 * np.array(model.horizon) + 0.12 * np.array(model.zenith)
+        mirrored = 0.13 * np.array(model.horizon) + 0.08 * np.array(model.zenith)
         shaded += glass * mirrored[:, None] * (0.6 + 0.8 * np.clip(planes.normal[:, 1], 0, 1))
         shaded += _gloss(surfaces_label(faces), planes) * np.array(model.zenith)[:, None] * 0.10
         sunny = albedo * np.array(model.sun)[:, None] * cosine

@@ -59,8 +59,8 @@ class Scenes(DataSource):
 
     labels = LABELS
     channels = 3
-    mean = (0.49, 0.48, 0.46)
-    std = (0.24, 0.23, 0.23)
+    mean = (0.48, 0.46, 0.45)
+    std = (0.23, 0.22, 0.23)
 
     def __init__(
         self,
