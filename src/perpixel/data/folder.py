@@ -2,29 +2,22 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
-from perpixel.data.base import SplitName
 from perpixel.data.decode import IMAGE_SUFFIXES, MASK_SUFFIXES
 from perpixel.data.files import FileSource, OnBadFile
 from perpixel.data.inspection import SHOWN
 from perpixel.data.masks import BinaryMasks, ColourMasks, IndexMasks, MaskReader
 from perpixel.data.pairs import Pair, tiled, unique_names
 from perpixel.data.palettes import voc_colours
+from perpixel.data.plan import SplitPlan, SplitRule
 from perpixel.data.policy import Policy
 from perpixel.labels import LabelSpace
 
-SplitRule = Literal["fractions", "folders", "lists"]
 Encoding = Literal["index", "colour"]
-
-SPLITS: tuple[SplitName, ...] = ("train", "val", "test")
-FOLDER_NAMES: dict[str, SplitName] = {
-    "train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val", "test": "test",
-}  # fmt: skip
 
 
 class Folder(FileSource):
@@ -48,7 +41,13 @@ class Folder(FileSource):
         image_key, mask_key: regular expressions for the whole path without suffix; their groups make the key.
         split: ``fractions`` (drawn by ``split_seed``), ``folders`` (keys begin with train/, val/ or test/), ``lists``.
         fractions: shares of train, val and test; a share of 0 leaves the split out.
-        split_seed: decides the draw. A file keeps its place in the draw when others come or go.
+        split_seed: decides the draw. Unless stratified, a file keeps its place in it when others come or go.
+        stratify: with ``fractions``, give each split a like part of every class's pixels.
+        group_by: what must not stand on both sides of a drawn split: a pattern searched in the key (its first group,
+            or all of it), or a CSV within ``root`` with the columns key and group.
+        folds: with ``fractions``, cross-validate: what the test share leaves is cut into so many folds.
+        fold: the fold that validates, from 0.
+        split_file: JSON within ``root`` that keeps the draw: read where it exists, written where not.
         lists: for each split the text file, relative to ``root``, that lists its keys, one a line.
         tile: [H, W] of the windows that each file is cut into, so that images may be larger than memory; null reads
             files whole. Tiles of one file stay in one split.
@@ -78,6 +77,11 @@ class Folder(FileSource):
         split: SplitRule = "fractions",
         fractions: Sequence[float] = (0.7, 0.15, 0.15),
         split_seed: int = 0,
+        stratify: bool = False,
+        group_by: str | None = None,
+        folds: int | None = None,
+        fold: int = 0,
+        split_file: str | None = None,
         lists: Mapping[str, str] | None = None,
         tile: Sequence[int] | None = None,
         on_bad_file: OnBadFile = "error",
@@ -99,7 +103,8 @@ class Folder(FileSource):
             _found(base, images, image_key, IMAGE_SUFFIXES, "images"),
             _found(base, masks, mask_key, MASK_SUFFIXES, "masks"),
         )
-        divided = _divided(pairs, base, split, fractions, split_seed, lists)
+        plan = SplitPlan(base, reader, split, fractions, split_seed, stratify, group_by, folds, fold, split_file, lists)
+        divided = plan.divide(pairs)
         if tile is not None:
             size = (int(tile[0]), int(tile[1]))
             divided = {name: [part for pair in whole for part in tiled(pair, size)] for name, whole in divided.items()}
@@ -179,79 +184,3 @@ def _paired(images: Mapping[str, Path], masks: Mapping[str, Path]) -> dict[str, 
         )
     names = unique_names(list(images))
     return {key: Pair(name, path, masks[key]) for name, (key, path) in zip(names, images.items(), strict=True)}
-
-
-def _divided(
-    pairs: Mapping[str, Pair],
-    root: Path,
-    rule: SplitRule,
-    fractions: Sequence[float],
-    seed: int,
-    lists: Mapping[str, str] | None,
-) -> dict[SplitName, list[Pair]]:
-    if rule == "fractions":
-        keys = _by_fractions(list(pairs), fractions, seed)
-    elif rule == "folders":
-        keys = _by_folders(list(pairs))
-    elif rule == "lists":
-        keys = _by_lists(pairs, root, lists or {})
-    else:
-        raise ValueError(f"data.source.split={rule!r} is unknown: choose fractions, folders or lists.")
-    empty = [name for name in ("train", "val") if not keys.get(name)]
-    if empty:
-        raise ValueError(
-            f"the split '{empty[0]}' of data=folder is empty ({len(pairs)} pairs, data.source.split={rule}): training "
-            "needs images to learn from and others to be judged on."
-        )
-    return {name: [pairs[key] for key in keys.get(name, ())] for name in SPLITS}
-
-
-def _by_fractions(keys: Sequence[str], fractions: Sequence[float], seed: int) -> dict[SplitName, list[str]]:
-    if len(fractions) != 3 or min(fractions) < 0 or abs(sum(fractions) - 1) > 1e-6:
-        raise ValueError(
-            f"data.source.fractions={list(fractions)} must be three shares, of train, val and test, that add up to 1."
-        )
-    order = sorted(keys, key=lambda key: hashlib.sha256(f"{seed}:{key}".encode()).digest())
-    val, test = (max(1, round(share * len(keys))) if share > 0 else 0 for share in fractions[1:])
-    return {"val": order[:val], "test": order[val : val + test], "train": order[val + test :]}
-
-
-def _by_folders(keys: Sequence[str]) -> dict[SplitName, list[str]]:
-    chosen: dict[SplitName, list[str]] = {name: [] for name in SPLITS}
-    for key in keys:
-        name = FOLDER_NAMES.get(key.split("/")[0].lower())
-        if name is None or "/" not in key:
-            raise ValueError(
-                f"data.source.split=folders needs keys that begin with train/, val/ or test/, but found '{key}': sort "
-                "the files into such folders, or choose data.source.split=fractions."
-            )
-        chosen[name].append(key)
-    return chosen
-
-
-def _by_lists(pairs: Mapping[str, Pair], root: Path, lists: Mapping[str, str]) -> dict[SplitName, list[str]]:
-    chosen: dict[SplitName, list[str]] = {name: [] for name in SPLITS}
-    owner: dict[str, str] = {}
-    for name in lists:
-        if name not in SPLITS:
-            raise ValueError(f"data.source.lists has the key '{name}': use train, val and test.")
-    for name in SPLITS:
-        for key in _listed(root / lists[name], pairs) if name in lists else ():
-            if owner.setdefault(key, name) != name or key in chosen[name]:
-                raise ValueError(f"'{key}' stands in the lists of {owner[key]} and {name}: a sample has one place.")
-            chosen[name].append(key)
-    return chosen
-
-
-def _listed(path: Path, pairs: Mapping[str, Pair]) -> list[str]:
-    if not path.is_file():
-        raise ValueError(f"the split list '{path}' does not exist: see data.source.lists.")
-    lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines()]
-    keys = [line if line in pairs else Path(line).with_suffix("").as_posix() for line in lines if line]
-    unknown = [key for key in keys if key not in pairs]
-    if unknown:
-        raise ValueError(
-            f"{len(unknown)} lines of '{path}' name no pair, first: {', '.join(map(repr, unknown[:SHOWN]))}. "
-            f"Keys look like {', '.join(map(repr, list(pairs)[:2]))}."
-        )
-    return keys

