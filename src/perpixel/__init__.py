@@ -7,10 +7,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from perpixel._version import __version__
+
 if TYPE_CHECKING:
     from perpixel.cli.api import TrainResult, train
 
-__version__ = "0.1.0"
 __all__ = ["TrainResult", "__version__", "train"]
 
 

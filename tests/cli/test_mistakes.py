@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from .conftest import ROOT, environment
+from tests.cli.conftest import ROOT, environment
 
 PROBE = """
 import sys

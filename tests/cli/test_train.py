@@ -12,7 +12,7 @@ from omegaconf import OmegaConf
 from PIL import Image
 from safetensors.torch import load_file
 
-from .conftest import Shell
+from tests.cli.conftest import Shell
 
 FILES = [
     "config.yaml",

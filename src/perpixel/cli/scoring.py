@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from omegaconf import DictConfig, OmegaConf
@@ -29,7 +30,8 @@ def score_run(run: Path, cfg: DictConfig, split: str, allow_changed: bool) -> di
         _refuse_changed(run, split, experiment.data.fingerprints()[split])
     module = SegmentationModule(experiment.model, experiment.loss, experiment.labels)
     load_best(module, run)
-    found = evaluate(module, experiment, typed(cfg).trainer, split)
+    one_process = replace(typed(cfg).trainer, devices=1, strategy="auto")
+    found = evaluate(module, experiment, one_process, split)
     path = run / f"evaluation_{split}.json"
     write_scores(path, experiment.labels, {split: found})
     return read_scores(path, split)

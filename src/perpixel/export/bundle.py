@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from omegaconf import DictConfig, OmegaConf
 from safetensors.torch import save_file
 
-from perpixel import __version__
+from perpixel._version import __version__
 
 if TYPE_CHECKING:
     from perpixel.data import DataModule

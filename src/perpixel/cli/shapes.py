@@ -1,0 +1,160 @@
+"""``shapes``: the spatial-size table of a model, as text, CSV and picture."""
+
+from __future__ import annotations
+
+import csv
+import logging
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig
+
+from perpixel.cli.arguments import checked_jobs, parse, refuse, run_hydra, shows_only
+from perpixel.config.compose import job_name
+from perpixel.config.errors import together
+
+if TYPE_CHECKING:
+    from perpixel.models import SegmentationModel
+    from perpixel.models.shapes import Stage
+
+log = logging.getLogger(__name__)
+
+COLUMNS = ("stage", "height", "width", "channels", "stride", "parameters", "macs", "theoretical", "measured")
+
+
+def main() -> None:
+    """Check the command line, then describe the model."""
+    args = parse()
+    if args.multirun:
+        sys.exit("perpixel: shapes takes one model; -m belongs to train.")
+    jobs = checked_jobs(args, "shapes")
+    if not shows_only(args) and (faults := check(jobs[0].cfg)):
+        refuse(together(faults))
+    run_hydra(shapes, "shapes")
+
+
+def check(cfg: DictConfig) -> list[str]:
+    """Faults of the verb's own keys, told before torch is imported."""
+    least = {"in_channels": 1, "num_classes": 1, "measured": 0, "seed": 0}
+    faults = [
+        f"{key}={cfg[key]}: give a whole number, {low} or more."
+        for key, low in least.items()
+        if not isinstance(cfg[key], int) or isinstance(cfg[key], bool) or cfg[key] < low
+    ]
+    size = cfg.size
+    if isinstance(size, str | int | float) or len(size) != 2 or not all(isinstance(n, int) and n > 0 for n in size):
+        faults.append(f"size={size}: give height and width in pixels, as in size=[256,256].")
+    if not isinstance(cfg.checkerboard, bool):
+        faults.append(f"checkerboard={cfg.checkerboard}: give true or false.")
+    return faults
+
+
+def shapes(cfg: DictConfig) -> None:
+    """Print the table, and write ``shapes.csv`` and ``shapes.png``.
+
+    Raises:
+        ValueError: the model cannot be built as configured.
+    """
+    from perpixel.models.shapes import describe, measure, totals
+    from perpixel.reporting.shapes_picture import shapes_picture
+
+    model = build_model(cfg)
+    height, width = cfg.size
+    stages = describe(model, height, width, cfg.in_channels)
+    if cfg.measured:
+        measure(model, stages, height, width, cfg.in_channels, images=cfg.measured)
+    _print(stages)
+    parameters, macs = totals(stages)
+    log.info("%s parameters, %.2f GMACs for one image of %d×%d", f"{parameters:,}", macs / 1e9, height, width)
+    if cfg.checkerboard:
+        _checkerboard(cfg, model)
+    overrides = list(HydraConfig.get().overrides.task)
+    out = Path(cfg.output, "shapes", job_name(overrides, ("output", "measured", "checkerboard")))
+    out.mkdir(parents=True, exist_ok=True)
+    write_csv(stages, out / "shapes.csv")
+    title = f"{_choices()} on {height}×{width}: {parameters / 1e6:.1f} M parameters, {macs / 1e9:.1f} GMACs"
+    shapes_picture(stages, (cfg.in_channels, height, width), title, out / "shapes.png")
+    log.info("written to %s and %s", out / "shapes.csv", out / "shapes.png")
+
+
+def build_model(cfg: DictConfig, **replaced: Any) -> SegmentationModel:
+    """The model of a config, initialised from its seed.
+
+    Args:
+        replaced: built objects to use instead of the config's, such as ``upsampling``.
+    """
+    import torch
+
+    from perpixel.config import build
+    from perpixel.models import Encoder, SegmentationModel, Upsampling
+
+    torch.manual_seed(cfg.seed)
+    parts: dict[str, Any] = {
+        "encoder": build(cfg.encoder, Encoder, "encoder"),
+        "upsampling": build(cfg.decoder, Upsampling, "decoder"),  # type: ignore[type-abstract]
+        "num_classes": cfg.num_classes,
+        "in_channels": cfg.in_channels,
+    }
+    return build(cfg.model, SegmentationModel, "model", **{**parts, **replaced})
+
+
+def _choices() -> str:
+    choices = HydraConfig.get().runtime.choices
+    return ", ".join(f"{group}={choices[group]}" for group in ("model", "encoder", "decoder"))
+
+
+def _checkerboard(cfg: DictConfig, model: SegmentationModel) -> None:
+    from perpixel.models import Bilinear
+    from perpixel.models.checkerboard import measure_checkerboard, natural_noise
+
+    images = natural_noise(2, cfg.in_channels, *(max(64, n) for n in cfg.size))
+    score = measure_checkerboard(model, images)
+    bilinear = measure_checkerboard(build_model(cfg, upsampling=Bilinear()), images)
+    log.info(
+        "checkerboard, untrained: %.2f %% of the logits' spectral energy on the upsampling grid (bilinear: %.2f %%)",
+        100 * score,
+        100 * bilinear,
+    )
+
+
+def rows(stages: Sequence[Stage]) -> list[list[str]]:
+    """The table's cells, as text."""
+    return [
+        [
+            stage.name,
+            str(stage.height),
+            str(stage.width),
+            str(stage.channels),
+            f"{stage.stride:g}",
+            str(stage.parameters),
+            str(stage.macs),
+            "all" if stage.sees_all else "×".join(f"{side:.0f}" for side in stage.theoretical),
+            "" if stage.measured is None else str(stage.measured),
+        ]
+        for stage in stages
+    ]
+
+
+def write_csv(stages: Sequence[Stage], path: Path) -> None:
+    """The table with whole numbers; ``theoretical`` is "all" where a stage sees the whole image."""
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(COLUMNS)
+        writer.writerows(rows(stages))
+
+
+def _print(stages: Sequence[Stage]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(title="stages in the order of computation; receptive fields in image pixels")
+    for column in ("stage", "H×W", "channels", "stride", "parameters", "MMACs", "field", "measured (95 %)"):
+        table.add_column(column, justify="left" if column == "stage" else "right", no_wrap=True)
+    for stage, cells in zip(stages, rows(stages), strict=True):
+        size = f"{stage.height}×{stage.width}"
+        cost = [f"{stage.parameters:,}", f"{stage.macs / 1e6:,.1f}"]
+        table.add_row(stage.name, size, f"{stage.channels:,}", cells[4], *cost, *cells[7:])
+    Console(width=None if sys.stdout.isatty() else 120).print(table)
