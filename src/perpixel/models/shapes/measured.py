@@ -33,12 +33,16 @@ def measure(
     energies = {stage.name: torch.zeros(height, width) for stage in stages}
     with evaluating(model):
         for _ in range(images):
-            image = torch.randn(1, in_channels, height, width, generator=generator).to(device_of(model)).requires_grad_()
+            image = (
+                torch.randn(1, in_channels, height, width, generator=generator).to(device_of(model)).requires_grad_()
+            )
             for name, output in stage_outputs(model, image).items():
                 if name in energies:
                     energies[name] += centre_energy(output, image, generator)
     for stage in stages:
-        stage.measured = energy_side(energies[stage.name], stage.stride, (stage.height, stage.width))
+        side = energy_side(energies[stage.name], stage.stride, (stage.height, stage.width))
+        # A field of even size has its centre between pixels, and a square around the pixel would be one larger.
+        stage.measured = int(min(side, *stage.theoretical))
 
 
 def stage_outputs(model: SegmentationModel, image: Tensor) -> dict[str, Tensor]:
@@ -69,11 +73,11 @@ class _OutOfPlace:
 
     def __enter__(self) -> None:
         for module in self.modules:
-            module.inplace = False
+            setattr(module, "inplace", False)  # noqa: B010 - for mypy, modules have tensors and modules only
 
     def __exit__(self, *_: object) -> None:
         for module in self.modules:
-            module.inplace = True
+            setattr(module, "inplace", True)  # noqa: B010
 
 
 def centre_energy(output: Tensor, image: Tensor, generator: torch.Generator) -> Tensor:

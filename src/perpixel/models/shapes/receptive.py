@@ -22,10 +22,10 @@ EVERYWHERE: Span = (-inf, inf)
 def receptive_field(operations: Sequence[Operation], output: Tensor, image: Tensor) -> tuple[float, float]:
     """Height and width of the region of the image that the centre of ``output`` depends on, in pixels.
 
-    Walks the operations backwards, as Araujo et al. 2019 ("Computing receptive fields of convolutional neural networks")
-    do for layers, but exactly for one output pixel: spans of indices are followed through every operation. Borders do not
-    clip them. Attention and pooling over all positions (squeeze-and-excitation, too) see everything: infinite.
-    Normalisation statistics are not counted. DySample is taken at its initial sampling points.
+    Walks the operations backwards, as Araujo et al. 2019 ("Computing receptive fields of convolutional neural
+    networks") do for layers, but exactly for one output pixel: spans of indices are followed through every operation.
+    Borders do not clip them. Attention and pooling over all positions (squeeze-and-excitation, too) see everything:
+    infinite. Normalisation statistics are not counted. DySample is taken at its initial sampling points.
 
     Args:
         operations: executed up to ``output``, in order.

@@ -46,7 +46,7 @@ class Stage:
 
     @property
     def part(self) -> str:
-        """"encoder", "decoder" or "head"."""
+        """ "encoder", "decoder" or "head"."""
         return self.name.partition(".")[0]
 
     @property
@@ -132,14 +132,14 @@ def _record(model: SegmentationModel, image: Tensor) -> tuple[Recording, list[_M
 
     with observing(model, note):
         recording = record(model, image)
-    produced = {id(out): index for index, op in enumerate(recording.operations) for out in op.outputs}
-    seen: set[int] = set()
-    marks = []
+    positions = {id(out): index for index, op in enumerate(recording.operations) for out in op.outputs}
+    marks: dict[int, _Mark] = {}
     for name, output in outputs:
-        if id(output) in produced and output.shape[1] and id(output) not in seen:
-            seen.add(id(output))
-            marks.append(_Mark(name, output, produced[id(output)] + 1))
-    return recording, [mark for mark in marks if mark.output.shape[1] != 0]
+        last = positions.get(id(output))
+        # An encoder's first map may be the image itself, at most padded, and a missing one has no channels.
+        if last is not None and output.shape[1] and "pad" not in recording.operations[last].name:
+            marks.setdefault(id(output), _Mark(name, output, last + 1))
+    return recording, list(marks.values())
 
 
 def changes(module: nn.Module, inputs: tuple[Any, ...], output: Tensor) -> bool:

@@ -1,0 +1,181 @@
+"""The encoder–decoder drawn as textbooks do: down on the left, up on the right, skips as arcs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from math import log2
+from pathlib import Path
+
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.patches import FancyArrowPatch, Patch, Rectangle
+
+from perpixel.models.shapes import Stage
+
+COLOURS = {"image": "#94a3b8", "encoder": "#2563eb", "decoder": "#ea580c", "head": "#16a34a"}
+SKIP = "#7c3aed"
+
+LEAST_HEIGHT = 0.02
+"""A block is never drawn lower than this share of the image's height, or it would vanish."""
+
+
+ARC = 0.35
+"""A skip's arc rises no higher than this above its ends, in heights of the image."""
+
+
+@dataclass(frozen=True)
+class Block:
+    """A stage's place in the picture, in units of the image's height."""
+
+    stage: Stage
+    left: float
+    middle: float
+    width: float
+    height: float
+
+    @property
+    def right(self) -> float:
+        return self.left + self.width
+
+    @property
+    def top(self) -> float:
+        return self.middle + self.height / 2
+
+    @property
+    def bottom(self) -> float:
+        return self.middle - self.height / 2
+
+
+def shapes_picture(stages: Sequence[Stage], image: tuple[int, int, int], title: str, out: Path) -> None:
+    """Draw a model's stages into a PNG.
+
+    Heights are to scale; widths grow with the logarithm of the channels; a stage stands as deep as its stride says.
+    Arcs are skip connections, arrows the main path.
+
+    Args:
+        stages: as ``describe`` gives them.
+        image: channels, height and width of the image.
+        title: above the picture.
+        out: the PNG to write.
+    """
+    blocks = place([_as_stage(image), *stages])
+    across = max(block.right for block in blocks.values())
+    deep = max(block.top for block in blocks.values()) - min(block.bottom for block in blocks.values())
+    inches = max(9.0, 1.9 * across)
+    figure = Figure(figsize=(inches, inches * (deep + 0.6) / across + 0.6), dpi=110, layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.subplots()
+    for block in blocks.values():
+        _draw(axes, block)
+    for block in blocks.values():
+        for source in block.stage.inputs:
+            if source in blocks:
+                _connect(axes, blocks[source], block)
+    axes.set_xlim(-0.15, across + 0.15)
+    axes.set_ylim(min(b.bottom for b in blocks.values()) - 0.3, max(b.top for b in blocks.values()) + 0.1 + ARC)
+    axes.set_aspect("equal")
+    axes.set_axis_off()
+    axes.set_title(title, fontsize=11)
+    _legend(axes)
+    figure.savefig(out, format="png")
+
+
+def _as_stage(image: tuple[int, int, int]) -> Stage:
+    channels, height, width = image
+    return Stage("image", height, width, channels, stride=1, parameters=0, macs=0, theoretical=(1, 1))
+
+
+def place(stages: Sequence[Stage]) -> dict[str, Block]:
+    """Each stage's block by name: left to right in the order of computation, top to bottom by stride."""
+    tallest = max(stage.height for stage in stages)
+    middles = _levels(stages, tallest)
+    blocks: dict[str, Block] = {}
+    left = 0.0
+    for stage in stages:
+        width = 0.035 * (1 + log2(max(stage.channels, 1)))
+        height = max(stage.height / tallest, LEAST_HEIGHT)
+        blocks[stage.name] = Block(stage, left, middles[stage.stride], width, height)
+        left += width + 0.2
+    return blocks
+
+
+def _levels(stages: Sequence[Stage], tallest: int) -> Mapping[float, float]:
+    """The vertical middle of every stride that occurs: each level hangs below the next finer one."""
+    middles, y = {}, 0.0
+    for stride in sorted({stage.stride for stage in stages}):
+        highest = max(stage.height for stage in stages if stage.stride == stride)
+        drawn = max(highest / tallest, LEAST_HEIGHT)
+        middles[stride] = y - drawn / 2
+        y -= drawn + 0.3
+    return middles
+
+
+def _draw(axes: Axes, block: Block) -> None:
+    stage = block.stage
+    colour = COLOURS[stage.part]
+    body = Rectangle(
+        (block.left, block.bottom), block.width, block.height, facecolor=colour, alpha=0.75, edgecolor=colour
+    )
+    axes.add_patch(body)
+    centre = block.left + block.width / 2
+    name = stage.name.removeprefix("decoder.").removeprefix("head.")
+    axes.annotate(
+        f"{stage.channels}", (centre, block.top), xytext=(0, 3), textcoords="offset points", ha="center", fontsize=8
+    )
+    axes.annotate(
+        f"{stage.height}×{stage.width}\n{name}",
+        (centre, block.bottom),
+        xytext=(0, -3),
+        textcoords="offset points",
+        ha="center",
+        va="top",
+        fontsize=6.5,
+        color="#334155",
+    )
+
+
+def _connect(axes: Axes, source: Block, target: Block) -> None:
+    skip = (
+        source.stage.part == "encoder" and target.stage.part != "encoder" and source.stage.height >= target.stage.height
+    )
+    skip = skip and not _follows(source, target)
+    start = (source.right, source.top if skip else source.middle)
+    end = (target.left, target.top if skip else target.middle)
+    # arc3 puts its control point at rad times the distance, and the arc rises half as high.
+    rise = min(0.28, 2 * ARC / (end[0] - start[0])) if skip else 0.0
+    style = f"arc3,rad={-rise}"
+    axes.add_patch(
+        FancyArrowPatch(
+            start,
+            end,
+            connectionstyle=style,
+            arrowstyle="-|>",
+            mutation_scale=8,
+            linewidth=1.1,
+            color=SKIP if skip else "#475569",
+            alpha=0.8,
+        )
+    )
+
+
+def _follows(source: Block, target: Block) -> bool:
+    """Whether the target is the next block to the right: the bottleneck's way into the decoder is no skip."""
+    return target.left - source.right < 0.25
+
+
+def _legend(axes: Axes) -> None:
+    handles: list[Patch] = [
+        Rectangle((0, 0), 1, 1, facecolor=COLOURS[part], alpha=0.75) for part in ("encoder", "decoder", "head")
+    ]
+    handles.append(FancyArrowPatch((0, 0), (1, 0), color=SKIP))
+    axes.legend(
+        handles,
+        ["encoder", "decoder", "head", "skip connection"],
+        loc="lower right",
+        frameon=False,
+        fontsize=8,
+        title="number above: channels; below: height × width",
+        title_fontsize=7,
+    )

@@ -1,0 +1,79 @@
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from perpixel.models import Bilinear, DySample, Encoder, PixelShuffle, Transposed, Unet, Upsampler, Upsampling
+from perpixel.models.checkerboard import (
+    HIGH,
+    advice,
+    checkerboard_score,
+    measure_checkerboard,
+    natural_noise,
+)
+
+
+class Overlapping2x(Upsampler):
+    """Kernel 3, stride 2: every other row and column is written twice."""
+
+    def __init__(self, channels: int, out_channels: int) -> None:
+        super().__init__()
+        self.conv = nn.ConvTranspose2d(channels, out_channels, 3, stride=2, padding=1, output_padding=1)
+
+    def forward(self, features: Tensor) -> Tensor:
+        return self.conv(features)
+
+
+@dataclass(frozen=True)
+class Overlapping(Upsampling):
+    def make(self, channels: int, out_channels: int | None = None) -> Overlapping2x:
+        return Overlapping2x(channels, out_channels or channels)
+
+
+def score(upsampling: Upsampling) -> float:
+    torch.manual_seed(0)
+    return measure_checkerboard(Unet(Encoder("resnet18"), upsampling, 4), natural_noise(2, 3, 128, 128))
+
+
+def test_a_kernel_of_3_at_stride_2_scores_high_and_icnr_scores_low() -> None:
+    bad = score(Overlapping())
+    assert bad > 0.3
+    for good in (Bilinear(), PixelShuffle(), DySample(), Transposed(kernel_size=4, init="bilinear")):
+        assert score(good) < HIGH / 2 < bad / 50
+
+
+def test_random_transposed_convolutions_begin_with_a_checkerboard() -> None:
+    assert score(Transposed()) > 10 * HIGH
+
+
+@pytest.mark.parametrize("period", [2, 4, 8])
+def test_a_pure_grid_scores_one_and_content_scores_none(period: int) -> None:
+    pattern = torch.randn(1, 3, period, period).repeat(1, 1, 256 // period, 256 // period)
+    assert checkerboard_score(pattern, period) > 0.99
+    assert checkerboard_score(natural_noise(1, 3, 256, 256), period) < 0.005
+    assert checkerboard_score(torch.randn(1, 3, 256, 256), period) < 0.02
+    assert checkerboard_score(torch.ones(1, 3, 256, 256), period) == 0
+    mixed = checkerboard_score(natural_noise(1, 1, 256, 256) + 0.3 * F.pad(pattern[:, :1], (0, 0)), period)
+    assert 0.02 < mixed < 0.7
+
+
+def test_a_finer_grid_is_not_seen_in_a_coarser_pattern_alone() -> None:
+    stripes = torch.tensor([1.0, 1.0, -1.0, -1.0]).repeat(64).expand(1, 1, 256, 256)  # period 4, no energy at period 2
+    assert checkerboard_score(stripes, 4) > 0.99
+    assert checkerboard_score(stripes, 2) < 0.01
+
+
+def test_small_logits_are_refused_with_the_size_needed() -> None:
+    with pytest.raises(ValueError, match="give images of 56 pixels or more, or a smaller period"):
+        checkerboard_score(torch.randn(1, 1, 48, 48), 8)
+
+
+def test_advice_only_where_there_is_something_to_mend() -> None:
+    assert advice(HIGH / 2) is None
+    assert advice(0.2, bilinear=0.15) is None
+    assert "decoder=bilinear" in str(advice(0.2, bilinear=0.001))
+    assert advice(0.2) is not None
