@@ -32,7 +32,8 @@ class LabelSpace:
     def __post_init__(self) -> None:
         if len(self.names) != len(self.palette):
             raise ValueError(
-                f"a label space needs one colour per class: it has {len(self.names)} names and {len(self.palette)} colours."
+                f"a label space needs one colour per class, but has {len(self.names)} names and "
+                f"{len(self.palette)} colours."
             )
         twice = sorted({name for name in self.names if self.names.count(name) > 1})
         if twice:
@@ -86,7 +87,9 @@ class LabelSpace:
             return f"The masks seem to count from 1: subtract 1, or name {self.num_classes + 1} classes."
         return "Name all classes in data.source.classes, or mend the mask."
 
-    def colour(self, mask: npt.NDArray[np.integer], unlabelled: Sequence[int] = (255, 255, 255)) -> npt.NDArray[np.uint8]:
+    def colour(
+        self, mask: npt.NDArray[np.integer], unlabelled: Sequence[int] = (255, 255, 255)
+    ) -> npt.NDArray[np.uint8]:
         """Paint a mask: (H, W) class indices → (H, W, 3) uint8 RGB, anything outside the classes in ``unlabelled``."""
         table = np.empty((self.num_classes + 1, 3), np.uint8)
         table[:-1] = self.palette

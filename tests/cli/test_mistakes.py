@@ -22,7 +22,7 @@ print("torch" in sys.modules or "lightning" in sys.modules)
 
 
 def probe(directory: Path, *arguments: str) -> tuple[str, list[str]]:
-    """(standard error, lines of standard output) of the command line in a process that tells whether torch was imported."""
+    """(standard error, lines of standard output) of a command; the last line tells whether torch was imported."""
     done = subprocess.run(
         [sys.executable, "-c", PROBE, *arguments],
         cwd=directory,
@@ -80,6 +80,6 @@ def test_importing_the_package_is_light(tmp_path: Path) -> None:
 
 
 def test_an_unknown_verb_is_named(tmp_path: Path) -> None:
-    error, lines = probe(tmp_path, "trian")
+    _error, lines = probe(tmp_path, "trian")
     assert lines[-2] == "exit 1"
     assert "usage: perpixel {train" in lines[0]

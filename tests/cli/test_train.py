@@ -5,13 +5,13 @@ import json
 from pathlib import Path
 
 import numpy as np
-import perpixel
 import pytest
 import torch
 from omegaconf import OmegaConf
 from PIL import Image
 from safetensors.torch import load_file
 
+import perpixel
 from tests.cli.conftest import Shell
 
 FILES = [
@@ -162,7 +162,9 @@ def test_the_defining_command_makes_four_runs_and_one_report(tiny: list[str], sh
         "3_decoder-bilinear,loss-dice",
     ]
     assert f"report: {sweep / 'report.html'}" in output
-    manifests = [json.loads((sweep / name / "manifest.json").read_text()) for name in sorted(p.name for p in sweep.glob("*_*"))]
+    manifests = [
+        json.loads((sweep / name / "manifest.json").read_text()) for name in sorted(p.name for p in sweep.glob("*_*"))
+    ]
     assert {manifest["sweep"] for manifest in manifests} == {sweep.name}
     assert [manifest["job"] for manifest in manifests] == [0, 1, 2, 3]
     assert not any("=" in path.name for path in sweep.rglob("*"))

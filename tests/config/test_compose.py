@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import pytest
+
 from perpixel.config import ConfigError, compose, expand
 from perpixel.config.compose import FILE_NAME_LENGTH, job_name
 
@@ -27,7 +28,7 @@ from perpixel.config.compose import FILE_NAME_LENGTH, job_name
     ],
 )
 def test_a_mistake_names_the_key_and_the_mend(override: str, told: str) -> None:
-    with pytest.raises(ConfigError, match=".") as caught:
+    with pytest.raises(ConfigError, match=r".") as caught:
         compose([override])
     assert told in str(caught.value)
 
@@ -47,7 +48,9 @@ def test_sync_batchnorm_on_cpu_is_refused_with_the_reason() -> None:
 def test_a_grid_is_the_product_and_is_checked_whole() -> None:
     jobs = expand(["decoder=transposed,bilinear", "loss=ce,dice", "seed=7"])
     assert [job.overrides for job in jobs] == [
-        [f"decoder={decoder}", f"loss={loss}", "seed=7"] for decoder in ("transposed", "bilinear") for loss in ("ce", "dice")
+        [f"decoder={decoder}", f"loss={loss}", "seed=7"]
+        for decoder in ("transposed", "bilinear")
+        for loss in ("ce", "dice")
     ]
     with pytest.raises(ConfigError, match="loss=dise"):
         expand(["loss=ce,dise"])

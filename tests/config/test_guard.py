@@ -1,9 +1,9 @@
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import pytest
+
 from perpixel.config import ConfigError, compose
 
 
@@ -32,4 +32,4 @@ def test_hostile_configs_are_refused_and_nothing_of_them_runs(
     monkeypatch.chdir(tmp_path)
     with pytest.raises(ConfigError):
         compose([override.replace("SENTINEL", str(tmp_path / "sentinel"))])
-    assert os.listdir(tmp_path) == []
+    assert list(tmp_path.iterdir()) == []

@@ -4,10 +4,11 @@ from pathlib import Path
 
 import pytest
 from omegaconf import OmegaConf
+from torch import nn
+
 from perpixel.config import ConfigError, build, faults
 from perpixel.losses import Dice, Loss, Sum
 from perpixel.optim import OptimizerFactory
-from torch import nn
 
 DICE = {"_target_": "perpixel.losses.Dice"}
 
@@ -30,10 +31,11 @@ def test_foreign_packages_are_refused_before_they_are_imported(target: str) -> N
 
 
 @pytest.mark.parametrize(
-    "target", ["torch.load", "torch.hub.load", "albumentations.load", "perpixel.config.objects.os.system", "torch.nn.Conv2d"]
+    "target",
+    ["torch.load", "torch.hub.load", "albumentations.load", "perpixel.config.objects.os.system", "torch.nn.Conv2d"],
 )
 def test_an_admitted_package_does_not_admit_everything_in_it(target: str) -> None:
-    with pytest.raises(ConfigError, match="takes a subclass of perpixel.losses.base.Loss"):
+    with pytest.raises(ConfigError, match=r"takes a subclass of perpixel\.losses\.base\.Loss"):
         build({"_target_": target}, Loss, "loss")
 
 
@@ -52,7 +54,7 @@ def test_a_base_class_is_not_a_member() -> None:
 
 
 def test_misspelt_targets_get_the_nearest_name() -> None:
-    with pytest.raises(ConfigError, match="has no 'Dise'. Did you mean 'Dice'?"):
+    with pytest.raises(ConfigError, match=r"has no 'Dise'\. Did you mean 'Dice'\?"):
         build({"_target_": "perpixel.losses.Dise"}, Loss, "loss")
 
 

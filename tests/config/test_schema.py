@@ -4,6 +4,7 @@ import inspect
 from dataclasses import fields
 
 import lightning.pytorch as pl
+
 from perpixel.config.schema import TrainerConfig
 
 SET_BY_PERPIXEL = {"self", "logger", "callbacks", "plugins", "default_root_dir", "use_distributed_sampler"}

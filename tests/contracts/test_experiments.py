@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import perpixel
 import pytest
+
+import perpixel
 from perpixel.config import conf_dir
 
 EXPERIMENTS = sorted(path.stem for path in (conf_dir() / "experiment").glob("*.yaml"))

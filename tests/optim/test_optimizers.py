@@ -2,8 +2,9 @@ from __future__ import annotations
 
 import pytest
 import torch
-from perpixel.optim import SGD, AdamW, OptimizerFactory
 from torch import nn
+
+from perpixel.optim import SGD, AdamW, OptimizerFactory
 
 
 class Net(nn.Module):
@@ -13,7 +14,9 @@ class Net(nn.Module):
         self.head = nn.Conv2d(4, 2, 1)
 
 
-@pytest.mark.parametrize("make", [AdamW(lr=1.0, encoder_lr=0.1, weight_decay=0.5), SGD(lr=1.0, encoder_lr=0.1, weight_decay=0.5)])
+@pytest.mark.parametrize(
+    "make", [AdamW(lr=1.0, encoder_lr=0.1, weight_decay=0.5), SGD(lr=1.0, encoder_lr=0.1, weight_decay=0.5)]
+)
 def test_groups_have_their_own_rates_and_norms_and_biases_do_not_decay(make: OptimizerFactory) -> None:
     net = Net()
     optimizer = make(net)
@@ -25,7 +28,9 @@ def test_groups_have_their_own_rates_and_norms_and_biases_do_not_decay(make: Opt
         "decoder/no_decay": (1.0, 0.0),
     }
     assert [p.shape for p in found["encoder/no_decay"]["params"]] == [(4,), (4,), (4,)]
-    assert sum(p.numel() for group in found.values() for p in group["params"]) == sum(p.numel() for p in net.parameters())
+    assert sum(p.numel() for group in found.values() for p in group["params"]) == sum(
+        p.numel() for p in net.parameters()
+    )
 
 
 def test_encoder_lr_defaults_to_lr_and_frozen_parameters_are_left_out() -> None:

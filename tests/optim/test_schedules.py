@@ -4,8 +4,9 @@ import math
 
 import pytest
 import torch
-from perpixel.optim import Constant, Cosine, OneCycle, Poly, Schedule, Step
 from torch import nn
+
+from perpixel.optim import Constant, Cosine, OneCycle, Poly, Schedule, Step
 
 MEMBERS = [Constant(), Cosine(), OneCycle(), Poly(), Step()]
 
@@ -51,7 +52,9 @@ def test_cosine_equals_torch() -> None:
 
 def test_onecycle_equals_torch() -> None:
     optimizer = torch.optim.SGD(nn.Linear(1, 1).parameters(), lr=1.0, momentum=0.9)
-    peer = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=1.0, total_steps=101, pct_start=0.3, cycle_momentum=False)
+    peer = torch.optim.lr_scheduler.OneCycleLR(
+        optimizer, max_lr=1.0, total_steps=101, pct_start=0.3, cycle_momentum=False
+    )
     expected = []
     for _ in range(101):
         expected.append(optimizer.param_groups[0]["lr"])

@@ -12,7 +12,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-
 from tests.cli.conftest import Shell
 
 DDP = ["trainer=ddp", "trainer.accelerator=cpu", "trainer.devices=2", "data.batch_size=2"]
@@ -36,7 +35,9 @@ def wait_for(condition: Callable[[], object], process: subprocess.Popen[str], se
 
 def ranks_of(parent: int) -> list[int]:
     """Process ids of the ranks started by a process."""
-    found = subprocess.run(["pgrep", "-P", str(parent), "-f", "perpixel.cli.job"], capture_output=True, text=True, check=False)
+    found = subprocess.run(
+        ["pgrep", "-P", str(parent), "-f", "perpixel.cli.job"], capture_output=True, text=True, check=False
+    )
     return [int(pid) for pid in found.stdout.split()]
 
 

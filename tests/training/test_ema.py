@@ -5,9 +5,10 @@ from pathlib import Path
 import lightning.pytorch as pl
 import pytest
 import torch
-from perpixel.training.callbacks import EMA
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
+
+from perpixel.training.callbacks import EMA
 
 
 class Line(pl.LightningModule):
@@ -34,7 +35,9 @@ def loader() -> DataLoader[tuple[Tensor, ...]]:
     return DataLoader(TensorDataset(x, x.sum(1, keepdim=True)), batch_size=4)
 
 
-def fit(epochs: int, directory: Path, module: Line, ema: EMA, resume: Path | None = None, **arguments: object) -> pl.Trainer:
+def fit(
+    epochs: int, directory: Path, module: Line, ema: EMA, resume: Path | None = None, **arguments: object
+) -> pl.Trainer:
     checkpoint = pl.callbacks.ModelCheckpoint(directory, filename="last", enable_version_counter=False)
     trainer = pl.Trainer(
         max_epochs=epochs,

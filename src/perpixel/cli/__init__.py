@@ -13,7 +13,9 @@ def main() -> None:
     verb = sys.argv[1] if len(sys.argv) > 1 else ""
     if verb not in VERBS:
         asked_for_help = verb in ("-h", "--help", "")
-        print(f"usage: perpixel {{{','.join(VERBS)}}} [group=choice …] [key=value …]; perpixel train --help lists them all")
+        print(
+            f"usage: perpixel {{{','.join(VERBS)}}} [group=choice …] [key=value …]; perpixel <verb> --help lists them"
+        )
         sys.exit(0 if asked_for_help else f"perpixel: there is no verb '{verb}'")
     sys.argv = [f"{sys.argv[0]} {verb}", *sys.argv[2:]]
     importlib.import_module(f"perpixel.cli.{verb}").main()

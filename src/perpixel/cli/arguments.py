@@ -7,7 +7,7 @@ import functools
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import hydra
 from hydra._internal.utils import get_args_parser
@@ -38,7 +38,7 @@ def checked_jobs(args: argparse.Namespace, verb: str) -> list[Job]:
         refuse(error)
 
 
-def refuse(error: ConfigError) -> Any:
+def refuse(error: ConfigError) -> NoReturn:
     """Print a configuration's faults and exit."""
     print(f"perpixel: {error}", file=sys.stderr)
     sys.exit(USAGE_ERROR)
@@ -79,4 +79,3 @@ def constant_keys(jobs: Sequence[Job]) -> list[str]:
         return []
     first, *others = (dict(override.lstrip("+~").partition("=")[::2] for override in job.overrides) for job in jobs)
     return [key for key, value in first.items() if all(other.get(key) == value for other in others)]
-

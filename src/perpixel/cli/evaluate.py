@@ -51,7 +51,9 @@ def _config_of(run: Path) -> DictConfig:
     if not path.is_file():
         raise ValueError(f"run={run}: this is no run directory (it has no config.yaml).")
     if not (run / "checkpoints" / "best.ckpt").is_file():
-        raise ValueError(f"run={run}: this run has no checkpoints/best.ckpt; it failed or is not done. See {run / 'manifest.json'}.")
+        raise ValueError(
+            f"run={run}: this run has no checkpoints/best.ckpt; it failed or is not done. See {run / 'manifest.json'}."
+        )
     return cast(DictConfig, OmegaConf.load(path))
 
 

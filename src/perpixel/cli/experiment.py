@@ -53,6 +53,7 @@ def config_faults(cfg: DictConfig) -> list[str]:
     return [
         fault
         for path, place in PLACES.items()
+        if OmegaConf.select(cfg, path) is not None or path != "logger"
         for fault in faults(OmegaConf.select(cfg, path), place.base, path, place.given)
     ]
 
@@ -104,6 +105,12 @@ def build_data(cfg: DictConfig, source: DataSource) -> DataModule:
     )
 
 
+def build_tracker(cfg: DictConfig) -> Tracker | None:
+    """The tracking service of a config, None for ``logger: null``."""
+    tracker: Tracker | None = _build(cfg, "logger") if cfg.logger else None
+    return tracker
+
+
 def assemble(cfg: DictConfig, run: Path, tracker_logger: Any, on_look: Callable[[str], None]) -> Experiment:
     """All objects of one training.
 
@@ -130,4 +137,3 @@ def assemble(cfg: DictConfig, run: Path, tracker_logger: Any, on_look: Callable[
         val_callbacks=[Overlays(cfg.training.overlays, len(source.split("val")), pictures.overlay)],
         on_look=on_look,
     )
-

@@ -12,11 +12,12 @@ from typing import Any, cast
 import torch
 from omegaconf import DictConfig, OmegaConf
 
-from perpixel.cli.experiment import assemble
+from perpixel.cli.experiment import assemble, build_tracker
 from perpixel.cli.pictures import save_png
-from perpixel.config import build
 from perpixel.config.schema import TrainConfig
+from perpixel.data import DataModule
 from perpixel.export.bundle import save_bundle
+from perpixel.models import SegmentationModel
 from perpixel.reporting.pictures import confusion_picture, curves_picture
 from perpixel.reporting.report import write_report
 from perpixel.tracking import manifest
@@ -28,9 +29,9 @@ from perpixel.training import Experiment, Scores, fit, launch_ranks, num_ranks, 
 log = logging.getLogger(__name__)
 
 OUT_OF_MEMORY = (
-    "The device ran out of memory. Take less at once: data.batch_size (with trainer.accumulate_grad_batches to keep the "
-    "effective size), data.size, data.eval_batch_size; or spend fewer bits: trainer.precision=bf16-mixed (16-mixed on "
-    "older GPUs); or a smaller encoder=."
+    "The device ran out of memory. Take less at once: data.batch_size (with trainer.accumulate_grad_batches to keep "
+    "the effective size), data.size, data.eval_batch_size; or spend fewer bits: trainer.precision=bf16-mixed (16-mixed "
+    "on older GPUs); or a smaller encoder=."
 )
 
 
@@ -80,7 +81,7 @@ def train(cfg: DictConfig, run: Path) -> None:
 def _train(cfg: DictConfig, run: Path) -> None:
     first = int(os.environ.get("RANK", "0")) == 0
     settings = typed(cfg)
-    tracker: Tracker | None = build(cfg.logger, Tracker, "logger") if first and cfg.logger else None
+    tracker = build_tracker(cfg) if first else None
     failed = True
     try:
         logger = tracker.start(_identity(cfg, run)) if tracker else None
@@ -123,11 +124,13 @@ def _look(run: Path, split: str, first: bool) -> None:
 
 def _describe(experiment: Experiment, run: Path) -> None:
     parameters = sum(parameter.numel() for parameter in experiment.model.parameters())
-    manifest.update(run, data=experiment.data.fingerprints(), parameters=parameters)
+    manifest.update(run, data=cast(DataModule, experiment.data).fingerprints(), parameters=parameters)
     log.info("%s: %s parameters; run directory %s", type(experiment.model).__name__, f"{parameters:,}", run)
 
 
-def _finish(cfg: DictConfig, experiment: Experiment, run: Path, scores: dict[str, Scores], tracker: Tracker | None) -> None:
+def _finish(
+    cfg: DictConfig, experiment: Experiment, run: Path, scores: dict[str, Scores], tracker: Tracker | None
+) -> None:
     curves_picture(run / "metrics.jsonl", run / "curves.png")
     pictures = {"curves": run / "curves.png", "first batch": run / "first_batch.png"}
     for split, found in scores.items():
@@ -135,7 +138,8 @@ def _finish(cfg: DictConfig, experiment: Experiment, run: Path, scores: dict[str
         save_png(path, confusion_picture(found.confusion, experiment.labels.names))
         pictures[f"confusion/{split}"] = path
     pictures |= {f"overlays/{path.stem}": path for path in sorted((run / "overlays").glob("*.png"))}
-    save_bundle(run / "model", experiment.model, cfg, experiment.labels, experiment.data)
+    model, data = cast(SegmentationModel, experiment.model), cast(DataModule, experiment.data)
+    save_bundle(run / "model", model, cfg, experiment.labels, data)
     if tracker is not None:
         tracker.pictures({title: path for title, path in pictures.items() if path.exists()})
 

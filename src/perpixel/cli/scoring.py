@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import cast
 
 from omegaconf import DictConfig, OmegaConf
 
 from perpixel.cli.evaluate import read_scores
 from perpixel.cli.experiment import assemble, check_nodes
 from perpixel.cli.job import typed
+from perpixel.data import DataModule
 from perpixel.tracking import manifest
 from perpixel.training import SegmentationModule, evaluate, load_best, write_scores
 
@@ -27,7 +29,7 @@ def score_run(run: Path, cfg: DictConfig, split: str, allow_changed: bool) -> di
         scored = [name for name in experiment.splits if name != "train"]
         raise ValueError(f"split={split}: this data set can be scored on {', '.join(scored)}.")
     if not allow_changed:
-        _refuse_changed(run, split, experiment.data.fingerprints()[split])
+        _refuse_changed(run, split, cast(DataModule, experiment.data).fingerprints()[split])
     module = SegmentationModule(experiment.model, experiment.loss, experiment.labels)
     load_best(module, run)
     one_process = replace(typed(cfg).trainer, devices=1, strategy="auto")
@@ -52,6 +54,6 @@ def _refuse_changed(run: Path, split: str, now: str) -> None:
     then = manifest.read(run).get("data", {}).get(split)
     if then is not None and then != now:
         raise ValueError(
-            f"the {split} split has changed since this run was trained (content hash {then[:12]}… then, {now[:12]}… now): "
-            f"its score would not compare. Set allow_changed=true to score it all the same."
+            f"the {split} split has changed since this run was trained (content hash {then[:12]}… then, "
+            f"{now[:12]}… now): its score would not compare. Set allow_changed=true to score it all the same."
         )

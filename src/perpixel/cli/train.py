@@ -58,7 +58,9 @@ def _sweep(jobs: Sequence[Job]) -> None:
     print(f"sweep of {len(jobs)} runs: {directory}")
     keys = ",".join(quoted(Path(key)) for key in shared)
     run_hydra(
-        task, "train", [f"hydra.sweep.dir={quoted(directory)}", f"hydra.job.config.override_dirname.exclude_keys=[{keys}]"]
+        task,
+        "train",
+        [f"hydra.sweep.dir={quoted(directory)}", f"hydra.job.config.override_dirname.exclude_keys=[{keys}]"],
     )
     _close_sweep(directory)
 
@@ -102,4 +104,3 @@ def task(cfg: DictConfig) -> None:
 def _tell(error: Exception, run: Path) -> None:
     """A user's mistake needs its message; anything else its traceback, too."""
     log.error("failed: %s (%s)", error, run / "error.txt", exc_info=not isinstance(error, ValueError))
-

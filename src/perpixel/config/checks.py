@@ -58,7 +58,7 @@ def _devices(cfg: Any) -> Iterator[Fault]:
             "Leave it out, or choose trainer.accelerator=gpu."
         )
     if trainer.num_nodes != 1:
-        yield f"trainer.num_nodes={trainer.num_nodes}: perpixel starts the ranks of one machine; set trainer.num_nodes=1."
+        yield f"trainer.num_nodes={trainer.num_nodes}: the ranks of one machine are started here; set it to 1."
 
 
 def _monitor(cfg: Any) -> Iterator[Fault]:

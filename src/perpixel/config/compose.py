@@ -49,7 +49,7 @@ class Job:
 
 
 def job_name(overrides: Sequence[str], constant: Sequence[str] = ()) -> str:
-    """A directory name that tells a job's overrides, without those of ``constant`` keys (equal in all jobs of a sweep)."""
+    """A directory name that tells a job's overrides, without those of ``constant`` keys (the same in a whole sweep)."""
     told = [
         f"{key.lstrip('+~')}-{value}"
         for key, _, value in (str(override).partition("=") for override in overrides)
@@ -59,7 +59,7 @@ def job_name(overrides: Sequence[str], constant: Sequence[str] = ()) -> str:
 
 
 def file_name(text: str) -> str:
-    """A text as a file name: letters, digits and ``_.,+-`` only (no ``=``, which breaks Hydra's parser), bounded length."""
+    """A text as a short file name: letters, digits and ``_.,+-`` (no ``=``, which breaks Hydra's parser)."""
     name = re.sub(r"[^A-Za-z0-9_.,+-]+", "_", text).strip("_.") or "default"
     if len(name) > FILE_NAME_LENGTH:
         name = f"{name[: FILE_NAME_LENGTH - 9]}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
@@ -88,7 +88,8 @@ def compose(overrides: Sequence[str], verb: str = "train", config_dir: str | Non
 
 
 def expand(overrides: Sequence[str], verb: str = "train", config_dir: str | None = None) -> list[Job]:
-    """Compose and check every job of a grid (``loss=ce,dice seed=1,2``): the product of all sweeps, last varying fastest.
+    """Compose and check every job of a grid (``loss=ce,dice seed=1,2``): the product of all sweeps, last varying
+    fastest.
 
     Raises:
         ConfigError: the faults of the first job that has any.
@@ -111,7 +112,9 @@ def _parse(overrides: Sequence[str], loader: ConfigLoaderImpl | None) -> list[Ov
     try:
         return OverridesParser.create(config_loader=loader).parse_overrides(list(overrides))
     except HydraException as error:
-        raise ConfigError(f"{_first_lines(error)} (an override reads key=value; quote values with special characters)") from None
+        raise ConfigError(
+            f"{_first_lines(error)} (an override reads key=value; quote values with special characters)"
+        ) from None
 
 
 def _choices(override: Override) -> list[str]:
@@ -171,7 +174,8 @@ def _check_search_path(overrides: list[str], loader: ConfigLoaderImpl) -> None:
     """Before composing, because Hydra imports a ``pkg://`` entry while it composes."""
     for override in _parse(overrides, loader):
         if override.key_or_group == "hydra.searchpath":
-            entries = override.value() if isinstance(override.value(), list) else [override.value()]
+            value = override.value()
+            entries = value if isinstance(value, list) else [value]
             faults = [fault for fault in map(guard.search_path_fault, entries) if fault]
             if faults:
                 raise together(faults)

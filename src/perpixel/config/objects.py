@@ -2,8 +2,8 @@
 
 A config names what it wants with ``_target_``. Before anything is imported the target's package must be one we admit;
 after the import the target must be a subclass of the expected base. A package alone would admit too much
-(``torch.load`` runs code), and an alias (``logging.os.system``) would hide what is called. Users admit packages of their
-own through the environment, ``PERPIXEL_PLUGINS=mylab,other``: a config can never do so.
+(``torch.load`` runs code), and an alias (``logging.os.system``) would hide what is called. Users admit packages of
+their own through the environment, ``PERPIXEL_PLUGINS=mylab,other``: a config can never do so.
 """
 
 from __future__ import annotations
@@ -161,8 +161,10 @@ def _nested(node: Any, where: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
 
 
 def _expected_in(target: type, key: str, otherwise: type) -> type:
-    """Base class of the nodes inside one argument: the class its annotation names (``list[A.BasicTransform]``), if any."""
-    classes = [hint for hint in _leaves(_hints(target).get(key)) if inspect.isclass(hint) and hint.__module__ != "builtins"]
+    """Base class of the nodes in one argument: the class its annotation names (``list[A.BasicTransform]``), if any."""
+    classes = [
+        hint for hint in _leaves(_hints(target).get(key)) if inspect.isclass(hint) and hint.__module__ != "builtins"
+    ]
     return classes[0] if len(classes) == 1 else otherwise
 
 
@@ -200,7 +202,7 @@ def _argument_faults(target: type, node: Mapping[str, Any], where: str, given: s
 
 def _hints(target: type) -> dict[str, Any]:
     try:
-        return typing.get_type_hints(target.__init__)
+        return typing.get_type_hints(target.__init__)  # type: ignore[misc]  # a class, not an instance
     except (NameError, TypeError):  # names that exist for type checkers only: the types stay unchecked
         return {}
 

@@ -17,4 +17,6 @@ def conf_dir() -> Path:
     for directory in (PACKAGE / "conf", checkout):
         if (directory / "train.yaml").is_file():
             return directory
-    raise FileNotFoundError(f"perpixel's configs are missing: neither '{PACKAGE / 'conf'}' nor '{checkout}' holds train.yaml.")
+    raise FileNotFoundError(
+        f"perpixel's configs are missing: neither '{PACKAGE / 'conf'}' nor '{checkout}' holds train.yaml."
+    )

@@ -1,14 +1,14 @@
 """The typed keys: what users touch fails at compose when its type is wrong. Nothing here imports torch.
 
-Groups whose members bring arguments of their own (an optimiser's momentum, say) derive from ``Dict[str, Any]``: OmegaConf
-then types the common keys and takes the others as the YAML gives them.
+Groups whose members bring arguments of their own (an optimiser's momentum, say) derive from ``Dict[str, Any]``:
+OmegaConf then types the common keys and takes the others as the YAML gives them.
 """
 
 from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass, field
-from typing import Any, Dict, List, Optional, Union  # noqa: UP035 - OmegaConf reads these at run time
+from typing import Any
 
 from omegaconf import MISSING
 
@@ -21,25 +21,25 @@ class DataConfig:
     """A data source and how it is loaded."""
 
     source: Any = MISSING
-    size: List[int] = field(default_factory=lambda: [256, 256])  # H, W of a training sample, pixels
+    size: list[int] = field(default_factory=lambda: [256, 256])  # H, W of a training sample, pixels
     batch_size: int = 8  # per rank
     eval_batch_size: int = 8  # per rank
     num_workers: int = 0  # per rank
-    limit: Optional[int] = None  # use only this many training samples
-    overfit: Optional[int] = None  # train on and score this many fixed training samples, as a sanity check
+    limit: int | None = None  # use only this many training samples
+    overfit: int | None = None  # train on and score this many fixed training samples, as a sanity check
 
 
 @dataclass
-class OptimizerConfig(Dict[str, Any]):
+class OptimizerConfig(dict[str, Any]):
     """Common to all optimisers; each YAML adds its own."""
 
     lr: float = MISSING
-    encoder_lr: Optional[float] = None  # null: the same as lr
+    encoder_lr: float | None = None  # null: the same as lr
     weight_decay: float = 0.0  # not applied to norms and biases
 
 
 @dataclass
-class SchedulerConfig(Dict[str, Any]):
+class SchedulerConfig(dict[str, Any]):
     """Common to all learning-rate schedules; each YAML adds its own."""
 
     warmup_steps: int = 0  # optimiser steps of linear rise from warmup_start · lr
@@ -59,32 +59,32 @@ class TrainerConfig:
     strategy: str = "auto"
     devices: Any = "auto"  # a count, a list of indices, or "auto"
     num_nodes: int = 1
-    precision: Optional[str] = None
+    precision: str | None = None
     fast_dev_run: Any = False  # true, false or a number of batches
-    max_epochs: Optional[int] = 10
-    min_epochs: Optional[int] = None
+    max_epochs: int | None = 10
+    min_epochs: int | None = None
     max_steps: int = -1
-    min_steps: Optional[int] = None
-    max_time: Optional[str] = None  # DD:HH:MM:SS
-    limit_train_batches: Optional[Union[int, float]] = None
-    limit_val_batches: Optional[Union[int, float]] = None
-    limit_test_batches: Optional[Union[int, float]] = None
-    limit_predict_batches: Optional[Union[int, float]] = None
-    overfit_batches: Union[int, float] = 0.0
-    val_check_interval: Optional[Union[int, float]] = None
-    check_val_every_n_epoch: Optional[int] = 1
-    num_sanity_val_steps: Optional[int] = 0
-    log_every_n_steps: Optional[int] = 10
-    enable_checkpointing: Optional[bool] = None
-    enable_progress_bar: Optional[bool] = None
-    enable_model_summary: Optional[bool] = False
+    min_steps: int | None = None
+    max_time: str | None = None  # DD:HH:MM:SS
+    limit_train_batches: int | float | None = None
+    limit_val_batches: int | float | None = None
+    limit_test_batches: int | float | None = None
+    limit_predict_batches: int | float | None = None
+    overfit_batches: int | float = 0.0
+    val_check_interval: int | float | None = None
+    check_val_every_n_epoch: int | None = 1
+    num_sanity_val_steps: int | None = 0
+    log_every_n_steps: int | None = 10
+    enable_checkpointing: bool | None = None
+    enable_progress_bar: bool | None = None
+    enable_model_summary: bool | None = False
     accumulate_grad_batches: int = 1
-    gradient_clip_val: Optional[float] = None
-    gradient_clip_algorithm: Optional[str] = None
+    gradient_clip_val: float | None = None
+    gradient_clip_algorithm: str | None = None
     deterministic: Any = None  # true, false or "warn"
-    benchmark: Optional[bool] = None
+    benchmark: bool | None = None
     inference_mode: bool = True
-    profiler: Optional[str] = None
+    profiler: str | None = None
     detect_anomaly: bool = False
     barebones: bool = False
     sync_batchnorm: bool = False
@@ -95,7 +95,7 @@ class TrainerConfig:
 class EarlyStoppingConfig:
     """Stop when the monitored score has not risen for ``patience`` validations; null never stops."""
 
-    patience: Optional[int] = None
+    patience: int | None = None
     min_delta: float = 0.0
 
 
@@ -105,14 +105,14 @@ class CheckpointConfig:
 
     monitor: str = "val/mIoU"
     mode: str = "max"
-    every_n_steps: Optional[int] = None  # also write last.ckpt every n optimiser steps; null: once an epoch
+    every_n_steps: int | None = None  # also write last.ckpt every n optimiser steps; null: once an epoch
 
 
 @dataclass
 class TrainingConfig:
     """What is perpixel's and not Lightning's."""
 
-    ema_decay: Optional[float] = None  # per optimiser step, warmed up as min(d, (1+n)/(10+n)); null: no EMA
+    ema_decay: float | None = None  # per optimiser step, warmed up as min(d, (1+n)/(10+n)); null: no EMA
     compile: bool = False  # torch.compile the network
     channels_last: bool = False
     early_stopping: EarlyStoppingConfig = field(default_factory=EarlyStoppingConfig)
@@ -146,7 +146,7 @@ class EvaluateConfig:
 
     run: str = MISSING  # a run directory
     split: str = "test"  # train, val or test; each look at test is counted in the run's manifest
-    batch_size: Optional[int] = None  # null: the run's own
+    batch_size: int | None = None  # null: the run's own
     allow_changed: bool = False  # evaluate although the data differ from what the run was trained with
 
 

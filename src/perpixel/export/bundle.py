@@ -19,7 +19,9 @@ if TYPE_CHECKING:
 WEIGHTS, DESCRIPTION = "model.safetensors", "model.json"
 
 
-def save_bundle(directory: Path, model: SegmentationModel, cfg: DictConfig, labels: LabelSpace, data: DataModule) -> None:
+def save_bundle(
+    directory: Path, model: SegmentationModel, cfg: DictConfig, labels: LabelSpace, data: DataModule
+) -> None:
     """Write a model's weights and all that is needed to build and feed it.
 
     Args:
@@ -33,7 +35,9 @@ def save_bundle(directory: Path, model: SegmentationModel, cfg: DictConfig, labe
     # Weights that share storage would be refused; each tensor is written in full.
     state = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in model.state_dict().items()}
     save_file(state, directory / WEIGHTS)
-    nodes: dict[str, Any] = {key: OmegaConf.to_container(cfg[key], resolve=True) for key in ("model", "encoder", "decoder")}
+    nodes: dict[str, Any] = {
+        key: OmegaConf.to_container(cfg[key], resolve=True) for key in ("model", "encoder", "decoder")
+    }
     nodes["encoder"].pop("weights", None)  # the bundle holds them
     description = {
         "perpixel": __version__,

@@ -1,7 +1,7 @@
 """torch's optimisers over the parameter groups that segmentation wants.
 
-Encoder and rest can learn at different rates, and what has one dimension or none (norms, biases, scales) is not decayed:
-shrinking it towards zero regularises nothing (He et al. 2019, "Bag of Tricks", section 3.2).
+Encoder and rest can learn at different rates, and what has one dimension or none (norms, biases, scales) is not
+decayed: shrinking it towards zero regularises nothing (He et al. 2019, "Bag of Tricks", section 3.2).
 """
 
 from __future__ import annotations
@@ -77,7 +77,6 @@ class AdamW(OptimizerFactory):
         self.eps = eps
 
     def make(self, groups: list[dict[str, Any]]) -> torch.optim.Optimizer:
-        """See the base class."""
         return torch.optim.AdamW(groups, betas=self.betas, eps=self.eps)
 
 
@@ -97,5 +96,4 @@ class SGD(OptimizerFactory):
         self.nesterov = nesterov
 
     def make(self, groups: list[dict[str, Any]]) -> torch.optim.Optimizer:
-        """See the base class."""
         return torch.optim.SGD(groups, lr=self.lr, momentum=self.momentum, nesterov=self.nesterov)

@@ -14,7 +14,8 @@ class Schedule(ABC):
     """A factor of the learning rate for every optimiser step.
 
     Args:
-        warmup_steps: the first steps, in which the factor rises linearly from ``warmup_start`` to where the curve begins.
+        warmup_steps: the first steps, in which the factor rises linearly from ``warmup_start`` to where the curve
+            begins.
         warmup_start: factor at step 0 when there is a warm-up.
 
     Raises:
@@ -57,7 +58,6 @@ class Constant(Schedule):
     """The base learning rate throughout."""
 
     def curve(self, progress: float) -> float:
-        """See the base class."""
         return 1.0
 
 
@@ -69,7 +69,6 @@ class Cosine(Schedule):
         self.end = end
 
     def curve(self, progress: float) -> float:
-        """See the base class."""
         return _cosine(1.0, self.end, progress)
 
 
@@ -94,7 +93,6 @@ class OneCycle(Schedule):
         self.rise, self.start, self.end = rise, start, end
 
     def curve(self, progress: float) -> float:
-        """See the base class."""
         if progress < self.rise:
             return _cosine(self.start, 1.0, progress / self.rise)
         return _cosine(1.0, self.end, (progress - self.rise) / max(1.0 - self.rise, 1e-12))
@@ -108,7 +106,6 @@ class Poly(Schedule):
         self.power = power
 
     def curve(self, progress: float) -> float:
-        """See the base class."""
         return float((1.0 - progress) ** self.power)
 
 
@@ -124,11 +121,12 @@ class Step(Schedule):
     ) -> None:
         super().__init__(warmup_steps, warmup_start)
         if not all(0.0 <= milestone <= 1.0 for milestone in milestones):
-            raise ValueError(f"scheduler.milestones={list(milestones)}: milestones are shares of the run, between 0 and 1.")
+            raise ValueError(
+                f"scheduler.milestones={list(milestones)}: milestones are shares of the run, between 0 and 1."
+            )
         self.milestones, self.gamma = tuple(milestones), gamma
 
     def curve(self, progress: float) -> float:
-        """See the base class."""
         return float(self.gamma ** sum(progress >= milestone for milestone in self.milestones))
 
 

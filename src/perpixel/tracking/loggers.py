@@ -52,7 +52,6 @@ class Csv(Tracker):
     """``csv/metrics.csv`` in the run directory."""
 
     def start(self, run: RunIdentity) -> Logger:
-        """See the base class."""
         from lightning.pytorch.loggers import CSVLogger
 
         return CSVLogger(run.directory, name="csv", version="")
@@ -62,7 +61,6 @@ class TensorBoard(Tracker):
     """TensorBoard event files in ``tensorboard/`` of the run directory (``pip install 'perpixel[tensorboard]'``)."""
 
     def start(self, run: RunIdentity) -> Logger:
-        """See the base class."""
         _require("tensorboard")
         from lightning.pytorch.loggers import TensorBoardLogger
 
@@ -70,7 +68,6 @@ class TensorBoard(Tracker):
         return self._logger
 
     def pictures(self, pictures: Mapping[str, Path]) -> None:
-        """See the base class."""
         import numpy as np
         from PIL import Image
 
@@ -95,7 +92,6 @@ class WandB(Tracker):
         self.mode = mode or ("online" if os.environ.get("WANDB_API_KEY") else "offline")
 
     def start(self, run: RunIdentity) -> Logger:
-        """See the base class."""
         _require("wandb")
         import wandb
         from lightning.pytorch.loggers import WandbLogger
@@ -115,7 +111,6 @@ class WandB(Tracker):
         return WandbLogger(experiment=self._run, save_dir=run.directory)
 
     def pictures(self, pictures: Mapping[str, Path]) -> None:
-        """See the base class."""
         import wandb
 
         self._run.log({title: wandb.Image(str(path)) for title, path in pictures.items()})

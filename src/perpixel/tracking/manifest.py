@@ -93,7 +93,9 @@ def _close(run: Path, began: float, **facts: Any) -> None:
 
 def _describe(error: BaseException) -> str:
     text = str(error) or "no message"
-    return f"stopped with exit code {error.code}" if isinstance(error, SystemExit) else f"{type(error).__name__}: {text}"
+    return (
+        f"stopped with exit code {error.code}" if isinstance(error, SystemExit) else f"{type(error).__name__}: {text}"
+    )
 
 
 def _now() -> str:
@@ -115,7 +117,11 @@ def _git() -> dict[str, Any]:
     """Commit and dirtiness of the checkout that perpixel runs from; None where it is not one."""
     here = Path(__file__).resolve().parent
     commit = _output("git", "-C", str(here), "rev-parse", "HEAD")
-    dirty = None if commit is None else bool(_output("git", "-C", str(here), "status", "--porcelain", "--untracked-files=no"))
+    dirty = (
+        None
+        if commit is None
+        else bool(_output("git", "-C", str(here), "status", "--porcelain", "--untracked-files=no"))
+    )
     return {"commit": commit, "dirty": dirty}
 
 

@@ -32,7 +32,7 @@ class Experiment:
         model: see ``SegmentationModule``.
         loss: see ``SegmentationModule``.
         labels: of the masks.
-        data: loaders; splits that do not exist are not in ``splits``.
+        data: its loaders.
         splits: names of the splits that exist.
         make_optimizer, make_schedule: see ``SegmentationModule``.
         loggers: Lightning loggers, beside the files that every run writes.
@@ -59,8 +59,8 @@ def fit(
 ) -> dict[str, Scores]:
     """Train, load the best weights, score val and (once) test.
 
-    Writes ``checkpoints/``, ``metrics.jsonl`` and ``metrics.json`` into the run directory. The module's network holds the
-    best weights afterwards: with EMA, the averaged ones.
+    Writes ``checkpoints/``, ``metrics.jsonl`` and ``metrics.json`` into the run directory. The module's network holds
+    the best weights afterwards: with EMA, the averaged ones.
 
     Args:
         experiment: what to train.
@@ -158,13 +158,21 @@ def _early_stopping(training: TrainingConfig) -> Callback:
     stopping, checkpoint = training.early_stopping, training.checkpoint
     assert stopping.patience is not None
     return EarlyStopping(
-        checkpoint.monitor, min_delta=stopping.min_delta, patience=stopping.patience, mode=checkpoint.mode, check_finite=False
+        checkpoint.monitor,
+        min_delta=stopping.min_delta,
+        patience=stopping.patience,
+        mode=checkpoint.mode,
+        check_finite=False,
     )
 
 
 def _checkpoints(settings: CheckpointConfig, directory: Path) -> list[Callback]:
     """best.ckpt by the monitored score, last.ckpt at the end of every epoch or every n steps."""
-    fixed = {"dirpath": directory, "auto_insert_metric_name": False, "enable_version_counter": False}
+    fixed: dict[str, Any] = {
+        "dirpath": directory,
+        "auto_insert_metric_name": False,  # file names without =, which Hydra cannot parse
+        "enable_version_counter": False,
+    }
     best = ModelCheckpoint(**fixed, filename="best", monitor=settings.monitor, mode=settings.mode)
     last = ModelCheckpoint(
         **fixed,
@@ -183,4 +191,6 @@ def load_best(module: SegmentationModule, run: Path) -> None:
         state = torch.load(best, map_location=module.device, weights_only=True)["state_dict"]
         module.load_state_dict(state)
     else:
-        log.warning("no best checkpoint was written (no validation, or checkpoints are off): the last weights are scored.")
+        log.warning(
+            "no best checkpoint was written (no validation, or checkpoints are off): the last weights are scored."
+        )

@@ -85,7 +85,9 @@ def _as_failure(error: ChildFailedError) -> BaseException:
     rank, failure = error.get_first_failure()
     if failure.exitcode in (128 + signal.SIGTERM, 128 + signal.SIGINT):
         return Interrupted(failure.exitcode - 128)
-    message = failure.message if isinstance(failure.message, str) else failure.message.get("message", str(failure.message))
+    message = (
+        failure.message if isinstance(failure.message, str) else failure.message.get("message", str(failure.message))
+    )
     return RankFailed(f"rank {rank} died with exit code {failure.exitcode}: {message}")
 
 

@@ -43,7 +43,8 @@ class SegmentationModule(pl.LightningModule):
     Batches are mappings with ``image`` (B, C, H, W) float and ``mask`` (B, H, W) int64.
 
     Args:
-        model: images → logits (B, num_classes, H, W), or, while training, an object with ``logits`` and ``aux`` (further
+        model: images → logits (B, num_classes, H, W), or, while training, an object with ``logits`` and ``aux``
+            (further
             logits of that shape, whose mean loss is added with weight ``model.aux_weight``).
         loss: (logits, mask) → scalar; its ``parts``, if it has any, are logged one by one.
         labels: of the masks.
@@ -88,8 +89,8 @@ class SegmentationModule(pl.LightningModule):
         """The loss of one batch."""
         output = self(batch["image"])
         logits = getattr(output, "logits", output)
-        if hasattr(self.loss, "set_progress"):
-            self.loss.set_progress(self._progress())
+        if set_progress := getattr(self.loss, "set_progress", None):
+            set_progress(self._progress())
         loss: Tensor = self.loss(logits, batch["mask"])
         parts = dict(getattr(self.loss, "parts", {}))
         if aux := getattr(output, "aux", None):

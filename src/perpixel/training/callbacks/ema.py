@@ -13,10 +13,10 @@ from torch import Tensor
 class EMA(WeightAveraging):
     """Averages the weights after every optimiser step; validation, checkpoints and the saved model use the average.
 
-    The decay warms up as min(decay, (1 + n) / (10 + n)) over the updates n, so that a short run is not an average of its
-    initial weights (as TensorFlow's ExponentialMovingAverage with ``num_updates``). Lightning's own EMA callback updates
-    tensor by tensor; this one hands all of them to the multi-tensor kernels at once. Batch-norm statistics are averaged
-    with the weights; integer buffers are copied.
+    The decay warms up as min(decay, (1 + n) / (10 + n)) over the updates n, so that a short run is not an average of
+    its initial weights (as TensorFlow's ExponentialMovingAverage with ``num_updates``). Lightning's own EMA callback
+    updates tensor by tensor; this one hands all of them to the multi-tensor kernels at once. Batch-norm statistics are
+    averaged with the weights; integer buffers are copied.
 
     Args:
         decay: share of the old average that is kept at each update, in 0…1.
@@ -27,13 +27,15 @@ class EMA(WeightAveraging):
 
     def __init__(self, decay: float) -> None:
         if not 0.0 < decay < 1.0:
-            raise ValueError(f"training.ema_decay={decay}: the decay lies between 0 and 1 (0.999 is usual); null switches EMA off.")
+            raise ValueError(
+                f"training.ema_decay={decay}: the decay lies between 0 and 1 (0.999 is usual); null switches EMA off."
+            )
         super().__init__(multi_avg_fn=self._average)
         self.decay = decay
         self.updates = 0
 
     def _average(self, averaged: Sequence[Tensor], current: Sequence[Tensor], _: Tensor | int) -> None:
-        """Called once per device and dtype; counting in Python spares a host synchronisation for torch's own counter."""
+        """Called once per device and dtype; counting in Python spares a host synchronisation for torch's counter."""
         if averaged[0].is_floating_point() or averaged[0].is_complex():
             decay = min(self.decay, (1 + self.updates) / (10 + self.updates))
             torch._foreach_lerp_(list(averaged), list(current), 1.0 - decay)

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as pl
-from lightning.pytorch.utilities.rank_zero import rank_zero_only
 
 
 class FirstBatch(pl.Callback):
@@ -22,8 +21,9 @@ class FirstBatch(pl.Callback):
         self.path = path
         self.draw = draw
 
-    @rank_zero_only
-    def on_train_batch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int) -> None:
+    def on_train_batch_start(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
+    ) -> None:
         """Once per run directory: a resumed run keeps the picture it has."""
-        if batch_idx == 0 and not self.path.exists():
+        if trainer.is_global_zero and batch_idx == 0 and not self.path.exists():
             self.draw(batch, self.path)

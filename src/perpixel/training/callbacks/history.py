@@ -44,7 +44,9 @@ class History(pl.Callback):
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Write the epoch's line; validation has already run. The reduction over ranks needs every rank here."""
-        logged = {name: float(value) for name, value in trainer.callback_metrics.items() if "/" in name and name != "img/s"}
+        logged = {
+            name: float(value) for name, value in trainer.callback_metrics.items() if "/" in name and name != "img/s"
+        }
         if trainer.is_global_zero:
             self._write(
                 {
@@ -58,6 +60,8 @@ class History(pl.Callback):
             )
 
     def _write(self, line: dict[str, Any]) -> None:
-        finite = {key: None if isinstance(value, float) and not math.isfinite(value) else value for key, value in line.items()}
+        finite = {
+            key: None if isinstance(value, float) and not math.isfinite(value) else value for key, value in line.items()
+        }
         with self.path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(finite) + "\n")

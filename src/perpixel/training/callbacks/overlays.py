@@ -32,7 +32,13 @@ class Overlays(pl.Callback):
         self._seen = 0
 
     def on_validation_batch_end(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int, dataloader_idx: int = 0
+        self,
+        trainer: pl.Trainer,
+        pl_module: pl.LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+        dataloader_idx: int = 0,
     ) -> None:
         """Draw the chosen samples; rank r of R holds samples r, r + R, … of the split."""
         for index in range(len(batch["mask"])):

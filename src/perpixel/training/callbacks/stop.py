@@ -23,7 +23,8 @@ class Interrupted(SystemExit):
 
 
 class StopOnSignal(pl.Callback):
-    """On SIGTERM or SIGINT: finish the optimiser step, write a checkpoint, exit 143 or 130. A second signal stops at once.
+    """On SIGTERM or SIGINT: finish the optimiser step, write a checkpoint, exit 143 or 130. A second signal stops at
+    once.
 
     Lightning's own SIGTERM handler talks to the other ranks from inside the handler, which can hang when the signal
     arrives in a collective; this callback replaces it as soon as training starts. The ranks agree at each step, so that
@@ -60,5 +61,10 @@ class StopOnSignal(pl.Callback):
         if stop:
             signum = self._received or signal.SIGTERM
             trainer.save_checkpoint(self.checkpoint)
-            log.warning("stopped by %s at step %d; checkpoint: %s", signal.Signals(signum).name, trainer.global_step, self.checkpoint)
+            log.warning(
+                "stopped by %s at step %d; checkpoint: %s",
+                signal.Signals(signum).name,
+                trainer.global_step,
+                self.checkpoint,
+            )
             raise Interrupted(signum)
