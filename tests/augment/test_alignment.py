@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from perpixel.augment import Default, Light, Plain, Recipe, Strong
+from perpixel.augment import Default, Light, Medical, Plain, Recipe, Satellite, Strong
 from perpixel.augment.backend import A
 from perpixel.augment.crop import RandomScaleCrop
 
@@ -25,6 +25,7 @@ TRANSFORMS = {
     "vertical flip": [A.VerticalFlip(p=1)],
     "quarter turns": [A.RandomRotate90(p=1), A.Resize(101, 103)],
     "transpose": [A.Transpose(p=1)],
+    "eight symmetries": [A.D4(p=1)],
     "rotation": [A.Rotate(30, p=1)],
     "affine": [A.Affine(scale=(0.7, 1.4), rotate=(-20, 20), shear=(-8, 8), translate_percent=(-0.1, 0.1), p=1)],
     "perspective": [A.Perspective(p=1)],
@@ -46,7 +47,7 @@ def displacement(recipe: Recipe, seeds: range) -> np.ndarray:
     filling, both must say the same coordinate but for rounding, which has no preferred sign.
     """
     image = np.concatenate([coordinates(SHAPE), np.ones((*SHAPE, 1), np.float32)], axis=2)
-    rows, columns = (coordinates(SHAPE)[..., axis] for axis in (0, 1))
+    rows, columns = (coordinates(SHAPE)[..., axis].astype(np.uint8) for axis in (0, 1))
     recipe.additional_targets |= {"columns": "mask"}
     recipe._pipeline.add_targets({"columns": "mask"})
     total, count = np.zeros(2), 0
@@ -79,7 +80,7 @@ def test_transform_moves_image_and_mask_alike(name: str) -> None:
     assert np.abs(displacement(recipe, range(12))).max() <= BOUND
 
 
-@pytest.mark.parametrize("make", [Plain, Light, Default, Strong], ids=lambda make: make.__name__)
+@pytest.mark.parametrize("make", [Plain, Light, Default, Strong, Satellite, Medical], ids=lambda make: make.__name__)
 def test_recipe_geometry_moves_image_and_mask_alike(make: type[Recipe]) -> None:
     recipe = make(size=(97, 83))
     assert np.abs(displacement(Recipe((97, 83), FILL, None, geometry=recipe.geometry), range(24))).max() <= BOUND

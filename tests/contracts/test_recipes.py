@@ -5,20 +5,39 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from omegaconf import OmegaConf
 
-from perpixel.augment import Default, Light, Plain, Recipe, Strong
+from perpixel.augment import (
+    CopyPaste,
+    CutMix,
+    Default,
+    Light,
+    Medical,
+    Mixing,
+    Mosaic,
+    Plain,
+    Recipe,
+    Satellite,
+    Strong,
+)
 from perpixel.labels import PADDING_INDEX
 
-RECIPES: list[Callable[..., Recipe]] = [Plain, Light, Default, Strong]
+RECIPES: list[type[Recipe]] = [Plain, Light, Default, Strong, Satellite, Medical]
+MIXTURES: dict[type[Mixing], dict[str, Any]] = {CutMix: {}, Mosaic: {}, CopyPaste: {"classes": [1, 2], "smallest": 1}}
 SIZE = (40, 56)
 ROOT = Path(__file__).parents[2]
 
 every_recipe = pytest.mark.parametrize("make", RECIPES, ids=lambda make: make.__name__)
+every_mixture = pytest.mark.parametrize("make", MIXTURES, ids=lambda make: make.__name__)
 every_input = pytest.mark.parametrize("shape", [(40, 56), (97, 131), (23, 31), (61, 40)], ids=str)
+
+
+def built(make: Callable[..., Recipe], **arguments: Any) -> Recipe:
+    return make(size=SIZE, **arguments)
 
 
 def sample(shape: Sequence[int], channels: int = 3) -> tuple[np.ndarray, np.ndarray]:
@@ -28,9 +47,9 @@ def sample(shape: Sequence[int], channels: int = 3) -> tuple[np.ndarray, np.ndar
 
 @every_recipe
 @every_input
-def test_gives_its_size_and_only_values_that_were_there(make: Callable[..., Recipe], shape: tuple[int, int]) -> None:
+def test_gives_its_size_and_only_values_that_were_there(make: type[Recipe], shape: tuple[int, int]) -> None:
     image, mask = sample(shape)
-    recipe = make(size=SIZE, fill=77)
+    recipe = built(make, fill=77)
     for seed in range(20):
         new_image, new_mask = recipe(image, mask, np.random.default_rng(seed))
         assert new_image.shape == (*SIZE, 3)
@@ -41,9 +60,9 @@ def test_gives_its_size_and_only_values_that_were_there(make: Callable[..., Reci
 
 
 @every_recipe
-def test_is_a_pure_function_of_the_generator(make: Callable[..., Recipe]) -> None:
+def test_is_a_pure_function_of_the_generator(make: type[Recipe]) -> None:
     image, mask = sample((64, 80))
-    recipe, other = make(size=SIZE), make(size=SIZE)
+    recipe, other = built(make), built(make)
     first = [recipe(image, mask, np.random.default_rng(seed)) for seed in range(8)]
     backwards = [other(image, mask, np.random.default_rng(seed)) for seed in reversed(range(8))][::-1]
     for (image_a, mask_a), (image_b, mask_b) in zip(first, backwards, strict=True):
@@ -53,11 +72,11 @@ def test_is_a_pure_function_of_the_generator(make: Callable[..., Recipe]) -> Non
 
 
 @every_recipe
-def test_leaves_its_input_alone(make: Callable[..., Recipe]) -> None:
+def test_leaves_its_input_alone(make: type[Recipe]) -> None:
     image, mask = sample((64, 80))
     image.flags.writeable = mask.flags.writeable = False
     before = image.copy(), mask.copy()
-    recipe = make(size=SIZE)
+    recipe = built(make)
     for seed in range(10):
         recipe(image, mask, np.random.default_rng(seed))
     np.testing.assert_array_equal(image, before[0])
@@ -65,10 +84,10 @@ def test_leaves_its_input_alone(make: Callable[..., Recipe]) -> None:
 
 
 @every_recipe
-def test_never_lets_colours_touch_the_mask(make: Callable[..., Recipe]) -> None:
+def test_never_lets_colours_touch_the_mask(make: type[Recipe]) -> None:
     """The same geometry, whatever the image shows."""
     image, mask = sample((64, 80))
-    recipe = make(size=SIZE)
+    recipe = built(make)
     for seed in range(10):
         _, mask_a = recipe(image, mask, np.random.default_rng(seed))
         _, mask_b = recipe(255 - image, mask, np.random.default_rng(seed))
@@ -76,14 +95,14 @@ def test_never_lets_colours_touch_the_mask(make: Callable[..., Recipe]) -> None:
 
 
 @every_recipe
-def test_pads_small_images_with_the_fill_value(make: Callable[..., Recipe]) -> None:
+def test_pads_small_images_with_the_fill_value(make: type[Recipe]) -> None:
     image, mask = sample((8, 8))
-    masks = [make(size=SIZE)(image, mask, np.random.default_rng(seed))[1] for seed in range(5)]
+    masks = [built(make)(image, mask, np.random.default_rng(seed))[1] for seed in range(5)]
     assert all((mask == PADDING_INDEX).mean() > 0.3 for mask in masks)
 
 
 @every_recipe
-def test_yaml_lists_every_argument(make: Callable[..., Recipe]) -> None:
+def test_yaml_lists_every_argument(make: type[Recipe]) -> None:
     """Only listed keys can be overridden; size and fill are the data's."""
     configs = [OmegaConf.load(path) for path in (ROOT / "conf" / "augment").glob("*.yaml")]
     [config] = [c for c in configs if c["_target_"] == f"perpixel.augment.{make.__name__}"]
@@ -91,6 +110,60 @@ def test_yaml_lists_every_argument(make: Callable[..., Recipe]) -> None:
 
 
 @every_recipe
-def test_refuses_a_size_that_is_none(make: Callable[..., Recipe]) -> None:
+def test_refuses_a_size_that_is_none(make: type[Recipe]) -> None:
     with pytest.raises(ValueError, match=r"data\.size=\[0, 5\]"):
         make(size=[0, 5])
+
+
+def mixture(make: type[Mixing], p: float = 1.0) -> Mixing:
+    return make(recipe=Strong(size=SIZE, fill=77), p=p, **MIXTURES[make])
+
+
+def another(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """A partner whose classes are 10 higher, but for class 1 and 2."""
+    image, mask = sample((50, 70))
+    return 255 - image, np.where((mask == 1) | (mask == 2), mask, mask + 10).astype(np.uint8)
+
+
+@every_mixture
+def test_mixtures_keep_size_dtype_and_values(make: type[Mixing]) -> None:
+    image, mask = sample((61, 77))
+    for seed in range(20):
+        rng = np.random.default_rng(seed)
+        new_image, new_mask = mixture(make).sample(image, mask, rng, lambda rng=rng: another(rng))
+        assert (new_image.shape, new_image.dtype) == ((*SIZE, 3), np.uint8)
+        assert (new_mask.shape, new_mask.dtype) == (SIZE, np.uint8)
+        assert set(np.unique(new_mask)) <= {0, 1, 2, 3, 4, 10, 13, 14, 77}
+
+
+@every_mixture
+def test_mixtures_are_pure_functions_of_the_generator(make: type[Mixing]) -> None:
+    image, mask = sample((61, 77))
+
+    def mixed(seed: int) -> bytes:
+        rng = np.random.default_rng(seed)
+        new_image, new_mask = mixture(make).sample(image, mask, rng, lambda: another(rng))
+        return new_image.tobytes() + new_mask.tobytes()
+
+    assert [mixed(seed) for seed in range(6)] == [mixed(seed) for seed in range(6)]
+    assert len({mixed(seed) for seed in range(6)}) == 6
+
+
+@every_mixture
+def test_mixing_never_happens_at_probability_zero(make: type[Mixing]) -> None:
+    image, mask = sample((61, 77))
+
+    def forbidden() -> tuple[np.ndarray, np.ndarray]:
+        raise AssertionError("a partner was drawn")
+
+    mixture(make, p=0.0).sample(image, mask, np.random.default_rng(0), forbidden)
+    with pytest.raises(ValueError, match=r"augment\.p=2"):
+        mixture(make, p=2)
+
+
+@every_mixture
+def test_mixture_yaml_lists_every_argument(make: type[Mixing]) -> None:
+    configs = [OmegaConf.load(path) for path in (ROOT / "conf" / "augment").glob("*.yaml")]
+    [config] = [c for c in configs if c["_target_"] == f"perpixel.augment.{make.__name__}"]
+    assert config["defaults"] == ["default@recipe"]
+    assert set(config) - {"_target_", "defaults"} == set(inspect.signature(make).parameters) - {"recipe"}

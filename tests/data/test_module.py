@@ -11,7 +11,7 @@ from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 from torch import Tensor, nn
 
-from perpixel.augment import Light, Plain, Recipe, Strong
+from perpixel.augment import CutMix, Light, Mosaic, Plain, Recipe, Strong
 from perpixel.data import DataModule
 from perpixel.data.module import collate
 
@@ -90,10 +90,15 @@ def test_statistics_of_an_encoder_replace_the_sources() -> None:
 
 
 @pytest.mark.parametrize("workers", [1, 2, 4])
+@pytest.mark.parametrize(
+    "augment",
+    [Strong(size=(8, 8)), CutMix(Strong(size=(8, 8)), p=1), Mosaic(Plain(size=(8, 8)), p=0.5)],
+    ids=["strong", "cutmix", "mosaic"],
+)
 @pytest.mark.filterwarnings("ignore:This DataLoader will create")
-def test_batches_do_not_depend_on_workers(workers: int) -> None:
+def test_batches_do_not_depend_on_workers(workers: int, augment: Recipe) -> None:
     def two_epochs(num_workers: int) -> list[str]:
-        loader = module(augment=Strong(size=(8, 8)), num_workers=num_workers).train_dataloader()
+        loader = module(augment=augment, num_workers=num_workers).train_dataloader()
         found = []
         for epoch in range(2):
             loader.sampler.set_epoch(epoch)

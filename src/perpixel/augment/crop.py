@@ -23,20 +23,27 @@ class RandomScaleCrop(A.DualTransform):
     drawn log-uniformly: halving is as likely as doubling. Where the scaled image is smaller than the window, it lies
     at a random place within it.
 
+    With ``focus``, some windows are laid around a random pixel of a class that is drawn evenly from those in the mask:
+    rare classes and small objects are then seen as often as large ones.
+
     Args:
         size: (H, W) of the result.
         scale: least and greatest factor; (1, 1) only crops.
+        focus: probability of such a window.
     """
 
     _targets = (Targets.IMAGE, Targets.MASK)
 
-    def __init__(self, size: Sequence[int], scale: Sequence[float] = (1.0, 1.0)) -> None:
+    def __init__(self, size: Sequence[int], scale: Sequence[float] = (1.0, 1.0), focus: float = 0.0) -> None:
         super().__init__(p=1.0)
         low, high = scale
         if not 0 < low <= high:
             raise ValueError(f"augment.scale={list(scale)} must be [least, greatest] factor, both above 0.")
         self.size = (int(size[0]), int(size[1]))
         self.scale = (float(low), float(high))
+        if not 0 <= focus <= 1:
+            raise ValueError(f"augment.focus={focus} must be a probability.")
+        self.focus = focus
         self.fill: float = 0
         self.fill_mask: float = 0  # the recipe sets it
 
@@ -45,12 +52,27 @@ class RandomScaleCrop(A.DualTransform):
         low, high = self.scale
         factor = math.exp(self.py_random.uniform(math.log(low), math.log(high)))
         height, width = (max(1, round(side / factor)) for side in self.size)
-        top, left = self._start(params["shape"][0], height), self._start(params["shape"][1], width)
-        return {"window": (top, left, height, width)}
+        row = column = None
+        if self.focus > 0 and "mask" in data and self.py_random.random() < self.focus:
+            row, column = self._pixel_of_a_class(data["mask"])
+        rows, columns = params["shape"][:2]
+        return {"window": (self._start(rows, height, row), self._start(columns, width, column), height, width)}
 
-    def _start(self, side: int, window: int) -> int:
+    def _start(self, side: int, window: int, inside: int | None) -> int:
+        """A start of a window within the image (or around it, where it is larger) that holds the place ``inside``."""
         slack = side - window
-        return int(self.py_random.randint(min(0, slack), max(0, slack)))
+        low, high = min(0, slack), max(0, slack)
+        if inside is not None:
+            low, high = max(low, inside - window + 1), min(high, inside)
+        return int(self.py_random.randint(low, high))
+
+    def _pixel_of_a_class(self, mask: Array) -> tuple[int, int] | tuple[None, None]:
+        present = [int(value) for value in np.flatnonzero(np.bincount(mask.ravel())) if value != self.fill_mask]
+        if not present:
+            return None, None
+        places = np.flatnonzero(mask == self.py_random.choice(present))
+        row, column = divmod(int(places[self.py_random.randrange(len(places))]), mask.shape[1])
+        return row, column
 
     def apply(self, img: Array, window: Window, fill: float, **params: Any) -> Array:
         """(H, W, C) → (size, C), bilinear."""

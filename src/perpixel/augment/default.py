@@ -16,6 +16,7 @@ class Default(Recipe):
     Args:
         size: (H, W) of the result.
         scale: least and greatest factor of the random scale.
+        focus: probability that a crop is laid around a class drawn evenly from those in the image.
         horizontal_flip: probability of mirroring left and right.
         vertical_flip: probability of mirroring top and bottom.
         jitter: probability of changing the colours.
@@ -29,6 +30,7 @@ class Default(Recipe):
         self,
         size: Sequence[int],
         scale: Sequence[float] = (0.5, 2.0),
+        focus: float = 0.0,
         horizontal_flip: float = 0.5,
         vertical_flip: float = 0.0,
         jitter: float = 0.8,
@@ -39,7 +41,11 @@ class Default(Recipe):
         fill: int = PADDING_INDEX,
         additional_targets: Mapping[str, str] | None = None,
     ) -> None:
-        geometry = [RandomScaleCrop(size, scale), A.HorizontalFlip(p=horizontal_flip), A.VerticalFlip(p=vertical_flip)]
+        geometry = [
+            RandomScaleCrop(size, scale, focus),
+            A.HorizontalFlip(p=horizontal_flip),
+            A.VerticalFlip(p=vertical_flip),
+        ]
         colour = jitter_of(brightness, contrast, saturation, hue, jitter)
         super().__init__(size, fill, additional_targets, geometry=geometry, colour=colour)
 

@@ -16,6 +16,7 @@ class Light(Recipe):
     Args:
         size: (H, W) of the result.
         scale: least and greatest factor of the random scale.
+        focus: probability that a crop is laid around a class drawn evenly from those in the image.
         horizontal_flip: probability of mirroring left and right.
         vertical_flip: probability of mirroring top and bottom; 0 where images have an up and a down.
         fill: mask value of padding.
@@ -26,10 +27,15 @@ class Light(Recipe):
         self,
         size: Sequence[int],
         scale: Sequence[float] = (1.0, 1.0),
+        focus: float = 0.0,
         horizontal_flip: float = 0.5,
         vertical_flip: float = 0.0,
         fill: int = PADDING_INDEX,
         additional_targets: Mapping[str, str] | None = None,
     ) -> None:
-        geometry = [RandomScaleCrop(size, scale), A.HorizontalFlip(p=horizontal_flip), A.VerticalFlip(p=vertical_flip)]
+        geometry = [
+            RandomScaleCrop(size, scale, focus),
+            A.HorizontalFlip(p=horizontal_flip),
+            A.VerticalFlip(p=vertical_flip),
+        ]
         super().__init__(size, fill, additional_targets, geometry=geometry)

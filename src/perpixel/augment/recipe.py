@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import cv2
@@ -79,6 +79,17 @@ class Recipe:
         """
         result = self.apply({"image": image, "mask": mask}, rng)
         return result["image"], result["mask"]
+
+    def sample(
+        self, image: Image, mask: Mask, rng: np.random.Generator, another: Callable[[], tuple[Image, Mask]]
+    ) -> tuple[Image, Mask]:
+        """Augment one sample that may be mixed with others.
+
+        Args:
+            image, mask, rng: as for a call.
+            another: gives image and mask of a sample drawn from the whole data set, as they were read.
+        """
+        return self(image, mask, rng)
 
     def apply(self, targets: Mapping[str, Image], rng: np.random.Generator) -> dict[str, Image]:
         """Augment ``image``, ``mask`` and any additional targets alike.

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from perpixel.augment.backend import A
 from perpixel.augment.crop import RandomScaleCrop
 from perpixel.augment.default import jitter_of
+from perpixel.augment.noise import Noise
 from perpixel.augment.recipe import Recipe
 from perpixel.labels import PADDING_INDEX
 
@@ -17,6 +18,7 @@ class Strong(Recipe):
     Args:
         size: (H, W) of the result.
         scale: least and greatest factor of the random scale.
+        focus: probability that a crop is laid around a class drawn evenly from those in the image.
         horizontal_flip: probability of mirroring left and right.
         vertical_flip: probability of mirroring top and bottom.
         rotate: greatest angle in degrees, either way, applied to half of the samples.
@@ -33,6 +35,7 @@ class Strong(Recipe):
         self,
         size: Sequence[int],
         scale: Sequence[float] = (0.4, 2.5),
+        focus: float = 0.0,
         horizontal_flip: float = 0.5,
         vertical_flip: float = 0.0,
         rotate: float = 15.0,
@@ -47,7 +50,7 @@ class Strong(Recipe):
         additional_targets: Mapping[str, str] | None = None,
     ) -> None:
         geometry = [
-            RandomScaleCrop(size, scale),
+            RandomScaleCrop(size, scale, focus),
             A.HorizontalFlip(p=horizontal_flip),
             A.VerticalFlip(p=vertical_flip),
             A.Affine(rotate=(-rotate, rotate), shear=(-5, 5), p=0.5),
@@ -70,6 +73,6 @@ class Strong(Recipe):
 def _degradations() -> list[A.BasicTransform]:
     return [
         A.GaussianBlur(sigma_limit=(0.5, 1.5)),
-        A.GaussNoise(std_range=(0.02, 0.08)),
+        Noise((0.02, 0.08), p=0.5),
         A.ImageCompression(quality_range=(40, 90)),
     ]

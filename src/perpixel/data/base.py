@@ -14,9 +14,6 @@ from perpixel.labels import LabelSpace
 
 SplitName = Literal["train", "val", "test"]
 
-FULL_SCALE = {"uint8": 255.0, "uint16": 65535.0, "float32": 1.0}
-"""The value that counts as 1 when an image is normalised, by the name of its dtype."""
-
 
 class Sample(NamedTuple):
     """One image and its labels, before augmentation.

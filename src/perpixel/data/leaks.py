@@ -15,7 +15,8 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from perpixel.data.base import FULL_SCALE, DataSource
+from perpixel.augment.depth import FULL_SCALE
+from perpixel.data.base import DataSource
 from perpixel.data.files import FileSplit
 
 Kind = Literal["file", "pixels", "near", "group"]

@@ -8,6 +8,7 @@ from typing import Any, TypedDict
 
 import cv2
 import numpy as np
+import numpy.typing as npt
 import torch
 from lightning.pytorch import LightningDataModule
 from lightning.pytorch.accelerators import CUDAAccelerator
@@ -15,7 +16,8 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from perpixel.augment import Recipe
-from perpixel.data.base import FULL_SCALE, DataSource, Sample, Split, SplitName
+from perpixel.augment.depth import FULL_SCALE
+from perpixel.data.base import DataSource, Sample, Split, SplitName
 from perpixel.data.randomness import sample_rng
 from perpixel.data.samplers import EvaluationBatches, Key, Rank, TrainSampler
 from perpixel.data.subset import Subset
@@ -46,7 +48,12 @@ class TrainSamples(Dataset[Sample]):
     def __getitem__(self, key: Key) -> Sample:
         rng = sample_rng(self.seed, key.epoch, key.position)
         image, mask, name = self.split.read(key.sample, rng)
-        return Sample(*self.augment(image, mask, rng), name)
+        return Sample(*self.augment.sample(image, mask, rng, lambda: self._another(rng)), name)
+
+    def _another(self, rng: np.random.Generator) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
+        """A partner for mixing, from the whole split."""
+        image, mask, _ = self.split.read(int(rng.integers(len(self.split))), rng)
+        return image, mask
 
 
 class EvaluationSamples(Dataset[Sample]):

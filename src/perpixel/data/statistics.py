@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from perpixel.data.base import FULL_SCALE
+from perpixel.augment.depth import FULL_SCALE
 
 SAMPLES = 128
 """Images that are looked at: enough for two digits."""

@@ -1,0 +1,84 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from perpixel.augment import CopyPaste, CutMix, Mosaic, Plain
+from perpixel.augment.copy_paste import blend
+
+SIZE = (40, 60)
+rng = np.random.default_rng
+
+
+def plain(value: int, label: int) -> tuple[np.ndarray, np.ndarray]:
+    return np.full((*SIZE, 3), value, np.uint8), np.full(SIZE, label, np.uint8)
+
+
+def test_cutmix_pastes_one_rectangle_alike_in_image_and_mask() -> None:
+    shares = []
+    for seed in range(200):
+        image, mask = CutMix(Plain(SIZE), p=1.0).sample(*plain(10, 0), rng(seed), lambda: plain(200, 3))
+        pasted = mask == 3
+        np.testing.assert_array_equal(image[..., 0] == 200, pasted)
+        rows, columns = np.flatnonzero(pasted.any(axis=1)), np.flatnonzero(pasted.any(axis=0))
+        assert pasted.sum() == len(rows) * len(columns)
+        shares.append(pasted.mean())
+    assert abs(np.mean(shares) - 0.5) < 0.06  # Beta(1, 1)
+
+
+def test_mosaic_takes_four_quarters() -> None:
+    labels = iter((1, 2, 3))
+    image, mask = Mosaic(Plain(SIZE), p=1.0).sample(*plain(0, 0), rng(0), lambda: plain(50, next(labels)))
+    assert [mask[0, 0], mask[0, -1], mask[-1, 0], mask[-1, -1]] == [0, 1, 2, 3]
+    assert np.bincount(mask.ravel()).min() >= 10 * 15 - 60
+    np.testing.assert_array_equal(image[..., 0] == 50, mask > 0)
+
+
+def with_objects() -> tuple[np.ndarray, np.ndarray]:
+    """A partner with two objects of class 2, one of class 5 and a speck."""
+    image, mask = plain(240, 1)
+    mask[5:15, 5:15], mask[25:35, 40:52], mask[5:15, 40:50], mask[38, 2] = 2, 2, 5, 2
+    return image, mask
+
+
+def test_copy_paste_takes_components_of_the_classes_only() -> None:
+    recipe = CopyPaste(Plain(SIZE), classes=[2], p=1.0, objects=1, feather=1.0)
+    counts = set()
+    for seed in range(20):
+        image, mask = recipe.sample(*plain(0, 0), rng(seed), with_objects)
+        assert set(np.unique(mask)) == {0, 2}
+        counts.add(int((mask == 2).sum()))
+        inside, outside = image[mask == 2][..., 0], image[mask == 0][..., 0]
+        assert inside.max() == 240
+        assert (outside > 0).any()  # the feathered edge
+        assert (outside > 0).mean() < 0.1
+    assert counts == {100, 120}  # one component or the other, never the speck
+
+
+def test_copy_paste_searches_and_gives_up() -> None:
+    drawn = []
+    recipe = CopyPaste(Plain(SIZE), classes=[7], p=1.0, tries=3)
+    image, mask = recipe.sample(*plain(0, 0), rng(0), lambda: drawn.append(1) or with_objects())
+    assert len(drawn) == 3
+    assert not image.any()
+    assert not mask.any()
+
+
+def test_blend_is_exact_at_both_ends() -> None:
+    first, second = plain(3, 0)[0], plain(250, 0)[0]
+    np.testing.assert_array_equal(blend(first, second, np.ones(SIZE, np.float32)), second)
+    np.testing.assert_array_equal(blend(first, second, np.zeros(SIZE, np.float32)), first)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: CopyPaste(Plain(SIZE), classes=[]), r"augment\.classes is empty"),
+        (lambda: CopyPaste(Plain(SIZE), classes=[1], tries=0), r"augment\.tries=0"),
+        (lambda: CutMix(Plain(SIZE), alpha=0), r"augment\.alpha=0"),
+        (lambda: Mosaic(Plain(SIZE), margin=0.6), r"augment\.margin=0\.6"),
+    ],
+)
+def test_mistakes_are_explained(make, message: str) -> None:  # type: ignore[no-untyped-def]
+    with pytest.raises(ValueError, match=message):
+        make()
