@@ -63,7 +63,11 @@ def test_gradient_is_the_slope(make: Callable[[], Loss]) -> None:
 
 @every_loss
 def test_is_a_finite_scalar_of_at_least_32_bits(make: Callable[[], Loss]) -> None:
-    for dtype, expected in [(torch.float64, torch.float64), (torch.float32, torch.float32), (torch.half, torch.float32)]:
+    for dtype, expected in [
+        (torch.float64, torch.float64),
+        (torch.float32, torch.float32),
+        (torch.half, torch.float32),
+    ]:
         value, gradient = value_and_gradient(make(), *batch(dtype=dtype))
         assert value.shape == ()
         assert value.dtype == expected
@@ -179,6 +183,9 @@ def test_shapes_that_do_not_fit_are_refused(make: Callable[[], Loss]) -> None:
         make()(logits, target[:, :-1])
     with pytest.raises(ValueError, match="integer"):
         make()(logits, target.double())
+    target[0, 0, 0] = CLASSES
+    with pytest.raises(ValueError, match=f"the value {CLASSES}"):
+        make()(logits, target)
 
 
 @pytest.mark.parametrize("make", WEIGHTED.values(), ids=WEIGHTED.keys())

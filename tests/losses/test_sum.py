@@ -32,7 +32,13 @@ def test_parts_share_the_sums_ignore_index() -> None:
 
 @pytest.mark.parametrize(
     ("weight", "progress", "value"),
-    [(2.0, 0.7, 2.0), ([3.0], 0.5, 3.0), ([0.0, 1.0], 0.25, 0.25), ([0.0, 0.0, 1.0], 0.75, 0.5), ([1.0, 5.0], 1.0, 5.0)],
+    [
+        (2.0, 0.7, 2.0),
+        ([3.0], 0.5, 3.0),
+        ([0.0, 1.0], 0.25, 0.25),
+        ([0.0, 0.0, 1.0], 0.75, 0.5),
+        ([1.0, 5.0], 1.0, 5.0),
+    ],
 )
 def test_weights_follow_the_training(weight: float | list[float], progress: float, value: float) -> None:
     assert weight_at(weight, progress) == pytest.approx(value)

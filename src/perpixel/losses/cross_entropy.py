@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
 from perpixel.labels import PADDING_INDEX
 from perpixel.losses.base import Loss
-from perpixel.losses.pixels import Pixels, weighted_mean
+from perpixel.losses.pixels import Pixels, ratio
 from perpixel.losses.weights import ClassWeights, as_buffer
 
 
@@ -41,18 +42,10 @@ class CrossEntropy(Loss):
         self.register_buffer("class_weights", as_buffer(class_weights), persistent=False)
 
     def measure(self, pixels: Pixels) -> Tensor:
-        """Σ w_y·(−log p_y) / Σ w_y."""
-        weight = pixels.weight(self.class_weights)
-        surprise = weighted_mean(-pixels.truth_log_probs, weight)
-        if self.label_smoothing == 0:
-            return surprise
-        return (1 - self.label_smoothing) * surprise + self.label_smoothing * self._smooth(pixels, weight)
-
-    def _smooth(self, pixels: Pixels, weight: Tensor) -> Tensor:
-        """Surprise at a label drawn uniformly: Σ_x Σ_c w_c·(−log p_c)/C over Σ_x w_y."""
-        of_class = -pixels.log_probs
-        if self.class_weights is not None:
-            of_class = of_class * self.class_weights.to(of_class.dtype).view(1, -1, 1, 1)
-        total = weight.sum()
-        mean = of_class.mean(1).mul(pixels.valid).sum()
-        return mean / total.where(total > 0, total.new_ones(()))
+        """Σ w_y·(−log p_y) / Σ w_y, mixed with the smoothing's Σ_x Σ_c w_c·(−log p_c)/C over the same weights."""
+        of_class, smooth = (-sums.sum(0) for sums in (pixels.evidence.truth_log_sums, pixels.evidence.log_sums))
+        if self.label_smoothing > 0:
+            share = self.label_smoothing
+            of_class = (1 - share) * of_class + share / pixels.num_classes * smooth
+        weights = torch.ones_like(of_class) if self.class_weights is None else self.class_weights.to(of_class.dtype)
+        return ratio((of_class * weights).sum(), (pixels.evidence.truth.sum(0) * weights).sum())

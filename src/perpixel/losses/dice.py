@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from perpixel.losses.overlap import Overlap
-from perpixel.losses.pixels import SoftCounts
+from perpixel.losses.pixels import SoftCounts, ratio
 
 
 class Dice(Overlap):
@@ -17,4 +17,4 @@ class Dice(Overlap):
 
     def score(self, counts: SoftCounts) -> Tensor:
         """Soft Dice (F1) per class."""
-        return (2 * counts.intersection + self.smooth) / self.nonzero(counts.predicted + counts.truth + self.smooth)
+        return ratio(2 * counts.intersection + self.smooth, counts.predicted + counts.truth + self.smooth)

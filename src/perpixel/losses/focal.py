@@ -41,7 +41,7 @@ class Focal(Loss):
 
     def measure(self, pixels: Pixels) -> Tensor:
         """Σ w_y·(1 − p_y)^γ·(−log p_y) / Σ w_y."""
-        log_p = pixels.truth_log_probs
+        log_p = pixels.evidence.truth_log_probs
         # −expm1 keeps the digits of 1 − p near p = 1; the floor keeps the power's slope finite at 0 for γ < 1.
         miss = (-log_p.expm1()).clamp_min(1e-12 if self.gamma < 1 else 0.0)
         return weighted_mean(-log_p * miss.pow(self.gamma), pixels.weight(self.class_weights))

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from perpixel.labels import PADDING_INDEX
 from perpixel.losses.base import Loss
-from perpixel.losses.pixels import Pixels
+from perpixel.losses.pixels import Pixels, weighted_mean
 from perpixel.losses.weights import ClassWeights, as_buffer
 
 
@@ -34,7 +34,7 @@ class Lovasz(Loss):
     def measure(self, pixels: Pixels) -> Tensor:
         """Weighted mean over the classes present of the extension at their errors."""
         probs = pixels.log_probs.exp().transpose(0, 1).flatten(1)
-        labels = torch.where(pixels.valid, pixels.target, -1).flatten()
+        labels = torch.where(pixels.valid, pixels.labels, -1).flatten()
         truth = torch.arange(pixels.num_classes, device=labels.device).unsqueeze(1) == labels
         # Ignored pixels get error 0 and no gradient, and −1 as sorting key: behind all others, they carry no weight.
         errors = torch.where(pixels.valid.flatten(), (truth.to(probs.dtype) - probs).abs(), 0.0)
@@ -43,8 +43,7 @@ class Lovasz(Loss):
         weight = truth.any(1).to(probs.dtype)
         if self.class_weights is not None:
             weight = weight * self.class_weights.to(weight.dtype)
-        total = weight.sum()
-        return ((errors.gather(1, order) * slopes).sum(1) * weight).sum() / total.where(total > 0, total.new_ones(()))
+        return weighted_mean((errors.gather(1, order) * slopes).sum(1), weight)
 
 
 def jaccard_slopes(truth: Tensor) -> Tensor:

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from abc import abstractmethod
 
-import torch
 from torch import Tensor
 
 from perpixel.labels import PADDING_INDEX
 from perpixel.losses.base import Loss
-from perpixel.losses.pixels import Pixels, SoftCounts
+from perpixel.losses.pixels import Pixels, SoftCounts, weighted_mean
 from perpixel.losses.weights import ClassWeights, as_buffer
 
 
@@ -61,10 +60,4 @@ class Overlap(Loss):
         present = (counts.truth > 0).to(counts.predicted.dtype)
         if self.class_weights is not None:
             present = present * self.class_weights.to(present.dtype)
-        total = present.sum()
-        return (self.loss_of(self.score(counts)) * present).sum() / total.where(total > 0, total.new_ones(()))
-
-    @staticmethod
-    def nonzero(denominator: Tensor) -> Tensor:
-        """The denominator with 1 for 0, which stands only where class and prediction are both nowhere."""
-        return torch.where(denominator > 0, denominator, torch.ones_like(denominator))
+        return weighted_mean(self.loss_of(self.score(counts)), present)
