@@ -9,9 +9,11 @@ from perpixel.models.fcn import FCN
 from perpixel.models.fpn import FPN
 from perpixel.models.linknet import Linknet
 from perpixel.models.manet import MANet
+from perpixel.models.mask2former import Mask2Former
 from perpixel.models.pan import PAN
 from perpixel.models.pspnet import PSPNet
 from perpixel.models.segformer import Segformer
+from perpixel.models.set_loss import SetLoss
 from perpixel.models.starter_unet import StarterUnet
 from perpixel.models.transfer import Transfer, transfer
 from perpixel.models.unet import Unet
@@ -31,6 +33,7 @@ __all__ = [
     "Encoder",
     "Linknet",
     "MANet",
+    "Mask2Former",
     "Nearest",
     "NoEncoder",
     "PSPNet",
@@ -38,6 +41,7 @@ __all__ = [
     "Segformer",
     "SegmentationModel",
     "SegmentationOutput",
+    "SetLoss",
     "StarterUnet",
     "Transfer",
     "Transposed",

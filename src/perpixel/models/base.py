@@ -88,6 +88,18 @@ class SegmentationModel(nn.Module):
         aux = self.aux(features, *padded.shape[-2:])
         return SegmentationOutput(logits, tuple(each[..., :height, :width] for each in aux))
 
+    def check_loss(self, loss: nn.Module) -> None:
+        """Refuse a loss that this model cannot be trained with; called before training.
+
+        Raises:
+            ValueError: the loss matches sets of masks, and this model labels pixels.
+        """
+        if getattr(loss, "takes_masks", False):
+            raise ValueError(
+                f"loss=mask2former matches sets of masks, and {type(self).__name__} labels pixels one by one. "
+                f"Use another loss (loss=dice), or model=mask2former."
+            )
+
     def decode(self, features: Sequence[Tensor]) -> Tensor:
         """The encoder's feature maps → logits at the (padded) input's size."""
         logits: Tensor = self.head(self.decoder(features))

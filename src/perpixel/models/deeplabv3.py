@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from segmentation_models_pytorch.base.initialization import initialize_decoder
 from segmentation_models_pytorch.decoders.deeplabv3.decoder import DeepLabV3Decoder
 
 from perpixel.models.aspp import repeat_pooled
@@ -52,7 +51,6 @@ class DeepLabV3(SegmentationModel):
         bilinear_only(upsampling, "deeplabv3", reason)
         network = encoder.build(in_channels, output_stride=output_stride)
         decoder = DeepLabV3Decoder(network.out_channels[-1], channels, atrous_rates, separable, dropout)
-        initialize_decoder(decoder)
         repeat_pooled(decoder.aspp)
         head = PixelHead(channels, num_classes, kernel_size=1)
         with forked_rng():

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from segmentation_models_pytorch.base.initialization import initialize_decoder
 from segmentation_models_pytorch.decoders.deeplabv3.decoder import DeepLabV3PlusDecoder
 
 from perpixel.models.aspp import repeat_pooled
@@ -54,7 +53,6 @@ class DeepLabV3Plus(SegmentationModel):
             aspp_separable=separable,
             aspp_dropout=dropout,
         )
-        initialize_decoder(decoder)
         repeat_pooled(decoder.aspp[0])
         head = PixelHead(channels, num_classes, kernel_size=1)
         with forked_rng():

@@ -11,10 +11,14 @@ import timm
 import torch
 from segmentation_models_pytorch.encoders import TimmViTEncoder, get_encoder
 from segmentation_models_pytorch.encoders import encoders as smp_encoders
+from segmentation_models_pytorch.encoders._efficientnet import EfficientNet as EfficientNetPytorch
 from torch import nn
 
 from perpixel.models.probe import meta_images, observing, run_on_meta
 from perpixel.models.weights import InputAdaptation, load_weights, read_weights, resample_vit
+
+DEPTH = 5
+"""Stages of a whole encoder: its coarsest map lies at 1/32."""
 
 PATCH = 16
 """Side of a vision transformer's patches: a power of two, so that 2× steps lead back to the pixels."""
@@ -67,8 +71,12 @@ class Encoder:
             ValueError: no such encoder (the nearest five are named), it cannot be built so, or its weights do not fit.
         """
         name = resolve(self.name)
+        self._refuse_fixed_size(name)
         network = self._construct(name, in_channels, depth, output_stride)
-        remove_unused(network, in_channels)
+        if depth < DEPTH:
+            remove_uncalled(network, in_channels)
+        else:
+            remove_leftovers(network)
         if self.weights != "none":
             download = self.weights == "imagenet"
             source = self._downloaded(name, depth) if download else read_weights(self.weights, self.sha256)
@@ -85,7 +93,7 @@ class Encoder:
         """
         name = resolve(self.name).removeprefix("tu-")
         network = self._construct_vit(name, in_channels, levels)
-        remove_unused(network, in_channels)
+        remove_uncalled(network, in_channels)
         if self.weights != "none":
             self._load_vit(network, name, levels)
         return network
@@ -100,6 +108,14 @@ class Encoder:
             f"{model} brings its own encoder, so encoder '{self.name}' would go unused. "
             f"Leave encoder= out (or encoder=none), or use {instead}."
         )
+
+    def _refuse_fixed_size(self, name: str) -> None:
+        config = timm.get_pretrained_cfg(name.removeprefix("tu-")) if name.startswith("tu-") else None
+        if config is not None and config.fixed_input_size:
+            raise ValueError(
+                f"encoder '{self.name}' takes images of {config.input_size[1]}×{config.input_size[2]} pixels only. Vision "
+                f"transformers go with model=dpt; for another model choose an encoder for any size (encoder=mit_b0)."
+            )
 
     def _construct(
         self, name: str, in_channels: int, depth: int, output_stride: int, weights: str | None = None
@@ -168,7 +184,7 @@ class NoEncoder(Encoder):
         """
         name = resolve(self.name).removeprefix("tu-")
         network = self._construct_vit(name, in_channels, levels)
-        remove_unused(network, in_channels)
+        remove_uncalled(network, in_channels)
         if self.weights != "none":
             self._load_vit(network, name, levels)
         return network
@@ -191,12 +207,19 @@ def resolve(name: str) -> str:
     raise ValueError(f"encoder.name={name}: neither smp nor timm has it. The nearest are {', '.join(near)}.")
 
 
-def remove_unused(network: nn.Module, in_channels: int) -> None:
-    """Delete the sub-modules that the forward pass never calls.
+def remove_leftovers(network: nn.Module) -> None:
+    """Delete the convolution before the classifier, which smp's EfficientNets keep and never call.
 
-    smp keeps some (EfficientNet's classifier convolution, stages beyond ``depth``). They cost memory and optimiser
-    time, and distributed training stops at parameters that get no gradient.
+    Unused parameters cost memory and optimiser time, and distributed training stops where they get no gradient.
     """
+    if isinstance(network, timm.models.EfficientNet | EfficientNetPytorch):
+        for name in ("conv_head", "bn2", "_conv_head", "_bn1"):
+            if hasattr(network, name):
+                delattr(network, name)
+
+
+def remove_uncalled(network: nn.Module, in_channels: int) -> None:
+    """Delete whatever the forward pass never calls, such as the stages beyond a smaller ``depth``."""
     called: set[nn.Module] = set()
     with observing(network, lambda module, *_: called.add(module)):
         run_on_meta(network, meta_images(in_channels))

@@ -7,8 +7,23 @@ from typing import Literal
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils import skip_init
 
 from perpixel.models.upsampling.base import Upsampler, Upsampling
+
+Init = Literal["random", "nearest", "bilinear"]
+
+
+@torch.no_grad()
+def nearest_(weight: Tensor) -> Tensor:
+    """Fill a (C_in, C_out, 2, 2) stride-2 kernel so that it repeats channel i as 2×2 pixels of channel i.
+
+    Channels beyond the smaller count begin at zero.
+    """
+    both = torch.arange(min(weight.shape[:2]), device=weight.device)
+    weight.zero_()
+    weight[both, both] = 1.0
+    return weight
 
 
 @torch.no_grad()
@@ -37,14 +52,17 @@ class Transposed2x(Upsampler):
     Shapes: (B, C_in, H, W) → (B, C_out, 2H, 2W).
     """
 
-    def __init__(self, channels: int, out_channels: int, kernel_size: int, init: Literal["random", "bilinear"]) -> None:
+    def __init__(self, channels: int, out_channels: int, kernel_size: int, init: Init) -> None:
         super().__init__()
-        self.conv = nn.ConvTranspose2d(channels, out_channels, kernel_size, stride=2, padding=(kernel_size - 2) // 2)
+        padding = (kernel_size - 2) // 2
+        self.conv = skip_init(nn.ConvTranspose2d, channels, out_channels, kernel_size, stride=2, padding=padding)
         if init == "bilinear":
             bilinear_(self.conv.weight)
+        elif init == "nearest":
+            nearest_(self.conv.weight)
         else:
             nn.init.normal_(self.conv.weight, std=(channels * (kernel_size // 2) ** 2) ** -0.5)
-        nn.init.zeros_(self.conv.bias)  # type: ignore[arg-type]
+        nn.init.zeros_(self.conv.bias)
 
     def forward(self, features: Tensor) -> Tensor:
         upsampled: Tensor = self.conv(features)
@@ -57,14 +75,15 @@ class Transposed(Upsampling):
 
     Args:
         kernel_size: 2 (the textbook U-Net's) or 4 (neighbouring outputs overlap, four times the weights).
-        init: "random", or "bilinear" (4×4 kernels only): training starts from bilinear interpolation.
+        init: what training starts from: "nearest" (2×2 kernels) or "bilinear" (4×4 kernels) interpolation, so that a
+            pretrained encoder's features reach the decoder unmixed; or "random".
 
     Raises:
         ValueError: the kernel would overlap unevenly, or cannot hold the initialisation asked for.
     """
 
     kernel_size: int = 2
-    init: Literal["random", "bilinear"] = "random"
+    init: Init = "random"
 
     def __post_init__(self) -> None:
         if self.kernel_size not in (2, 4):
@@ -72,8 +91,11 @@ class Transposed(Upsampling):
                 f"decoder.kernel_size={self.kernel_size}: a 2× transposed convolution whose kernel is not a multiple "
                 f"of its stride overlaps unevenly and draws a checkerboard (Odena et al. 2016). Use 2 or 4."
             )
-        if self.init == "bilinear" and self.kernel_size != 4:
-            raise ValueError("decoder.init=bilinear needs decoder.kernel_size=4: 2× bilinear weights are a 4×4 kernel.")
+        if self.kernel_size != {"nearest": 2, "bilinear": 4}.get(self.init, self.kernel_size):
+            wanted = 2 if self.init == "nearest" else 4
+            raise ValueError(
+                f"decoder.init={self.init} needs decoder.kernel_size={wanted}, and it is {self.kernel_size}."
+            )
 
     def make(self, channels: int, out_channels: int | None = None) -> Transposed2x:
         return Transposed2x(channels, out_channels or channels, self.kernel_size, self.init)
