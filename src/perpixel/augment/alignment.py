@@ -3,8 +3,8 @@
 The recipe is a black box that is shown pictures in which every pixel says where it came from, as in structured light:
 the mask holds each pixel's row (then each pixel's column), and the image shows stripes over the same coordinate in four
 phases. Randomness is a function of the generator (and, for crops that seek a class, of the mask), so four calls with
-equal generators and one mask are one geometry. From four phases the coordinate follows whatever brightness, contrast, blur,
-noise or compression the recipe adds; it must be the one that the mask holds.
+equal generators and one mask are one geometry. From four phases the coordinate follows whatever brightness, contrast,
+blur, noise or compression the recipe adds; it must be the one that the mask holds.
 """
 
 from __future__ import annotations

@@ -225,16 +225,17 @@ def window_places(name: SplitName, size: Size) -> npt.NDArray[np.int64]:
     return _frozen(np.flatnonzero(inside))
 
 
-def grid_corners(name: SplitName, size: Size) -> list[tuple[int, int]]:
+@cache
+def grid_corners(name: SplitName, size: Size) -> tuple[tuple[int, int], ...]:
     """(row, column) of each window of the regular grid, laid from the north-west corner of each span of columns."""
     places = set(window_places(name, size).tolist())
-    return [
+    return tuple(
         (row, column)
         for start, stop in SPANS[name]
         for row in range(ROWS[0], ROWS[1], size[0])
         for column in range(start, stop, size[1])
         if row * WIDTH + column in places
-    ]
+    )
 
 
 def window_name(row: int, column: int) -> str:

@@ -1,0 +1,88 @@
+"""Pictures of each class: the labelling handbook."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from perpixel.augment.depth import FULL_SCALE
+from perpixel.data.audit.sample import SampleFacts
+from perpixel.data.base import DataSource
+
+PER_CLASS = 6
+_SIDE = 200
+_LEAST = 64
+
+
+class Example(NamedTuple):
+    """A picture of a class.
+
+    Attributes:
+        caption: the sample's split and name.
+        uri: the picture, as a data URI.
+    """
+
+    caption: str
+    uri: str
+
+
+def examples(source: DataSource, facts: Sequence[SampleFacts], index: int) -> list[Example]:
+    """Up to six samples that show a class, from where it is large to where it is small, cut out around it."""
+    holders = sorted((f for f in facts if f.pixels[index] > 0), key=lambda f: -int(f.pixels[index]))
+    places = np.unique(np.linspace(0, len(holders) - 1, min(PER_CLASS, len(holders))).astype(int)) if holders else ()
+    return [_example(source, holders[int(place)], index) for place in places]
+
+
+def _example(source: DataSource, fact: SampleFacts, index: int) -> Example:
+    image, mask, name = source.split(fact.split).read(fact.index, np.random.default_rng(fact.index))  # type: ignore[arg-type]
+    area = around(mask == index)
+    picture = outlined(as_rgb(image[area]), mask[area] == index, source.labels.palette[index])
+    return Example(f"{fact.split}: {name}", data_uri(picture))
+
+
+def around(inside: npt.NDArray[np.bool_]) -> tuple[slice, slice]:
+    """A square around the largest structure, with as much again on all sides, within the image."""
+    _, _, stats, _ = cv2.connectedComponentsWithStats(inside.astype(np.uint8), connectivity=8)
+    left, top, width, height, _ = stats[1 + int(stats[1:, cv2.CC_STAT_AREA].argmax())]
+    side = max(2 * max(int(width), int(height)), _LEAST)
+    rows = _centred(int(top) + int(height) // 2, side, inside.shape[0])
+    return rows, _centred(int(left) + int(width) // 2, side, inside.shape[1])
+
+
+def as_rgb(image: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
+    """(H, W, C) of any depth → (H, W, 3) uint8: the first three channels, or the only one thrice."""
+    picture = image[..., :3] if image.shape[2] >= 3 else np.repeat(image[..., :1], 3, axis=2)
+    scaled = picture.astype(np.float32) * (255 / FULL_SCALE[image.dtype.name])
+    return scaled.clip(0, 255).astype(np.uint8)
+
+
+def outlined(
+    picture: npt.NDArray[np.uint8], inside: npt.NDArray[np.bool_], colour: Sequence[int]
+) -> npt.NDArray[np.uint8]:
+    """The picture, enlarged or shrunk to 200 pixels, a class tinted and outlined in white."""
+    factor = _SIDE / max(inside.shape)
+    size = (max(1, round(inside.shape[1] * factor)), max(1, round(inside.shape[0] * factor)))
+    result = np.asarray(cv2.resize(picture, size, interpolation=cv2.INTER_AREA if factor < 1 else cv2.INTER_LINEAR))
+    area = cv2.resize(inside.astype(np.uint8), size, interpolation=cv2.INTER_NEAREST_EXACT)
+    tinted = np.where(area[..., None] > 0, 0.65 * result + 0.35 * np.asarray(colour), result).astype(np.uint8)
+    contours, _ = cv2.findContours(np.asarray(area, np.uint8), cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE)
+    return np.asarray(cv2.drawContours(np.ascontiguousarray(tinted), contours, -1, (255, 255, 255), 1), np.uint8)
+
+
+def data_uri(picture: npt.NDArray[np.uint8]) -> str:
+    """A JPEG within a page."""
+    buffer = io.BytesIO()
+    Image.fromarray(picture).save(buffer, "JPEG", quality=82)
+    return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode()
+
+
+def _centred(centre: int, side: int, length: int) -> slice:
+    start = max(0, min(centre - side // 2, length - side))
+    return slice(start, min(start + side, length))

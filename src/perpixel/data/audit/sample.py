@@ -1,0 +1,140 @@
+"""What the audit needs to know of one sample."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from perpixel.augment.depth import FULL_SCALE
+from perpixel.data.base import Split
+from perpixel.data.content import pixels_of
+from perpixel.data.files import FileSplit
+from perpixel.data.leaks import Print, perceptual_hash, pixel_hash
+
+AREA_BINS = 24
+THICKNESS_BINS = 12
+"""Structures are counted by the power of two of their area and thickness, in pixels."""
+
+SMALL = 32 * 32
+"""Structures of fewer pixels are small (COCO's measure)."""
+
+THIN = 8
+"""Structures that are nowhere thicker, in pixels, are thin."""
+
+Counts = npt.NDArray[np.int64]
+
+
+class Structures(NamedTuple):
+    """Connected areas of each class in a mask.
+
+    Attributes:
+        areas: (classes, AREA_BINS) their number by power of two of the area.
+        thicknesses: (classes, THICKNESS_BINS) the same by the greatest thickness.
+        small, thin: (classes,) pixels in small and in thin structures.
+    """
+
+    areas: Counts
+    thicknesses: Counts
+    small: Counts
+    thin: Counts
+
+
+@dataclass(frozen=True)
+class SampleFacts:
+    """One sample.
+
+    Attributes:
+        split, index, name, group: where it stands.
+        shape: (H, W).
+        brightness: mean over all channels, in units of full scale.
+        pixels: (classes,) pixel counts.
+        unlabelled: pixels without a label.
+        structures: the connected areas of each class.
+        identity: hashes, to find leaks by.
+    """
+
+    split: str
+    index: int
+    name: str
+    group: str
+    shape: tuple[int, int]
+    brightness: float
+    pixels: npt.NDArray[np.int64]
+    unlabelled: int
+    structures: Structures
+    identity: Print
+
+
+@dataclass(frozen=True)
+class Fault:
+    """A sample that cannot be used.
+
+    Attributes:
+        split, index: where it stands.
+        reason: what is wrong, with the file's name and the mend.
+    """
+
+    split: str
+    index: int
+    reason: str
+
+
+def look_at(split: Split, split_name: str, index: int, num_classes: int) -> SampleFacts | Fault:
+    """Read and measure one sample."""
+    try:
+        image, mask, name = split.read(index, np.random.default_rng(index))
+    except ValueError as error:
+        return Fault(split_name, index, str(error))
+    pixels = pixels_of(mask, num_classes)
+    return SampleFacts(
+        split=split_name,
+        index=index,
+        name=name,
+        group=split.pairs[index].group if isinstance(split, FileSplit) else "",
+        shape=(mask.shape[0], mask.shape[1]),
+        brightness=float(image.mean() / FULL_SCALE[image.dtype.name]),
+        pixels=pixels,
+        unlabelled=int(mask.size - pixels.sum()),
+        structures=structures(mask, num_classes),
+        identity=Print(split_name, name, pixel_hash(image), perceptual_hash(image)),
+    )
+
+
+def structures(mask: npt.NDArray[np.integer[Any]], num_classes: int) -> Structures:
+    """The connected areas of each class.
+
+    Thickness is twice the greatest distance of a structure's pixel to the nearest pixel outside: 2 for a line of one
+    pixel, 4 for one of three.
+    """
+    found = Structures(
+        np.zeros((num_classes, AREA_BINS), np.int64),
+        np.zeros((num_classes, THICKNESS_BINS), np.int64),
+        np.zeros(num_classes, np.int64),
+        np.zeros(num_classes, np.int64),
+    )
+    for index in np.flatnonzero(pixels_of(mask, num_classes)):
+        area, thickness = _areas_and_thicknesses((mask == index).astype(np.uint8))
+        found.areas[index] = _by_power(area, AREA_BINS)
+        found.thicknesses[index] = _by_power(thickness, THICKNESS_BINS)
+        found.small[index] = area[area < SMALL].sum()
+        found.thin[index] = area[thickness <= THIN].sum()
+    return found
+
+
+def _areas_and_thicknesses(inside: npt.NDArray[np.uint8]) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
+    count, labels, stats, _ = cv2.connectedComponentsWithStats(inside, connectivity=8)
+    framed = np.pad(inside, 1)  # what leaves the picture ends there
+    distance = cv2.distanceTransform(framed, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)[1:-1, 1:-1]
+    depth = np.zeros(count, np.float32)
+    where = inside.astype(bool)
+    np.maximum.at(depth, labels[where], distance[where])
+    return stats[1:, cv2.CC_STAT_AREA], 2 * depth[1:]
+
+
+def _by_power(values: npt.NDArray[Any], bins: int) -> npt.NDArray[np.int64]:
+    powers = np.log2(np.maximum(values, 1)).astype(int).clip(max=bins - 1)
+    return np.bincount(powers, minlength=bins).astype(np.int64)

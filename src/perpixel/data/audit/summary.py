@@ -1,0 +1,156 @@
+"""From facts of samples to the audit's tables; everything here can be written as JSON."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from perpixel.data.audit.sample import THIN, SampleFacts
+from perpixel.labels import LabelSpace
+
+GREATEST_WEIGHT = 10.0
+RARE = 0.001
+MOSTLY = 0.5
+
+Counts = npt.NDArray[np.int64]
+
+
+def summary(facts: Sequence[SampleFacts], labels: LabelSpace) -> dict[str, Any]:
+    """All tables of the audit."""
+    return {
+        "splits": splits(facts),
+        "classes": classes(facts, labels),
+        "coverage": coverage(facts, labels),
+        "together": together(facts),
+        "sizes": dict(Counter(f"{height}×{width}" for height, width in (f.shape for f in facts)).most_common(12)),
+    }
+
+
+def splits(facts: Sequence[SampleFacts]) -> dict[str, dict[str, Any]]:
+    """Per split: samples, pixels, the unlabelled share, brightness."""
+    return {name: _split(part) for name, part in _by(facts, "split").items()}
+
+
+def classes(facts: Sequence[SampleFacts], labels: LabelSpace) -> list[dict[str, Any]]:
+    """Per class: shares of pixels and samples in each split, its structures, and a suggested weight.
+
+    ``small`` and ``thin`` are the shares of the class's pixels that lie in such structures.
+    """
+    parts = _by(facts, "split")
+    weights = median_frequency(_stack(parts.get("train", []), "pixels", labels.num_classes))
+    areas, thicknesses, small, thin = (
+        np.sum(kind, axis=0) for kind in zip(*(f.structures for f in facts), strict=True)
+    )
+    pixels = np.sum([f.pixels for f in facts], axis=0)
+    rows = []
+    for index, name in enumerate(labels.names):
+        rows.append(
+            {
+                "name": name,
+                "colour": list(labels.palette[index]),
+                "pixels": {split: _share_of_pixels(part, index) for split, part in parts.items()},
+                "samples": {split: _share_of_samples(part, index) for split, part in parts.items()},
+                "structures": int(areas[index].sum()),
+                "small": _ratio(int(small[index]), int(pixels[index])),
+                "thin": _ratio(int(thin[index]), int(pixels[index])),
+                "areas": areas[index].tolist(),
+                "thicknesses": thicknesses[index].tolist(),
+                "weight": weights[index],
+            }
+        )
+    return rows
+
+
+def coverage(facts: Sequence[SampleFacts], labels: LabelSpace) -> dict[str, dict[str, Any]]:
+    """Per group (camera, city, patient): samples, brightness, and how many of them show each class."""
+    groups = _by([f for f in facts if f.group], "group")
+    return {
+        group: {
+            "samples": len(part),
+            "brightness": round(float(np.mean([f.brightness for f in part])), 3),
+            "splits": sorted({f.split for f in part}),
+            "shows": {
+                name: int(np.count_nonzero([f.pixels[index] > 0 for f in part]))
+                for index, name in enumerate(labels.names)
+            },
+        }
+        for group, part in sorted(groups.items())
+    }
+
+
+def together(facts: Sequence[SampleFacts]) -> list[list[float]]:
+    """(classes, classes): of the samples that show the row's class, the share that shows the column's too."""
+    shown = (np.stack([f.pixels for f in facts]) > 0).astype(np.int64)
+    both = shown.T @ shown
+    alone = np.maximum(np.diag(both), 1)
+    return np.round(both / alone[:, None], 3).tolist()  # type: ignore[no-any-return]
+
+
+def median_frequency(pixels: Counts) -> list[float | None]:
+    """Median-frequency weights (Eigen & Fergus 2015): median(f) / f, f over samples that show the class; at most 10.
+
+    Args:
+        pixels: (samples, classes).
+    """
+    shown = pixels > 0
+    room = np.where(shown, pixels.sum(axis=1, keepdims=True), 0).sum(axis=0)
+    frequency = np.divide(pixels.sum(axis=0), room, out=np.zeros(pixels.shape[1]), where=room > 0)
+    if not (frequency > 0).any():
+        return [None] * pixels.shape[1]
+    median = float(np.median(frequency[frequency > 0]))
+    return [round(min(median / f, GREATEST_WEIGHT), 3) if f > 0 else None for f in frequency]
+
+
+def advice(rows: Sequence[dict[str, Any]]) -> list[str]:
+    """What the tables say about training, in words."""
+    train = {row["name"]: row["pixels"].get("train", 0.0) for row in rows}
+    unseen = [row["name"] for row in rows if train[row["name"]] == 0.0]
+    rare = [row["name"] for row in rows if 0 < train[row["name"]] < RARE]
+    unscored = [row["name"] for row in rows if train[row["name"]] > 0 and 0.0 in row["pixels"].values()]
+    thin = [row["name"] for row in rows if row["thin"] > MOSTLY]
+    found = {
+        "never in the training split, so they cannot be learnt": unseen,
+        f"less than {RARE:.1%} of the training pixels: weigh the loss, or set augment.focus": rare,
+        "missing from a split that scores: divide by class content (data=folder: data.source.stratify=true)": unscored,
+        f"mostly at most {THIN} pixels thick: do not scale the images down": thin,
+    }
+    return [f"{', '.join(names)}: {what}." for what, names in found.items() if names]
+
+
+def _split(part: Sequence[SampleFacts]) -> dict[str, Any]:
+    total = sum(f.shape[0] * f.shape[1] for f in part)
+    brightness = [f.brightness for f in part]
+    return {
+        "samples": len(part),
+        "megapixels": round(total / 1e6, 2),
+        "unlabelled": _ratio(sum(f.unlabelled for f in part), total),
+        "brightness": round(float(np.mean(brightness)), 3),
+        "brightness_deciles": [round(float(q), 3) for q in np.quantile(brightness, np.linspace(0, 1, 11))],
+    }
+
+
+def _by(facts: Sequence[SampleFacts], attribute: str) -> dict[str, list[SampleFacts]]:
+    parts: dict[str, list[SampleFacts]] = defaultdict(list)
+    for fact in facts:
+        parts[getattr(fact, attribute)].append(fact)
+    return parts
+
+
+def _stack(part: Sequence[SampleFacts], attribute: str, num_classes: int) -> Counts:
+    return np.stack([getattr(f, attribute) for f in part]) if part else np.zeros((0, num_classes), np.int64)
+
+
+def _share_of_pixels(part: Sequence[SampleFacts], index: int) -> float:
+    return _ratio(sum(int(f.pixels[index]) for f in part), sum(int(f.pixels.sum()) for f in part))
+
+
+def _share_of_samples(part: Sequence[SampleFacts], index: int) -> float:
+    return _ratio(sum(bool(f.pixels[index]) for f in part), len(part))
+
+
+def _ratio(part: int, whole: int) -> float:
+    return round(part / whole, 6) if whole else 0.0
