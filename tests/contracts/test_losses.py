@@ -9,7 +9,20 @@ import pytest
 import torch
 from torch import Tensor
 
-from perpixel.losses import CrossEntropy, Dice, Focal, Loss, Lovasz, Sum
+from perpixel.losses import (
+    OHEM,
+    Boundary,
+    BoundaryCrossEntropy,
+    CrossEntropy,
+    Dice,
+    Focal,
+    FocalTversky,
+    Jaccard,
+    Loss,
+    Lovasz,
+    Sum,
+    Tversky,
+)
 
 CLASSES, IGNORE = 4, 255
 
@@ -21,7 +34,14 @@ LOSSES: dict[str, Callable[[], Loss]] = {
     "dice": Dice,
     "dice_per_image": lambda: Dice(per_image=True),
     "dice_smooth": lambda: Dice(smooth=1.0),
+    "jaccard": Jaccard,
+    "tversky": Tversky,
+    "focal_tversky": FocalTversky,
     "lovasz": Lovasz,
+    "ohem": lambda: OHEM(min_kept=0.3),
+    "boundary": Boundary,
+    "boundary_ce": BoundaryCrossEntropy,
+    "ce_lovasz": lambda: Sum([CrossEntropy(), Lovasz()], [1.0, 1.0]),
     "ce_dice": lambda: Sum([CrossEntropy(), Dice()], [1.0, 0.5]),
 }
 WEIGHTED: dict[str, Callable[[list[float]], Loss]] = {
@@ -29,9 +49,13 @@ WEIGHTED: dict[str, Callable[[list[float]], Loss]] = {
     "ce_smooth": lambda weights: CrossEntropy(label_smoothing=0.1, class_weights=weights),
     "focal": lambda weights: Focal(class_weights=weights),
     "dice": lambda weights: Dice(class_weights=weights),
+    "jaccard": lambda weights: Jaccard(class_weights=weights),
+    "tversky": lambda weights: Tversky(class_weights=weights),
+    "focal_tversky": lambda weights: FocalTversky(class_weights=weights),
+    "ohem": lambda weights: OHEM(class_weights=weights, min_kept=0.3),
     "lovasz": lambda weights: Lovasz(class_weights=weights),
 }
-SPATIAL: set[str] = set()
+SPATIAL = {"boundary", "boundary_ce"}
 
 every_loss = pytest.mark.parametrize("make", LOSSES.values(), ids=LOSSES.keys())
 pixelwise = pytest.mark.parametrize(

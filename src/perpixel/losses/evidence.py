@@ -216,7 +216,7 @@ def _like(chunk: Tensor, work: Tensor) -> Tensor:
 
 
 def check_range(labels: Tensor, num_classes: int, ignore_index: int) -> None:
-    """Refuse labels (ignored pixels already 0) that are no class; on a GPU, where looking means waiting, it does not look.
+    """Refuse labels (ignored pixels already 0) that are no class. On a GPU looking means waiting: it does not look.
 
     Raises:
         ValueError: names the value and the classes.

@@ -74,6 +74,6 @@ def _names(losses: list[Loss]) -> Iterator[str]:
     """``cross_entropy``, ``dice``, …; a class that stands again is counted: ``dice_2``."""
     seen: list[str] = []
     for loss in losses:
-        name = re.sub(r"(?<!^)(?=[A-Z])", "_", type(loss).__name__).lower()
+        name = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", type(loss).__name__).lower()
         seen.append(name)
         yield name if seen.count(name) == 1 else f"{name}_{seen.count(name)}"

@@ -1,0 +1,56 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from perpixel.losses.weights import cached_counts, effective_number, inverse_log, median_frequency, resolve, resolve_all
+
+COUNTS = [900, 90, 10, 0]
+
+
+def test_rules_are_the_papers() -> None:
+    assert median_frequency(COUNTS) == pytest.approx([0.1, 1.0, 9.0, 0.0])
+    assert inverse_log(COUNTS) == pytest.approx([1 / np.log(1.92), 1 / np.log(1.11), 1 / np.log(1.03), 0.0])
+    raw = [(1 - 0.99) / (1 - 0.99**n) for n in COUNTS[:3]]
+    assert effective_number(COUNTS, 0.99) == pytest.approx([*(3 * w / sum(raw) for w in raw), 0.0])
+    assert effective_number(COUNTS, 0.0) == [1.0, 1.0, 1.0, 0.0]
+
+
+def test_resolve_counts_only_when_a_rule_asks() -> None:
+    def never() -> list[int]:
+        raise AssertionError("counted for nothing")
+
+    assert resolve("none", never) is None
+    assert resolve(None, never) is None
+    assert resolve([1, 2], never) == [1.0, 2.0]
+    assert resolve("effective_number:0.99", lambda: COUNTS) == effective_number(COUNTS, 0.99)
+    for wrong in ("median", "inverse_log:0.5"):
+        with pytest.raises(ValueError, match="median_frequency, effective_number, inverse_log"):
+            resolve(wrong, never)
+
+
+def test_resolve_reaches_the_parts_of_a_sum() -> None:
+    node = {
+        "losses": [{"class_weights": "inverse_log", "gamma": 2.0}, {"class_weights": "none"}],
+        "weights": [1.0, [0, 1]],
+    }
+    resolved = resolve_all(node, lambda: COUNTS)
+    assert resolved == {
+        "losses": [{"class_weights": inverse_log(COUNTS), "gamma": 2.0}, {"class_weights": None}],
+        "weights": [1.0, [0, 1]],
+    }
+    assert node["losses"][0]["class_weights"] == "inverse_log"
+
+
+def test_counts_are_counted_once_per_content(tmp_path: Path) -> None:
+    calls = []
+
+    def count() -> np.ndarray:
+        calls.append(1)
+        return np.array(COUNTS)
+
+    for fingerprint in ("ab", "ab", "cd"):
+        assert cached_counts(tmp_path / "cache", fingerprint, count) == COUNTS
+    assert len(calls) == 2
