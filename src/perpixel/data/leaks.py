@@ -86,8 +86,8 @@ def perceptual_hash(image: npt.NDArray[Any]) -> npt.NDArray[np.uint64] | None:
     Each bit says whether, in the grey image brought to 16 rows of 17, a pixel is darker than its right neighbour
     (the "difference hash").
     """
-    grey = image.mean(axis=2, dtype=np.float32) * np.float32(255 / FULL_SCALE[image.dtype.name])
-    small = cv2.resize(grey, (_SIDE + 1, _SIDE), interpolation=cv2.INTER_AREA)
+    parts = [cv2.resize(image[..., c], (_SIDE + 1, _SIDE), interpolation=cv2.INTER_AREA) for c in range(image.shape[2])]
+    small = np.mean(parts, axis=0, dtype=np.float32) * np.float32(255 / FULL_SCALE[image.dtype.name])
     if np.ptp(small) < _FLAT:
         return None
     bits: npt.NDArray[np.uint8] = np.packbits(np.diff(small, axis=1) > 0)

@@ -116,8 +116,9 @@ def structures(mask: npt.NDArray[np.integer[Any]], num_classes: int) -> Structur
         np.zeros(num_classes, np.int64),
         np.zeros(num_classes, np.int64),
     )
+    depth = _depth(mask)
     for index in np.flatnonzero(pixels_of(mask, num_classes)):
-        area, thickness = _areas_and_thicknesses((mask == index).astype(np.uint8))
+        area, thickness = _areas_and_thicknesses((mask == index).astype(np.uint8), depth)
         found.areas[index] = _by_power(area, AREA_BINS)
         found.thicknesses[index] = _by_power(thickness, THICKNESS_BINS)
         found.small[index] = area[area < SMALL].sum()
@@ -125,14 +126,25 @@ def structures(mask: npt.NDArray[np.integer[Any]], num_classes: int) -> Structur
     return found
 
 
-def _areas_and_thicknesses(inside: npt.NDArray[np.uint8]) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
-    count, labels, stats, _ = cv2.connectedComponentsWithStats(inside, connectivity=8)
-    framed = np.pad(inside, 1)  # what leaves the picture ends there
-    distance = cv2.distanceTransform(framed, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)[1:-1, 1:-1]
-    depth = np.zeros(count, np.float32)
-    where = inside.astype(bool)
-    np.maximum.at(depth, labels[where], distance[where])
-    return stats[1:, cv2.CC_STAT_AREA], 2 * depth[1:]
+def _depth(mask: npt.NDArray[np.integer[Any]]) -> npt.NDArray[np.float32]:
+    """Distance of each pixel to the nearest pixel of another class or beyond the picture, for all classes at once."""
+    framed = np.pad(mask.astype(np.int16), 1, constant_values=-1)
+    middle = framed[1:-1, 1:-1]
+    neighbours = (framed[:-2, 1:-1], framed[2:, 1:-1], framed[1:-1, :-2], framed[1:-1, 2:])
+    inner = np.logical_and.reduce([middle == neighbour for neighbour in neighbours])
+    return np.asarray(cv2.distanceTransform(inner.astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE) + 1, np.float32)
+
+
+def _areas_and_thicknesses(
+    inside: npt.NDArray[np.uint8], depth: npt.NDArray[np.float32]
+) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
+    left, top, width, height = cv2.boundingRect(inside)
+    box = np.s_[top : top + height, left : left + width]
+    count, labels, stats, _ = cv2.connectedComponentsWithStats(inside[box], connectivity=8)
+    greatest = np.zeros(count, np.float32)
+    where = inside[box].astype(bool)
+    np.maximum.at(greatest, labels[where], depth[box][where])
+    return stats[1:, cv2.CC_STAT_AREA], 2 * greatest[1:]
 
 
 def _by_power(values: npt.NDArray[Any], bins: int) -> npt.NDArray[np.int64]:
