@@ -12,7 +12,7 @@ LABELS = np.kron(np.random.default_rng(0).integers(0, 3, (5, 6)), np.ones((4, 4)
 
 def test_signed_distances_are_the_papers() -> None:
     for index, ours in enumerate(signed_distances(LABELS, 4)):
-        inside = LABELS == index
+        inside = index == LABELS
         if not inside.any():
             assert not ours.any()
             continue

@@ -5,27 +5,21 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from perpixel.threads import for_each
 
-def to_labels(logits_or_labels: Tensor) -> Tensor:
-    """(B, H, W) class indices: integer labels as they are, logits (B, C, H, W) by their largest class.
+PART_PIXELS = 2**17
+ROWS = 256
+"""Target values that one byte holds: counting them all costs nothing and shows ignored and impossible values."""
 
-    Raises:
-        ValueError: a float tensor that is not (B, C, H, W).
-    """
-    if not logits_or_labels.is_floating_point():
-        return logits_or_labels
-    if logits_or_labels.dim() != 4:
-        raise ValueError(
-            f"predictions are logits (B, C, H, W) or integer labels, not float {tuple(logits_or_labels.shape)}."
-        )
-    return logits_or_labels.argmax(1)
+COPIES = 64
+"""Counters per pair on a GPU: so many threads may add at once without waiting for each other."""
 
 
 def confusion_matrix(prediction: Tensor, target: Tensor, num_classes: int, ignore_index: int) -> Tensor:
     """Count the pairs (truth, prediction) over all labelled pixels; one image or many, all shapes alike.
 
     Args:
-        prediction: integer class indices of any shape.
+        prediction: integer class indices of any shape; also at ignored pixels they must be classes.
         target: integers of the same shape, ``ignore_index`` where there is no label.
         num_classes: C.
         ignore_index: target value to skip.
@@ -36,24 +30,114 @@ def confusion_matrix(prediction: Tensor, target: Tensor, num_classes: int, ignor
     Raises:
         ValueError: the shapes differ, or a value is neither a class nor (in the target) the ignore index.
     """
+    confusion, strays = count_pairs(prediction, target, num_classes, ignore_index)
+    refuse_strays(int(strays), num_classes, ignore_index)
+    return confusion
+
+
+def count_pairs(prediction: Tensor, target: Tensor, num_classes: int, ignore_index: int) -> tuple[Tensor, Tensor]:
+    """As `confusion_matrix`, but never waiting for a GPU: there, impossible values are counted, not refused.
+
+    Returns:
+        (C, C) int64 counts, and an int64 scalar: pixels with impossible values, always 0 on a CPU.
+    """
     if prediction.shape != target.shape:
         raise ValueError(f"prediction {tuple(prediction.shape)} and target {tuple(target.shape)} must have one shape.")
-    valid = target != ignore_index
-    truth, guess = target[valid].long(), prediction[valid].long()
-    _check_range("target", truth, num_classes, ignore_index)
-    _check_range("prediction", guess, num_classes, ignore_index)
-    return torch.bincount(truth * num_classes + guess, minlength=num_classes**2).view(num_classes, num_classes)
+    guess, truth = prediction.flatten(), target.flatten()
+    if truth.device.type != "cpu":
+        return _count_on_device(guess, truth, num_classes, ignore_index)
+    _check_predictions(guess, num_classes)
+    if num_classes > ROWS or not _fits_a_byte(truth, ignore_index):
+        return _count_any(guess, truth, num_classes, ignore_index), torch.zeros((), dtype=torch.int64)
+    rows = _count_bytes(guess, truth, num_classes)
+    _check_rows(rows.sum(1), num_classes, ignore_index)
+    return rows[:num_classes], torch.zeros((), dtype=torch.int64)
 
 
-def _check_range(what: str, values: Tensor, num_classes: int, ignore_index: int) -> None:
-    strays = values[(values < 0) | (values >= num_classes)]
-    if strays.numel() == 0:
+def refuse_strays(strays: int, num_classes: int, ignore_index: int) -> None:
+    """Raise a ValueError if there were pixels with impossible values, whose number alone is known."""
+    if strays:
+        raise ValueError(
+            f"{strays:,} pixels hold a target or prediction outside 0…{num_classes - 1} that is not ignore_index "
+            f"{ignore_index}. On a CPU the same check names the values."
+        )
+
+
+def _fits_a_byte(truth: Tensor, ignore_index: int) -> bool:
+    if truth.dtype == torch.uint8:
+        return True
+    if truth.numel() == 0 or not 0 <= ignore_index < ROWS:
+        return False
+    low, high = (int(bound) for bound in truth.aminmax())
+    return low >= 0 and high < ROWS
+
+
+def _count_bytes(guess: Tensor, truth: Tensor, num_classes: int) -> Tensor:
+    """(256, C) int64: pairs of every value a byte can have with every class."""
+    narrow = torch.int16 if ROWS * num_classes <= 2**15 else torch.int32
+    counters: list[Tensor] = []
+
+    def fresh() -> Tensor:
+        counters.append(torch.zeros(ROWS * num_classes, dtype=torch.int64))
+        return counters[-1]
+
+    def count(part: slice, counter: Tensor) -> None:
+        pairs = truth[part].to(torch.uint8).to(narrow).mul_(num_classes).add_(guess[part])
+        counter += torch.bincount(pairs, minlength=len(counter))
+
+    parts = [slice(start, start + PART_PIXELS) for start in range(0, len(truth), PART_PIXELS)]
+    for_each(count, parts, truth.device, fresh)
+    return torch.stack(counters).sum(0).view(ROWS, num_classes)
+
+
+def _count_any(guess: Tensor, truth: Tensor, num_classes: int, ignore_index: int) -> Tensor:
+    """(C, C) int64 for values that a byte does not hold, such as an ignore index of −100."""
+    values, counts = truth.unique(return_counts=True)
+    _refuse_values(values, counts, (values >= 0) & (values < num_classes) | (values == ignore_index), num_classes)
+    pairs = torch.where(truth == ignore_index, num_classes, truth.long()) * num_classes + guess
+    counted = torch.bincount(pairs, minlength=(num_classes + 1) * num_classes)
+    return counted.view(num_classes + 1, num_classes)[:num_classes]
+
+
+def _count_on_device(guess: Tensor, truth: Tensor, num_classes: int, ignore_index: int) -> tuple[Tensor, Tensor]:
+    """Two rows more than classes: ignored pixels, and those with impossible values.
+
+    bincount asks the device for the largest value, and waits; adding ones to a table of known size does not.
+    """
+    ignored = truth == ignore_index
+    inside = (truth >= 0) & (truth < num_classes) | ignored
+    inside &= (guess >= 0) & (guess < num_classes)
+    row = torch.where(ignored, num_classes, truth.long()).masked_fill_(~inside, num_classes + 1)
+    cells = row.mul_(num_classes).add_(guess.long().clamp_(0, num_classes - 1))
+    size = (num_classes + 2) * num_classes
+    cells += torch.arange(len(cells), device=cells.device).remainder_(COPIES).mul_(size)
+    counts = torch.zeros(COPIES * size, dtype=torch.int64, device=cells.device)
+    counts.scatter_add_(0, cells, torch.ones_like(cells))
+    table = counts.view(COPIES, num_classes + 2, num_classes).sum(0)
+    return table[:num_classes], table[num_classes + 1].sum()
+
+
+def _check_predictions(guess: Tensor, num_classes: int) -> None:
+    if guess.numel() == 0:
         return
-    found, counts = strays.unique(return_counts=True)
-    named = ", ".join(
-        f"{value} ({count:,} pixels)" for value, count in zip(found.tolist(), counts.tolist(), strict=True)
-    )
+    low, high = (int(bound) for bound in guess.aminmax())
+    if low < 0 or high >= num_classes:
+        wrong = low if low < 0 else high
+        raise ValueError(f"the prediction holds the value {wrong}, but there are {num_classes} classes.")
+
+
+def _check_rows(pixels: Tensor, num_classes: int, ignore_index: int) -> None:
+    values = torch.arange(len(pixels))
+    allowed = (values < num_classes) | (values == ignore_index) | (pixels == 0)
+    _refuse_values(values, pixels, allowed, num_classes)
+
+
+def _refuse_values(values: Tensor, counts: Tensor, allowed: Tensor, num_classes: int) -> None:
+    if bool(allowed.all()):
+        return
+    pairs = zip(values[~allowed].tolist(), counts[~allowed].tolist(), strict=True)
+    named = ", ".join(f"{value} ({count:,} pixels)" for value, count in pairs)
     raise ValueError(
-        f"the {what} holds {named}, but the classes are 0…{num_classes - 1} and ignore_index is {ignore_index}. "
-        "Name all classes in data.source.classes, or mend the masks."
+        f"the target holds the value {named}, but there are {num_classes} classes (0…{num_classes - 1}). "
+        "Name all classes in data.source.classes, set the ignore index, or mend the masks."
     )

@@ -7,7 +7,8 @@ from torch import Tensor
 from torchmetrics import Metric
 
 from perpixel.labels import LabelSpace
-from perpixel.metrics.confusion import confusion_matrix, to_labels
+from perpixel.metrics.confusion import count_pairs, refuse_strays
+from perpixel.metrics.predictions import to_labels
 from perpixel.metrics.scores import counts_of, scores
 
 
@@ -29,6 +30,7 @@ class SegmentationMetrics(Metric):
     higher_is_better = True
     is_differentiable = False
     confusion: Tensor
+    strays: Tensor
     total: Tensor
     absent: tuple[str, ...]
 
@@ -38,6 +40,7 @@ class SegmentationMetrics(Metric):
         self.add_state(
             "confusion", torch.zeros(labels.num_classes, labels.num_classes, dtype=torch.int64), dist_reduce_fx="sum"
         )
+        self.add_state("strays", torch.zeros((), dtype=torch.int64), dist_reduce_fx="sum")
         self._clear()
 
     def update(self, logits_or_labels: Tensor, target: Tensor) -> None:
@@ -48,12 +51,18 @@ class SegmentationMetrics(Metric):
             target: (B, H, W) integer class indices, ``labels.fill`` where there is no label.
 
         Raises:
-            ValueError: shapes differ, or a value is neither a class nor the ignore index.
+            ValueError: shapes differ, or a value is neither a class nor the ignore index. (On a GPU, where looking at
+                a value means waiting for it, `compute` raises this.)
         """
         self._update(to_labels(logits_or_labels), target)
 
     def compute(self) -> dict[str, Tensor]:
-        """All scores by name, float64 scalars."""
+        """All scores by name, float64 scalars.
+
+        Raises:
+            ValueError: pixels counted on a GPU held impossible values.
+        """
+        refuse_strays(int(self.strays), self.labels.num_classes, self.labels.fill)
         self.total = self.confusion.clone()
         missing = ~counts_of(self.total).present
         self.absent = tuple(name for name, gone in zip(self.labels.names, missing.tolist(), strict=True) if gone)
@@ -65,7 +74,9 @@ class SegmentationMetrics(Metric):
         self._clear()
 
     def _update(self, prediction: Tensor, target: Tensor) -> None:
-        self.confusion += confusion_matrix(prediction, target, self.labels.num_classes, self.labels.fill)
+        confusion, strays = count_pairs(prediction, target, self.labels.num_classes, self.labels.fill)
+        self.confusion += confusion
+        self.strays += strays
 
     def _compute(self, confusion: Tensor) -> dict[str, Tensor]:
         return scores(confusion, self.labels.names)
