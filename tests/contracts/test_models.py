@@ -81,7 +81,8 @@ UPSAMPLINGS: list[tuple[str, Upsampling]] = [
     ("bilinear", Bilinear()),
     ("nearest", Nearest()),
     ("transposed", Transposed()),
-    ("transposed-bilinear", Transposed(kernel_size=4, init="bilinear")),
+    ("transposed-4", Transposed(kernel_size=4)),
+    ("transposed-random", Transposed(init="random")),
     ("pixelshuffle", PixelShuffle()),
     ("dysample", DySample()),
 ]
@@ -285,3 +286,41 @@ def test_auxiliary_heads_speak_in_training_only(model: str) -> None:
     copy.deepcopy(network)  # as EMA does
     with torch.no_grad():
         assert isinstance(network.eval()(images), torch.Tensor)
+
+
+EXPORTED = [
+    *((row[0], UPSAMPLINGS[index % len(UPSAMPLINGS)][0]) for index, row in enumerate(MODELS)),
+    *((row[0], "bilinear") for row in WITHOUT_STEPS),
+]
+
+
+@pytest.mark.parametrize(("model", "upsampling"), EXPORTED)
+def test_every_model_exports(model: str, upsampling: str) -> None:
+    """Upsamplings take turns: export sees operators, and each has been seen with several decoders."""
+    network = make(model, upsampling).eval()
+    images = torch.randn(1, 3, 70, 64)
+    with torch.no_grad():
+        exported = torch.export.export(network, (images,)).module()
+        torch.testing.assert_close(exported(images), network(images))
+
+
+class Copies(TorchDispatchMode):
+    """Collects operators that copy a tensor without computing anything."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.names: list[str] = []
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        output = func(*args, **(kwargs or {}))
+        if func.overloadpacket.__name__ in ("clone", "copy_", "_to_copy", "contiguous") and output.ndim == 4:
+            self.names.append(func.overloadpacket.__name__)
+        return output
+
+
+@each_upsampling
+def test_upsampling_copies_no_feature_map(upsampling: str) -> None:
+    step = dict(UPSAMPLINGS)[upsampling].make(8)
+    with Copies() as copies:
+        step(torch.randn(2, 8, 16, 16))
+    assert copies.names == []

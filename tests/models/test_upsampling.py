@@ -25,7 +25,7 @@ def test_a_step_doubles_the_size_and_may_change_the_channels(upsampling, out_cha
 
 
 def test_transposed_with_bilinear_weights_is_bilinear_interpolation(features) -> None:
-    step = Transposed(kernel_size=4, init="bilinear").make(8)
+    step = Transposed(kernel_size=4).make(8)
     torch.testing.assert_close(
         inside(step(features)), inside(F.interpolate(features, scale_factor=2.0, mode="bilinear"))
     )
@@ -67,7 +67,7 @@ def test_untrained_pixelshuffle_shows_no_checkerboard(features) -> None:
     assert upsampled.std() > 0.1
 
 
-@pytest.mark.parametrize("upsampling", [Transposed(2), Transposed(4), PixelShuffle()])
+@pytest.mark.parametrize("upsampling", [Transposed(2, "random"), Transposed(4, "random"), PixelShuffle()])
 def test_learned_steps_keep_the_variance(upsampling) -> None:
     torch.manual_seed(0)
     features = torch.randn(4, 64, 16, 16)
@@ -77,8 +77,12 @@ def test_learned_steps_keep_the_variance(upsampling) -> None:
 def test_transposed_refuses_what_draws_a_checkerboard() -> None:
     with pytest.raises(ValueError, match=r"decoder.kernel_size=3.*not a multiple of its stride.*Use 2 or 4"):
         Transposed(kernel_size=3)
-    with pytest.raises(ValueError, match=r"needs decoder\.kernel_size=4"):
-        Transposed(kernel_size=2, init="bilinear")
+
+
+def test_transposed_starts_as_nearest_upsampling() -> None:
+    features = torch.randn(1, 8, 5, 5)
+    expected = F.interpolate(features, scale_factor=2.0, mode="nearest")
+    torch.testing.assert_close(Transposed().make(8)(features), expected)
 
 
 def test_chain_goes_in_steps_of_two() -> None:

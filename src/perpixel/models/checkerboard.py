@@ -110,5 +110,5 @@ def advice(score: float, bilinear: float | None = None) -> str | None:
         return None
     return (
         f"{score:.1%} of the logits' spectral energy lies on the upsampling grid: predictions may show a checkerboard. "
-        f"Try decoder=bilinear (or decoder=transposed decoder.kernel_size=4 decoder.init=bilinear)."
+        f"Try decoder=bilinear (or decoder=transposed decoder.kernel_size=4)."
     )

@@ -53,7 +53,7 @@ class FCNDecoder(nn.Module):
 class FCN(SegmentationModel):
     """Fully convolutional network (Long et al. 2015) on any encoder.
 
-    The paper's upsampling is ``decoder=transposed decoder.kernel_size=4 decoder.init=bilinear``.
+    The paper's upsampling is ``decoder=transposed decoder.kernel_size=4``.
 
     Args:
         encoder: the encoder to build.

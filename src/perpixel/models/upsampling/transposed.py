@@ -11,7 +11,7 @@ from torch.nn.utils import skip_init
 
 from perpixel.models.upsampling.base import Upsampler, Upsampling
 
-Init = Literal["random", "nearest", "bilinear"]
+Init = Literal["interpolation", "random"]
 
 
 @torch.no_grad()
@@ -56,10 +56,8 @@ class Transposed2x(Upsampler):
         super().__init__()
         padding = (kernel_size - 2) // 2
         self.conv = skip_init(nn.ConvTranspose2d, channels, out_channels, kernel_size, stride=2, padding=padding)
-        if init == "bilinear":
-            bilinear_(self.conv.weight)
-        elif init == "nearest":
-            nearest_(self.conv.weight)
+        if init == "interpolation":
+            nearest_(self.conv.weight) if kernel_size == 2 else bilinear_(self.conv.weight)
         else:
             nn.init.normal_(self.conv.weight, std=(channels * (kernel_size // 2) ** 2) ** -0.5)
         nn.init.zeros_(self.conv.bias)
@@ -75,26 +73,21 @@ class Transposed(Upsampling):
 
     Args:
         kernel_size: 2 (the textbook U-Net's) or 4 (neighbouring outputs overlap, four times the weights).
-        init: what training starts from: "nearest" (2×2 kernels) or "bilinear" (4×4 kernels) interpolation, so that a
+        init: what training starts from: "interpolation" (nearest with 2×2 kernels, bilinear with 4×4), so that a
             pretrained encoder's features reach the decoder unmixed; or "random".
 
     Raises:
-        ValueError: the kernel would overlap unevenly, or cannot hold the initialisation asked for.
+        ValueError: the kernel would overlap unevenly.
     """
 
     kernel_size: int = 2
-    init: Init = "random"
+    init: Init = "interpolation"
 
     def __post_init__(self) -> None:
         if self.kernel_size not in (2, 4):
             raise ValueError(
                 f"decoder.kernel_size={self.kernel_size}: a 2× transposed convolution whose kernel is not a multiple "
                 f"of its stride overlaps unevenly and draws a checkerboard (Odena et al. 2016). Use 2 or 4."
-            )
-        if self.kernel_size != {"nearest": 2, "bilinear": 4}.get(self.init, self.kernel_size):
-            wanted = 2 if self.init == "nearest" else 4
-            raise ValueError(
-                f"decoder.init={self.init} needs decoder.kernel_size={wanted}, and it is {self.kernel_size}."
             )
 
     def make(self, channels: int, out_channels: int | None = None) -> Transposed2x:
