@@ -24,6 +24,7 @@ from perpixel.config.compose import FILE_NAME_LENGTH, job_name
         ("+trainer.gpus=1", "trainer.gpus: nothing reads this key"),
         ("+data.sourc.root=x", "Did you mean 'data.source'?"),
         ("trainer.devices=[0", "an override reads key=value"),
+        ("logger=null", "logger is one of: csv"),
         ("data=folder", "data.source.root: a value is needed"),
     ],
 )

@@ -53,7 +53,6 @@ def config_faults(cfg: DictConfig) -> list[str]:
     return [
         fault
         for path, place in PLACES.items()
-        if OmegaConf.select(cfg, path) is not None or path != "logger"
         for fault in faults(OmegaConf.select(cfg, path), place.base, path, place.given)
     ]
 
@@ -105,9 +104,9 @@ def build_data(cfg: DictConfig, source: DataSource) -> DataModule:
     )
 
 
-def build_tracker(cfg: DictConfig) -> Tracker | None:
-    """The tracking service of a config, None for ``logger: null``."""
-    tracker: Tracker | None = _build(cfg, "logger") if cfg.logger else None
+def build_tracker(cfg: DictConfig) -> Tracker:
+    """The tracking service of a config."""
+    tracker: Tracker = _build(cfg, "logger")
     return tracker
 
 

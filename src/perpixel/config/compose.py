@@ -146,7 +146,7 @@ def _compose(loader: ConfigLoaderImpl, overrides: list[str], verb: str, config_d
     extra = [f"hydra.searchpath=[file://{Path(config_dir).resolve()}]"] if config_dir else []
     try:
         cfg = hydra_compose(verb, overrides=overrides + extra, return_hydra_config=True)
-    except (HydraException, OmegaConfBaseException) as error:
+    except (HydraException, OmegaConfBaseException, ValueError) as error:
         raise _diagnose(error, overrides, loader, verb) from None
     return _checked(cfg, overrides, verb)
 
@@ -204,9 +204,13 @@ def _is_choice(override: Override, groups: set[str]) -> bool:
 
 def _choice_faults(override: Override, groups: set[str], loader: ConfigLoaderImpl) -> list[str]:
     group, value = override.key_or_group, override.value()
-    if group not in groups or override.is_delete() or value is None:
+    if group not in groups or override.is_delete():
         return []
     options = loader.get_group_options(group)
+    if value is None and group != "experiment":
+        return [f"{group}=null: a choice is needed. {group} is one of: {', '.join(options)}."]
+    if value is None:
+        return []
     unknown = [name for name in (value if isinstance(value, list) else [value]) if str(name) not in options]
     return [
         f"{group}={name}: there is no such choice.{nearest(str(name), options)} "

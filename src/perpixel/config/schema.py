@@ -135,7 +135,7 @@ class TrainConfig:
     scheduler: SchedulerConfig = field(default_factory=SchedulerConfig)
     trainer: TrainerConfig = field(default_factory=TrainerConfig)
     training: TrainingConfig = field(default_factory=TrainingConfig)
-    logger: Any = None
+    logger: Any = MISSING
     seed: int = 0
     output: str = "runs"  # root of runs and sweeps
 

@@ -1,0 +1,133 @@
+"""Every switch of a training does what it says, seen in what the run leaves."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import perpixel
+import pytest
+import torch
+from perpixel.cli import job
+from perpixel.cli.job import OutOfMemory
+
+from tests.cli.conftest import Shell
+
+
+def history(run: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+
+
+@pytest.mark.parametrize(
+    "switch",
+    [
+        "trainer.precision=bf16-mixed",
+        "training.channels_last=true",
+        "trainer.gradient_clip_val=0.1",
+        "optimizer=sgd",
+        "scheduler=poly",
+        "augment=strong",
+        "training.checkpoint.monitor=val/loss training.checkpoint.mode=min",
+        "data.num_workers=1",
+        "trainer.fast_dev_run=true",
+    ],
+)
+def test_trains_with(switch: str, tiny: list[str]) -> None:
+    result = perpixel.train([*tiny, *switch.split()])
+    score = result.scores["test"]["mIoU"]
+    assert score is not None
+    assert 0.0 <= score <= 1.0
+
+
+def test_accumulation_makes_one_optimiser_step_of_several_batches(tiny: list[str]) -> None:
+    plain, accumulated = (history(perpixel.train([*tiny, *more]).directory) for more in ([], ["trainer.accumulate_grad_batches=2"]))
+    assert plain[-1]["step"] == 4
+    assert accumulated[-1]["step"] == 2
+
+
+def test_accumulation_equals_the_larger_batch(tiny: list[str]) -> None:
+    """Without batch norm the mean of two half-batch gradients is the gradient of the whole batch (SGD, CE, equal sizes)."""
+    same = [*tiny, "loss=ce", "optimizer=sgd", "scheduler=constant", "model.batch_norm=false", "augment=none"]
+    same += ["data.size=[32,48]", "trainer.limit_train_batches=4", "data.num_workers=0"]
+    whole = perpixel.train([*same, "data.batch_size=4"])
+    halves = perpixel.train([*same, "data.batch_size=2", "trainer.limit_train_batches=8", "trainer.accumulate_grad_batches=2"])
+    first, second = (
+        torch.load(result.directory / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"]
+        for result in (whole, halves)
+    )
+    for name, weight in first.items():
+        torch.testing.assert_close(weight, second[name], rtol=1e-3, atol=1e-5)
+
+
+def test_the_schedule_steps_with_the_optimiser(tiny: list[str]) -> None:
+    lines = history(perpixel.train([*tiny, "trainer.max_epochs=2", "scheduler=poly", "optimizer.lr=0.01"]).directory)
+    assert [line["step"] for line in lines] == [4, 8]
+    assert lines[0]["lr"] == pytest.approx(0.01 * (1 - 4 / 7) ** 0.9)
+
+
+def test_early_stopping_stops(tiny: list[str]) -> None:
+    settings = ["trainer.max_epochs=50", "training.early_stopping.patience=1", "optimizer.lr=0.0"]
+    assert len(history(perpixel.train([*tiny, *settings]).directory)) == 2
+
+
+def test_a_mid_epoch_checkpoint_cadence_is_kept(tiny: list[str]) -> None:
+    result = perpixel.train([*tiny, "training.checkpoint.every_n_steps=3", "trainer.max_epochs=1"])
+    saved = torch.load(result.directory / "checkpoints" / "last.ckpt", weights_only=True)
+    assert saved["global_step"] == 3
+
+
+def test_sample_limits_and_unscored_tests(tiny: list[str]) -> None:
+    result = perpixel.train([*tiny, "data.limit=8", "training.test=false"])
+    assert set(result.scores) == {"val"}
+    assert history(result.directory)[-1]["step"] == 2
+    assert json.loads((result.directory / "manifest.json").read_text())["looks"] == {}
+
+
+@pytest.mark.slow
+def test_compiled_training(tiny: list[str]) -> None:
+    plain, compiled = (perpixel.train([*tiny, f"training.compile={value}"]) for value in ("false", "true"))
+    for name, score in plain.scores["val"].items():
+        assert compiled.scores["val"][name] == pytest.approx(score, abs=0.02), name
+
+
+@pytest.mark.parametrize(
+    "error",
+    [torch.OutOfMemoryError("CUDA out of memory."), RuntimeError("DefaultCPUAllocator: can't allocate memory")],
+)
+def test_out_of_memory_says_which_settings_to_change(
+    error: Exception, tiny: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def exhausted(*_: Any) -> None:
+        raise error
+
+    monkeypatch.setattr(job, "fit", exhausted)
+    with pytest.raises(OutOfMemory, match=r"data\.batch_size.*trainer\.precision"):
+        perpixel.train(tiny)
+
+
+def test_a_failure_is_recorded_with_its_error(tiny: list[str], tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="only 4 optimiser steps"):
+        perpixel.train([*tiny, "scheduler.warmup_steps=99", f"hydra.run.dir={tmp_path / 'run'}"])
+    manifest = json.loads((tmp_path / "run" / "manifest.json").read_text())
+    assert manifest["status"] == "failed"
+    assert "only 4 optimiser steps" in manifest["error"]
+    assert "Traceback" in (tmp_path / "run" / "error.txt").read_text()
+
+
+def test_wandb_marks_a_failed_run_failed(tiny: list[str], shell: Shell) -> None:
+    """Read back from the offline run's own log: its exit record."""
+    pytest.importorskip("wandb")
+    from wandb.proto import wandb_internal_pb2
+    from wandb.sdk.internal.datastore import DataStore
+
+    shell.run("train", [*tiny, "logger=wandb", "scheduler.warmup_steps=99", "hydra.run.dir=run"], code=1)
+    (log,) = (shell.directory / "run" / "wandb").glob("offline-run-*/*.wandb")
+    store, codes = DataStore(), []
+    store.open_for_scan(str(log))
+    while data := store.scan_data():
+        record = wandb_internal_pb2.Record()
+        record.ParseFromString(data)
+        if record.HasField("exit"):
+            codes.append(record.exit.exit_code)
+    assert codes == [1]
