@@ -29,6 +29,7 @@ class ADE20K(FileSource):
     Args:
         root: ADEChallengeData2016 or the folder that holds it.
         policy: file of a label policy that merges, renames or leaves out classes (see ``perpixel.data.policy``).
+        cache: keep decoded samples in the user's cache folder (as large as the raw pixels) and map them into memory.
         mean, std: per channel, in units of full scale; None measures.
 
     Raises:
@@ -39,12 +40,13 @@ class ADE20K(FileSource):
         self,
         root: str,
         policy: str | None = None,
+        cache: bool = False,
         mean: Sequence[float] | None = IMAGENET_MEAN,
         std: Sequence[float] | None = IMAGENET_STD,
     ) -> None:
         base = LAYOUT.need(Path(root).expanduser(), "images", "ADEChallengeData2016/images").parent
         pairs: dict[SplitName, list[Pair]] = {"train": _part(base, "training"), "val": _part(base, "validation")}
-        super().__init__(pairs, class_table("ade20k", ignored=(0,)), policy, 3, mean, std)
+        super().__init__(pairs, class_table("ade20k", ignored=(0,)), policy, 3, mean, std, cache=cache)
 
 
 def _part(root: Path, part: str) -> list[Pair]:

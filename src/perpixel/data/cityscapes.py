@@ -42,6 +42,7 @@ class Cityscapes(FileSource):
         annotations: what to train on: ``fine``, or ``coarse`` polygons with the rest ignored.
         extra: with ``coarse``, the 20,000 images of ``train_extra`` too.
         policy: file of a label policy that merges, renames or leaves out classes (see ``perpixel.data.policy``).
+        cache: keep decoded samples in the user's cache folder (as large as the raw pixels) and map them into memory.
         mean, std: per channel, in units of full scale; None measures.
 
     Raises:
@@ -54,6 +55,7 @@ class Cityscapes(FileSource):
         annotations: Annotations = "fine",
         extra: bool = False,
         policy: str | None = None,
+        cache: bool = False,
         mean: Sequence[float] | None = IMAGENET_MEAN,
         std: Sequence[float] | None = IMAGENET_STD,
     ) -> None:
@@ -70,7 +72,7 @@ class Cityscapes(FileSource):
             "train": [pair for part in parts for pair in _part(base, kind, part)],
             "val": _part(base, "gtFine", "val"),
         }
-        super().__init__(pairs, StreetMasks(), policy, 3, mean, std)
+        super().__init__(pairs, StreetMasks(), policy, 3, mean, std, cache=cache)
 
 
 class StreetMasks(MaskReader):

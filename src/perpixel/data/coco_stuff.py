@@ -45,6 +45,7 @@ class COCOStuff(FileSource):
         version: ``164k`` (2017 images, PNG maps that store id − 1), or ``10k`` (2014 images, MATLAB maps that store the
             id; its list ``test`` is the validation split).
         policy: file of a label policy that merges, renames or leaves out classes (see ``perpixel.data.policy``).
+        cache: keep decoded samples in the user's cache folder (as large as the raw pixels) and map them into memory.
         mean, std: per channel, in units of full scale; None measures.
 
     Raises:
@@ -56,6 +57,7 @@ class COCOStuff(FileSource):
         root: str,
         version: Version = "164k",
         policy: str | None = None,
+        cache: bool = False,
         mean: Sequence[float] | None = IMAGENET_MEAN,
         std: Sequence[float] | None = IMAGENET_STD,
     ) -> None:
@@ -69,7 +71,7 @@ class COCOStuff(FileSource):
             reader = MatlabMasks(class_table("coco_stuff", ignored=(0,)))
         else:
             raise ValueError(f"data.source.version={version!r} is unknown: choose 164k or 10k.")
-        super().__init__(pairs, reader, policy, 3, mean, std)
+        super().__init__(pairs, reader, policy, 3, mean, std, cache=cache)
 
 
 class MatlabMasks(MaskReader):

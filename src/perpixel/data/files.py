@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
+import numpy.typing as npt
 
 from perpixel.data.base import DataSource, Sample, Split, SplitName
 from perpixel.data.decode import image_shape, read_image
+from perpixel.data.decoded import decoded
 from perpixel.data.hashing import digest, file_digest
 from perpixel.data.inspection import Inspection, check_sizes, inspect
 from perpixel.data.masks import MaskReader
@@ -27,12 +29,14 @@ class FileSplit(Split):
         pairs: the samples.
         read_mask: gives class indices for a mask file.
         channels: C of the images.
+        cache: keep decoded samples on disk and map them into memory.
     """
 
-    def __init__(self, pairs: Sequence[Pair], read_mask: MaskReader, channels: int = 3) -> None:
+    def __init__(self, pairs: Sequence[Pair], read_mask: MaskReader, channels: int = 3, cache: bool = False) -> None:
         self.pairs = tuple(pairs)
         self.read_mask = read_mask
         self.channels = channels
+        self.cache = cache
 
     def __len__(self) -> int:
         return len(self.pairs)
@@ -44,10 +48,16 @@ class FileSplit(Split):
             ValueError: a file is damaged, the sizes differ, or the mask holds an unknown value; names the file.
         """
         pair = self.pairs[index]
+        if not self.cache:
+            return Sample(*self._decode(pair), pair.name)
+        meaning = f"{self.read_mask.key()} {self.channels}"
+        return Sample(*decoded(pair, meaning, lambda: self._decode(pair)), pair.name)
+
+    def _decode(self, pair: Pair) -> tuple[npt.NDArray[Any], npt.NDArray[np.uint8]]:
         image = read_image(pair.image, self.channels, pair.window)
         mask = self.read_mask(pair.mask, pair.window)
         check_sizes(pair, image.shape[:2], mask.shape)
-        return Sample(image, mask, pair.name)
+        return image, mask
 
     def shape(self, index: int) -> tuple[int, int]:
         """(H, W) from the image's header."""
@@ -115,6 +125,7 @@ class FileSource(DataSource):
         mean, std: per channel, in units of full scale; both are measured on the training images where one is None.
         on_bad_file: ``skip`` leaves faulty pairs out, up to ``max_bad``, and names them in ``quarantined``.
         max_bad: greatest share of faulty pairs in a split that ``skip`` tolerates.
+        cache: keep decoded samples in the user's cache folder and map them into memory.
     """
 
     def __init__(
@@ -127,11 +138,12 @@ class FileSource(DataSource):
         std: Sequence[float] | None,
         on_bad_file: OnBadFile = "error",
         max_bad: float = 0.0,
+        cache: bool = False,
     ) -> None:
         if on_bad_file not in ("error", "skip"):
             raise ValueError(f"data.source.on_bad_file={on_bad_file!r} is unknown: choose error or skip.")
         read_mask, self.rules = apply_policy(policy, read_mask)
-        self._splits = {name: FileSplit(part, read_mask, channels) for name, part in pairs.items() if part}
+        self._splits = {name: FileSplit(part, read_mask, channels, cache) for name, part in pairs.items() if part}
         self.splits = tuple(self._splits)
         self.labels = read_mask.labels
         self.channels = channels
@@ -156,5 +168,5 @@ class FileSource(DataSource):
             if len(found.faults) > max_bad * len(split):
                 found.raise_faults(len(split))
             good = [pair for pair in split.pairs if pair.name not in found.faults]
-            self._splits[name] = FileSplit(good, split.read_mask, split.channels)
+            self._splits[name] = FileSplit(good, split.read_mask, split.channels, split.cache)
             self.quarantined = (*self.quarantined, *found.faults.values())

@@ -54,6 +54,7 @@ class Folder(FileSource):
         on_bad_file: ``error`` refuses to train on faulty files, ``skip`` leaves them out and names them.
         max_bad: greatest share of faulty files in a split that ``skip`` tolerates.
         channels: C of the images.
+        cache: keep decoded samples in the user's cache folder (as large as the raw pixels) and map them into memory.
         mean, std: per channel, in units of full scale; both are measured on the training images where one is None.
 
     Raises:
@@ -87,6 +88,7 @@ class Folder(FileSource):
         on_bad_file: OnBadFile = "error",
         max_bad: float = 0.01,
         channels: int = 3,
+        cache: bool = False,
         mean: Sequence[float] | None = None,
         std: Sequence[float] | None = None,
     ) -> None:
@@ -108,7 +110,7 @@ class Folder(FileSource):
         if tile is not None:
             size = (int(tile[0]), int(tile[1]))
             divided = {name: [part for pair in whole for part in tiled(pair, size)] for name, whole in divided.items()}
-        super().__init__(divided, reader, policy, channels, mean, std, on_bad_file, max_bad)
+        super().__init__(divided, reader, policy, channels, mean, std, on_bad_file, max_bad, cache)
         self.rules = self.rules or rules
 
 

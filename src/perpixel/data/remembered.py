@@ -25,7 +25,7 @@ def remembered(kind: str, key: str, compute: Callable[[], str]) -> str:
     Several processes may ask at once: an entry appears whole, by renaming. Where the cache folder cannot be written
     to, nothing is kept.
     """
-    entry = _folder() / f"{kind}-{key}"
+    entry = cache_folder() / f"{kind}-{key}"
     with suppress(OSError):
         return entry.read_text(encoding="utf-8")
     text = compute()
@@ -37,5 +37,6 @@ def remembered(kind: str, key: str, compute: Callable[[], str]) -> str:
     return text
 
 
-def _folder() -> Path:
+def cache_folder() -> Path:
+    """The user's cache folder for data."""
     return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "perpixel" / "data"

@@ -32,6 +32,7 @@ class VOC(FileSource):
         root: the folder VOC2012, or one that holds it (VOCdevkit, or its parent).
         augmented: train on the list ``trainaug`` with ``SegmentationClassAug``; validation stays VOC's own.
         policy: file of a label policy that merges, renames or leaves out classes (see ``perpixel.data.policy``).
+        cache: keep decoded samples in the user's cache folder (as large as the raw pixels) and map them into memory.
         mean, std: per channel, in units of full scale; None measures.
 
     Raises:
@@ -43,6 +44,7 @@ class VOC(FileSource):
         root: str,
         augmented: bool = False,
         policy: str | None = None,
+        cache: bool = False,
         mean: Sequence[float] | None = IMAGENET_MEAN,
         std: Sequence[float] | None = IMAGENET_STD,
     ) -> None:
@@ -53,7 +55,7 @@ class VOC(FileSource):
             "train": self._listed_pairs("SegmentationClassAug" if augmented else "SegmentationClass", *train),
             "val": self._listed_pairs("SegmentationClass", "val.txt"),
         }
-        super().__init__(pairs, class_table("voc", ignored=(255,)), policy, 3, mean, std)
+        super().__init__(pairs, class_table("voc", ignored=(255,)), policy, 3, mean, std, cache=cache)
 
     def _listed_pairs(self, masks: str, *lists: str) -> list[Pair]:
         listing = LAYOUT.need(self._base, *(f"ImageSets/Segmentation/{name}" for name in lists))

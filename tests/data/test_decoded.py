@@ -1,0 +1,72 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from perpixel.augment import Strong
+from perpixel.data import DataModule, Folder
+from perpixel.data.decoded import decoded
+from perpixel.data.pairs import Pair
+
+from .conftest import save
+
+KEYS = [f"{i}" for i in range(12)]
+CLASSES = ["a", "b", "c"]
+rng = np.random.default_rng
+
+
+def test_cached_samples_equal_decoded_ones(make_folder: Callable[..., Path]) -> None:
+    root = str(make_folder(KEYS))
+    plain, cached = (Folder(root, CLASSES, cache=cache).split("train") for cache in (False, True))
+    for _ in range(2):
+        for index in range(len(plain)):
+            first, second = plain.read(index, rng(0)), cached.read(index, rng(0))
+            np.testing.assert_array_equal(first.image, second.image)
+            np.testing.assert_array_equal(first.mask, second.mask)
+            assert isinstance(second.image, np.memmap)
+    assert plain.fingerprint() == cached.fingerprint()
+
+
+def test_a_changed_file_is_decoded_anew(make_folder: Callable[..., Path]) -> None:
+    split = Folder(str(make_folder(KEYS)), CLASSES, cache=True).split("train")
+    split.read(0, rng(0))
+    save(split.pairs[0].mask, Image.fromarray(np.full((12, 14), 2, np.uint8)))
+    assert (split.read(0, rng(0)).mask == 2).all()
+
+
+def test_batches_are_the_same_with_the_cache(make_folder: Callable[..., Path]) -> None:
+    root = str(make_folder(KEYS))
+
+    def batches(cache: bool) -> list[bytes]:
+        data = DataModule(Folder(root, CLASSES, cache=cache), Strong(size=(8, 8)), batch_size=2)
+        return [batch["image"].numpy().tobytes() + batch["mask"].numpy().tobytes() for batch in data.train_dataloader()]
+
+    assert batches(False) == batches(True) == batches(True)
+
+
+def test_nothing_is_lost_where_nothing_can_be_written(
+    make_folder: Callable[..., Path], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    blocked = tmp_path / "file"
+    blocked.write_text("")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(blocked / "below"))
+    split = Folder(str(make_folder(KEYS)), CLASSES, cache=True).split("train")
+    assert split.read(0, rng(0)).image.shape == (12, 14, 3)
+
+
+def _read(pair: Pair) -> tuple[int, int]:
+    image, mask = decoded(pair, "test", lambda: (np.full((300, 300, 3), 7, np.uint8), np.ones((300, 300), np.uint8)))
+    return int(image.sum()), int(mask.sum())
+
+
+def test_several_processes_write_one_entry(make_folder: Callable[..., Path]) -> None:
+    pair = Folder(str(make_folder(KEYS)), CLASSES).split("train").pairs[0]
+    with ProcessPoolExecutor(3, get_context("fork")) as pool:
+        results = list(pool.map(_read, [pair] * 12))
+    assert results == [(300 * 300 * 3 * 7, 300 * 300)] * 12
