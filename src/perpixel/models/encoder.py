@@ -113,8 +113,8 @@ class Encoder:
         config = timm.get_pretrained_cfg(name.removeprefix("tu-")) if name.startswith("tu-") else None
         if config is not None and config.fixed_input_size:
             raise ValueError(
-                f"encoder '{self.name}' takes images of {config.input_size[1]}×{config.input_size[2]} pixels only. Vision "
-                f"transformers go with model=dpt; for another model choose an encoder for any size (encoder=mit_b0)."
+                f"encoder '{self.name}' takes images of {config.input_size[1]}×{config.input_size[2]} pixels only. "
+                f"Vision transformers go with model=dpt; other models need an encoder for any size (encoder=mit_b0)."
             )
 
     def _construct(
@@ -223,7 +223,12 @@ def remove_uncalled(network: nn.Module, in_channels: int) -> None:
     called: set[nn.Module] = set()
     with observing(network, lambda module, *_: called.add(module)):
         run_on_meta(network, meta_images(in_channels))
-    for name, module in list(network.named_modules()):
-        parent, _, child = name.rpartition(".")
-        if name and called.isdisjoint(module.modules()) and any(True for _ in module.parameters()):
-            delattr(network.get_submodule(parent), child)
+    _delete_all_but(called, network)
+
+
+def _delete_all_but(called: set[nn.Module], parent: nn.Module) -> None:
+    for name, child in list(parent.named_children()):
+        if called.isdisjoint(child.modules()) and any(True for _ in child.parameters()):
+            delattr(parent, name)
+        else:
+            _delete_all_but(called, child)

@@ -54,7 +54,7 @@ class Mask2Former(SegmentationModel):
 
     Args:
         encoder: the encoder to build.
-        upsampling: bilinear, for the final masks; the pixel decoder is deformable attention, with no 2× steps to choose.
+        upsampling: bilinear, for the final masks; the pixel decoder is deformable attention, without 2× steps.
         num_classes: channels of the logits.
         in_channels: channels of the images.
         queries: masks predicted per image; more than an image ever has classes.

@@ -1,8 +1,9 @@
-"""Mask2Former's decoder from the ``transformers`` library, on feature maps of any encoder. Importing it needs the library."""
+"""Mask2Former's decoder on feature maps of any encoder. Importing it needs the ``transformers`` library."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from torch import Tensor, nn
 from transformers import Mask2FormerConfig
@@ -15,7 +16,7 @@ from transformers.models.mask2former.modeling_mask2former import (
 from perpixel.models.mask2former import MaskQueries
 
 
-class MaskDecoder(Mask2FormerPreTrainedModel):  # type: ignore[misc]
+class MaskDecoder(Mask2FormerPreTrainedModel):
     """Pixel decoder, masked-attention transformer and class predictor, initialised as the library does.
 
     Args:
@@ -23,12 +24,12 @@ class MaskDecoder(Mask2FormerPreTrainedModel):  # type: ignore[misc]
         options: of ``Mask2FormerConfig``.
     """
 
-    def __init__(self, feature_channels: Sequence[int], **options: int | float) -> None:
+    def __init__(self, feature_channels: Sequence[int], **options: Any) -> None:
         config = Mask2FormerConfig(**options)
         super().__init__(config)
         self.pixel_decoder = Mask2FormerPixelDecoder(config, feature_channels=list(feature_channels))
         self.transformer_module = Mask2FormerTransformerModule(in_features=config.feature_size, config=config)
-        self.class_predictor = nn.Linear(config.hidden_dim, config.num_labels + 1)
+        self.class_predictor = nn.Linear(config.hidden_dim, options["num_labels"] + 1)
         self.post_init()
 
     def forward(self, features: Sequence[Tensor]) -> MaskQueries:

@@ -16,7 +16,7 @@ from perpixel.models.mask2former import STRIDE, MaskQueries
 
 
 class SetLoss(Loss):
-    """Hungarian matching of an image's class masks to the queries, then class, mask and dice losses (Cheng et al. 2022).
+    """Hungarian matching of an image's class masks to queries, then class, mask and dice losses (Cheng et al. 2022).
 
     Summed over the final layer and, as deep supervision, all earlier ones. Masks are compared at random points, most of
     them where the prediction is unsure. As in the authors' code, pixels without a label belong to no mask.
@@ -111,12 +111,12 @@ def library_criterion(num_classes: int, weights: dict[str, float], no_object_wei
         from transformers.models.mask2former.modeling_mask2former import Mask2FormerLoss
     except ImportError as error:
         raise ValueError(f"loss=mask2former needs pip install 'perpixel[mask2former]' ({error}).") from error
-    config = Mask2FormerConfig(
-        num_labels=num_classes,
-        class_weight=weights["loss_cross_entropy"],
-        mask_weight=weights["loss_mask"],
-        dice_weight=weights["loss_dice"],
-        no_object_weight=no_object_weight,
-        train_num_points=points,
-    )
-    return Mask2FormerLoss(config, weight_dict=weights)
+    options: dict[str, Any] = {
+        "num_labels": num_classes,
+        "class_weight": weights["loss_cross_entropy"],
+        "mask_weight": weights["loss_mask"],
+        "dice_weight": weights["loss_dice"],
+        "no_object_weight": no_object_weight,
+        "train_num_points": points,
+    }
+    return Mask2FormerLoss(Mask2FormerConfig(**options), weight_dict=weights)
