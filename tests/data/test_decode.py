@@ -89,6 +89,24 @@ def test_orientation_is_handled_alike_for_image_and_mask(tmp_path: Path, orienta
     assert image_shape(tmp_path / "a.png") == mask.shape == ((64, 48) if orientation > 4 else (48, 64))
 
 
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_jpegs_are_turned_as_masks_are(tmp_path: Path, orientation: int) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    values = np.kron(np.arange(12).reshape(3, 4) * 20, np.ones((16, 16))).astype(np.uint8)
+    Image.fromarray(values).convert("RGB").save(tmp_path / "a.jpg", quality=95, exif=exif)
+    Image.fromarray(values).save(tmp_path / "a.png", exif=exif)
+    image, mask = read_image(tmp_path / "a.jpg"), read_values(tmp_path / "a.png")
+    assert image.shape[:2] == mask.shape == image_shape(tmp_path / "a.jpg")
+    assert np.abs(image[..., 0].astype(int) - mask).max() < 12
+
+
+def test_jpegs_decode_as_pillow_decodes_them(tmp_path: Path) -> None:
+    Image.fromarray(PIXELS).save(tmp_path / "a.jpg")
+    with Image.open(tmp_path / "a.jpg") as image:
+        np.testing.assert_allclose(read_image(tmp_path / "a.jpg").astype(int), np.asarray(image).astype(int), atol=2)
+
+
 def test_palette_masks_give_indices(tmp_path: Path) -> None:
     mask = Image.fromarray(np.array([[0, 1], [2, 255]], np.uint8), mode="P")
     mask.putpalette([i for n in range(256) for i in (n * 7 % 256, 9, 200)])

@@ -37,6 +37,13 @@ def class_pixels_of_pairs(pairs: Sequence[Pair], read_mask: MaskReader) -> Count
     return np.array(json.loads(remembered("pixels", key, count)), np.int64).reshape(len(pairs), -1)
 
 
+def total_pixels(split: Split, labels: LabelSpace) -> list[int]:
+    """Pixels per class of a whole split, counted once for the same content."""
+    text = remembered("totals", split.fingerprint(), lambda: json.dumps(class_pixels(split, labels).sum(0).tolist()))
+    counts: list[int] = json.loads(text)
+    return counts
+
+
 def class_pixels(split: Split, labels: LabelSpace) -> Counts:
     """(samples, classes) pixel counts of any split."""
     counts = [pixels_of(split.read(i, np.random.default_rng(i)).mask, labels.num_classes) for i in range(len(split))]

@@ -1,7 +1,7 @@
 """Files to arrays, strictly: a file that is cut short, too large or of another kind is an error that names it.
 
 OpenCV gives a grey-filled image for a truncated JPEG and ignores the orientation of some formats; Pillow raises, so
-Pillow decodes here. Images and masks are turned upright by the same EXIF rule.
+Pillow decodes here all but complete RGB JPEGs. Images and masks are turned upright by the same EXIF rule.
 """
 
 from __future__ import annotations
@@ -51,6 +51,8 @@ def read_image(path: Path, channels: int = 3, window: Window | None = None) -> A
     if direct is not None:
         return _with_channels(_as_hwc(direct, path), channels, path)
     with _opened(path) as image:
+        if image.format == "JPEG" and image.mode == "RGB" and channels == 3 and not is_cut_short(path):
+            return _fast_jpeg(path, window)
         upright = _cropped(_upright(image), window)
         mode = {1: "L", 3: "RGB"}.get(channels)
         if mode and upright.mode in ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr"):
@@ -132,6 +134,14 @@ def _deep_png(path: Path, window: Window | None) -> Array:
         image.load()  # OpenCV would fill what is missing of a truncated file
     pixels = np.asarray(cv2.imread(str(path), cv2.IMREAD_UNCHANGED))[..., 2::-1]  # BGR(A) → RGB
     return pixels if window is None else pixels[window.slices]
+
+
+def _fast_jpeg(path: Path, window: Window | None) -> Array:
+    """OpenCV decodes complete JPEGs in half Pillow's time, upright too; it would fill what is missing with grey."""
+    pixels = cv2.imread(str(path), cv2.IMREAD_COLOR_RGB)
+    if pixels is None:
+        raise OSError("not decodable")
+    return np.asarray(pixels) if window is None else np.ascontiguousarray(pixels[window.slices])
 
 
 def _cropped(image: Image.Image, window: Window | None) -> Image.Image:

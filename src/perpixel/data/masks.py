@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 
@@ -65,9 +66,16 @@ class IndexMasks(MaskReader):
             self._known[stored] = True
             self._index[stored] = index
 
+        self._known_bytes = np.resize(np.append(self._known, np.zeros(256, bool)), 256).astype(np.uint8)
+        self._index_bytes = np.resize(np.append(self._index, np.zeros(256, np.uint8)), 256)
+
     def decode(self, values: Values, where: str) -> npt.NDArray[np.uint8]:
         """(H, W) stored values → class indices."""
         _need_grey(values, where)
+        if values.dtype == np.uint8:
+            if not cv2.LUT(values, self._known_bytes).all():
+                self._refuse(values, where)
+            return np.asarray(cv2.LUT(values, self._index_bytes), np.uint8)
         inside = values.min(initial=0) >= 0 and values.max(initial=0) < len(self._known)
         if not (inside and self._known[values].all()):
             self._refuse(values, where)
