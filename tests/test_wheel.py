@@ -33,7 +33,7 @@ def command(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     home = tmp_path_factory.mktemp("environment")
     subprocess.run([sys.executable, "-m", "venv", str(home)], check=True)
     python = home / "bin" / "python"
-    site = Path(subprocess.run([python, "-c", "import site; print(site.getsitepackages()[0])"], capture_output=True, text=True, check=True).stdout.strip())
+    (site,) = home.glob("lib/python*/site-packages")
     subprocess.run([python, "-m", "pip", "install", "--quiet", "--no-deps", "--no-index", str(wheel)], check=True)
     (site / "lent.pth").write_text(sysconfig.get_path("purelib") + "\n")
     return home / "bin" / "perpixel"
@@ -51,7 +51,8 @@ def test_the_wheel_holds_every_config(wheel: Path) -> None:
 @pytest.mark.slow
 def test_the_installed_command_equals_the_script(command: Path, tiny: list[str], tmp_path: Path) -> None:
     environment = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"} | {"OMP_NUM_THREADS": "1"}
-    for name, start in (("wheel", [str(command), "train"]), ("script", [sys.executable, str(ROOT / "src" / "train.py")])):
+    starts = {"wheel": [str(command), "train"], "script": [sys.executable, str(ROOT / "src" / "train.py")]}
+    for name, start in starts.items():
         done = subprocess.run(
             [*start, *tiny, f"hydra.run.dir={tmp_path / name}"],
             cwd=tmp_path,
@@ -63,5 +64,6 @@ def test_the_installed_command_equals_the_script(command: Path, tiny: list[str],
         assert done.returncode == 0, done.stdout + done.stderr
     installed, script = (json.loads((tmp_path / name / "metrics.json").read_text()) for name in ("wheel", "script"))
     assert installed == script
-    log = subprocess.run([str(command), "train", "--cfg", "job"], cwd=tmp_path, capture_output=True, text=True, check=True)
+    shown = [str(command), "train", "--cfg", "job"]
+    log = subprocess.run(shown, cwd=tmp_path, capture_output=True, text=True, check=True)
     assert "decoder:" in log.stdout

@@ -16,7 +16,9 @@ RANDOM = ["model=fpn", "encoder=mobilenet_v2", "augment=default", "data.num_work
 
 @pytest.mark.slow
 def test_one_seed_one_result(tiny: list[str], shell: Shell) -> None:
-    plain = [override for override in tiny if not override.startswith(("model", "data.num_workers", "trainer.max_epochs"))]
+    plain = [
+        override for override in tiny if not override.startswith(("model", "data.num_workers", "trainer.max_epochs"))
+    ]
 
     def weights(name: str, seed: int) -> dict[str, torch.Tensor]:
         shell.run("train", [*plain, *RANDOM, f"seed={seed}", f"hydra.run.dir={name}"])

@@ -1,7 +1,8 @@
 from __future__ import annotations
 
-import perpixel
 import pytest
+
+import perpixel
 
 
 @pytest.mark.slow

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import lightning.pytorch as pl
 from omegaconf import DictConfig, OmegaConf
@@ -14,12 +15,18 @@ from perpixel.augment import Recipe
 from perpixel.cli.pictures import Pictures
 from perpixel.config import build, faults, together
 from perpixel.data import DataModule, DataSource
+from perpixel.data.content import total_pixels
 from perpixel.data.fixed import FixedSamples
+from perpixel.export.bundle import read_weights
 from perpixel.losses import Loss
+from perpixel.losses.weights import resolve_all
 from perpixel.models import Encoder, SegmentationModel, Upsampling
+from perpixel.models.transfer import transfer
 from perpixel.optim import OptimizerFactory, Schedule
 from perpixel.tracking.loggers import Tracker
 from perpixel.training import Experiment, FirstBatch, Overlays
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -91,6 +98,16 @@ def build_model(cfg: DictConfig, num_classes: int, in_channels: int) -> Segmenta
     return model
 
 
+def build_loss(cfg: DictConfig, source: DataSource) -> Loss:
+    """The loss of a config; rules of class weights are resolved with the training split's pixel counts."""
+    node = resolve_all(
+        cast(dict[str, Any], OmegaConf.to_container(cfg.loss, resolve=True)),
+        lambda: total_pixels(source.split("train"), source.labels),
+    )
+    loss: Loss = build(node, PLACES["loss"].base, "loss", ignore_index=source.labels.fill)
+    return loss
+
+
 def build_data(cfg: DictConfig, source: DataSource) -> DataModule:
     """The loaders of a config."""
     return DataModule(
@@ -122,10 +139,12 @@ def assemble(cfg: DictConfig, run: Path, tracker_logger: Any, on_look: Callable[
     source = build_source(cfg)
     data = build_data(cfg, source)
     model = build_model(cfg, source.labels.num_classes, source.channels)
+    if cfg.init_from is not None:
+        log.info("init_from=%s: %s", cfg.init_from, transfer(model, read_weights(Path(cfg.init_from))))
     pictures = Pictures(data, run)
     return Experiment(
         model=model,
-        loss=_build(cfg, "loss", ignore_index=source.labels.fill),
+        loss=build_loss(cfg, source),
         labels=source.labels,
         data=data,
         splits=source.splits,

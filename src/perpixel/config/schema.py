@@ -61,7 +61,7 @@ class TrainerConfig:
     num_nodes: int = 1
     precision: str | None = None
     fast_dev_run: Any = False  # true, false or a number of batches
-    max_epochs: int | None = 10
+    max_epochs: int | None = 13
     min_epochs: int | None = None
     max_steps: int = -1
     min_steps: int | None = None
@@ -112,9 +112,9 @@ class CheckpointConfig:
 class TrainingConfig:
     """What is perpixel's and not Lightning's."""
 
-    ema_decay: float | None = None  # per optimiser step, warmed up as min(d, (1+n)/(10+n)); null: no EMA
+    ema_decay: float | None = 0.999  # per optimiser step, warmed up as min(d, (1+n)/(10+n)); null: no EMA
     compile: bool = False  # torch.compile the network
-    channels_last: bool = False
+    channels_last: bool = True
     early_stopping: EarlyStoppingConfig = field(default_factory=EarlyStoppingConfig)
     checkpoint: CheckpointConfig = field(default_factory=CheckpointConfig)
     overlays: int = 8  # validation images drawn as input, truth, prediction and errors
@@ -136,6 +136,9 @@ class TrainConfig:
     trainer: TrainerConfig = field(default_factory=TrainerConfig)
     training: TrainingConfig = field(default_factory=TrainingConfig)
     logger: Any = MISSING
+    init_from: str | None = (
+        None  # a run directory, bundle or .safetensors file whose weights are taken over as they fit
+    )
     seed: int = 0
     output: str = "runs"  # root of runs and sweeps
 

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig, OmegaConf
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
+from torch import Tensor
 
 from perpixel._version import __version__
 
@@ -17,6 +18,20 @@ if TYPE_CHECKING:
     from perpixel.models import SegmentationModel
 
 WEIGHTS, DESCRIPTION = "model.safetensors", "model.json"
+
+
+def read_weights(path: Path) -> dict[str, Tensor]:
+    """Weights by name, from a run directory, a bundle or a safetensors file.
+
+    Raises:
+        ValueError: there is none of these at the path.
+    """
+    for file in (path, path / WEIGHTS, path / "model" / WEIGHTS):
+        if file.is_file() and file.suffix == ".safetensors":
+            return load_file(file)
+    raise ValueError(
+        f"'{path}' holds no saved model: give a finished run's directory, its model/ folder, or a .safetensors file."
+    )
 
 
 def save_bundle(
