@@ -50,7 +50,7 @@ def test_accumulation_makes_one_optimiser_step_of_several_batches(tiny: list[str
 
 
 def test_accumulation_equals_the_larger_batch(tiny: list[str]) -> None:
-    """Without batch norm the mean of two half-batch gradients is the gradient of the whole batch (SGD, CE, equal sizes)."""
+    """Without batch norm the mean of two half-batch gradients is the whole batch's gradient."""
     same = [*tiny, "loss=ce", "optimizer=sgd", "scheduler=constant", "model.batch_norm=false", "augment=none"]
     same += ["data.size=[32,48]", "trainer.limit_train_batches=4", "data.num_workers=0"]
     whole = perpixel.train([*same, "data.batch_size=4"])
