@@ -119,6 +119,13 @@ def test_missing_masks_are_counted(tmp_path: Path, name: str) -> None:
         reader(str(tmp_path))
 
 
+def test_missing_images_of_a_list_are_counted(tmp_path: Path) -> None:
+    root = layouts.voc(tmp_path)
+    (root / "VOCdevkit/VOC2012/JPEGImages/2007_000039.jpg").unlink()
+    with pytest.raises(ValueError, match=r"1 of 2 listed images do not exist, first '.*2007_000039\.jpg'"):
+        VOC(str(root))
+
+
 def test_unknown_choices() -> None:
     with pytest.raises(ValueError, match="choose 164k or 10k"):
         COCOStuff(".", version="1k")

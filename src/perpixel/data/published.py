@@ -49,8 +49,14 @@ class Layout:
         """Images and their masks as pairs named by the image's stem.
 
         Raises:
-            ValueError: masks are missing; says how many and which comes first.
+            ValueError: masks, or listed images, are missing; says how many and which comes first.
         """
+        absent = [image for image in images if not image.is_file()]
+        if absent:
+            raise ValueError(
+                f"{self.name}: {len(absent)} of {len(images)} listed images do not exist, first '{absent[0]}'. "
+                f"Unpack the data set again, as\n{self.tree}"
+            )
         missing = [mask for mask in masks if not mask.is_file()]
         if missing or not images:
             first = f", first '{missing[0]}'" if missing else ""
