@@ -1,4 +1,4 @@
-"""Score the checkerboard of untrained decoders and of finished runs; writes results.csv and scores.png beside this file.
+"""Score the checkerboard of untrained decoders and of finished runs; writes results.csv and scores.png beside it.
 
 python experiments/checkerboard/checkerboard.py [run directory …]
 """
