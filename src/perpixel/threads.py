@@ -39,10 +39,11 @@ def for_each(
     """
     threads = min(torch.get_num_threads(), len(items)) if device.type == "cpu" else 1
     queue = iter(items)  # shared: each thread takes the next item when it has time
+    inference = torch.is_inference_mode_enabled()  # a thread's own setting, which the workers have to be told
 
     def work() -> None:
-        own = scratch()
-        with torch.no_grad():
+        with torch.inference_mode(inference), torch.no_grad():
+            own = scratch()
             for item in queue:
                 function(item, own)
 

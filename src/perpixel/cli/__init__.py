@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import sys
 
-VERBS = ("train", "evaluate")
+VERBS = ("train", "evaluate", "audit", "shapes")
 
 
 def main() -> None:

@@ -108,11 +108,17 @@ def build_loss(cfg: DictConfig, source: DataSource) -> Loss:
     return loss
 
 
+def build_recipe(cfg: DictConfig, source: DataSource) -> Recipe:
+    """The augmentation of a config, padding with the source's ignore value."""
+    recipe: Recipe = _build(cfg, "augment", size=list(cfg.data.size), fill=source.labels.fill)
+    return recipe
+
+
 def build_data(cfg: DictConfig, source: DataSource) -> DataModule:
     """The loaders of a config."""
     return DataModule(
         source,
-        _build(cfg, "augment", size=list(cfg.data.size), fill=source.labels.fill),
+        build_recipe(cfg, source),
         batch_size=cfg.data.batch_size,
         eval_batch_size=cfg.data.eval_batch_size,
         num_workers=cfg.data.num_workers,
@@ -141,10 +147,12 @@ def assemble(cfg: DictConfig, run: Path, tracker_logger: Any, on_look: Callable[
     model = build_model(cfg, source.labels.num_classes, source.channels)
     if cfg.init_from is not None:
         log.info("init_from=%s: %s", cfg.init_from, transfer(model, read_weights(Path(cfg.init_from))))
+    loss = build_loss(cfg, source)
+    model.check_loss(loss)
     pictures = Pictures(data, run)
     return Experiment(
         model=model,
-        loss=build_loss(cfg, source),
+        loss=loss,
         labels=source.labels,
         data=data,
         splits=source.splits,

@@ -18,6 +18,7 @@ from perpixel.config.schema import TrainConfig
 from perpixel.data import DataModule
 from perpixel.export.bundle import save_bundle
 from perpixel.models import SegmentationModel
+from perpixel.models.checkerboard import advice, measure_checkerboard
 from perpixel.reporting.pictures import confusion_picture, curves_picture
 from perpixel.reporting.report import write_report
 from perpixel.tracking import manifest
@@ -28,6 +29,7 @@ from perpixel.training import Experiment, Scores, fit, launch_ranks, num_ranks, 
 
 log = logging.getLogger(__name__)
 
+SMALLEST_SPECTRUM = 32  # pixels; in smaller images the upsampling grid cannot be told from content
 OUT_OF_MEMORY = (
     "The device ran out of memory. Take less at once: data.batch_size (with trainer.accumulate_grad_batches to keep "
     "the effective size), data.size, data.eval_batch_size; or spend fewer bits: trainer.precision=bf16-mixed (16-mixed "
@@ -124,7 +126,8 @@ def _look(run: Path, split: str, first: bool) -> None:
 
 def _describe(experiment: Experiment, run: Path) -> None:
     parameters = sum(parameter.numel() for parameter in experiment.model.parameters())
-    manifest.update(run, data=cast(DataModule, experiment.data).fingerprints(), parameters=parameters)
+    data = cast(DataModule, experiment.data)
+    manifest.update(run, data=data.fingerprints(), bad_files=data.source.quarantined, parameters=parameters)
     log.info("%s: %s parameters; run directory %s", type(experiment.model).__name__, f"{parameters:,}", run)
 
 
@@ -140,6 +143,7 @@ def _finish(
     pictures |= {f"overlays/{path.stem}": path for path in sorted((run / "overlays").glob("*.png"))}
     model, data = cast(SegmentationModel, experiment.model), cast(DataModule, experiment.data)
     save_bundle(run / "model", model, cfg, experiment.labels, data)
+    _advise(model, data)
     if tracker is not None:
         tracker.pictures({title: path for title, path in pictures.items() if path.exists()})
 
@@ -155,6 +159,15 @@ def write_results(directory: Path) -> None:
         write_report(directory)
     except Exception:
         log.exception("the report in %s could not be written; the runs are not affected", directory)
+
+
+def _advise(model: SegmentationModel, data: DataModule) -> None:
+    """Say so where the trained model's logits carry the grid of its upsampling."""
+    batch = data.on_after_batch_transfer(next(iter(data.eval_dataloader("val"))), 0)
+    if min(batch["image"].shape[-2:]) >= SMALLEST_SPECTRUM and (
+        told := advice(measure_checkerboard(model, batch["image"]))
+    ):
+        log.warning(told)
 
 
 def _summarise(run: Path) -> None:

@@ -12,6 +12,7 @@ from perpixel.cli.evaluate import read_scores
 from perpixel.cli.experiment import assemble, check_nodes
 from perpixel.cli.job import typed
 from perpixel.data import DataModule
+from perpixel.data.hashing import refuse_changed_data
 from perpixel.tracking import manifest
 from perpixel.training import SegmentationModule, evaluate, load_best, write_scores
 
@@ -28,8 +29,8 @@ def score_run(run: Path, cfg: DictConfig, split: str, allow_changed: bool) -> di
     if split not in experiment.splits or split == "train":
         scored = [name for name in experiment.splits if name != "train"]
         raise ValueError(f"split={split}: this data set can be scored on {', '.join(scored)}.")
-    if not allow_changed:
-        _refuse_changed(run, split, cast(DataModule, experiment.data).fingerprints()[split])
+    now = {split: cast(DataModule, experiment.data).fingerprints()[split]}
+    refuse_changed_data(now, manifest.read(run).get("data", {}), allow_changed)
     module = SegmentationModule(experiment.model, experiment.loss, experiment.labels)
     load_best(module, run)
     one_process = replace(typed(cfg).trainer, devices=1, strategy="auto")
@@ -48,12 +49,3 @@ def _without_weights(cfg: DictConfig) -> None:
 def _count(run: Path, split: str) -> None:
     if split == "test":
         manifest.count_look(run, split)
-
-
-def _refuse_changed(run: Path, split: str, now: str) -> None:
-    then = manifest.read(run).get("data", {}).get(split)
-    if then is not None and then != now:
-        raise ValueError(
-            f"the {split} split has changed since this run was trained (content hash {then[:12]}… then, "
-            f"{now[:12]}… now): its score would not compare. Set allow_changed=true to score it all the same."
-        )

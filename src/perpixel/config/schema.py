@@ -153,7 +153,34 @@ class EvaluateConfig:
     allow_changed: bool = False  # evaluate although the data differ from what the run was trained with
 
 
-SCHEMAS = {"train": TrainConfig, "evaluate": EvaluateConfig}
+@dataclass
+class AuditConfig:
+    """The root of ``conf/audit.yaml``."""
+
+    data: DataConfig = field(default_factory=DataConfig)
+    augment: Any = MISSING
+    output: str = "runs"
+    workers: int | None = None  # processes; null: one per core
+    seed: int = 0
+
+
+@dataclass
+class ShapesConfig:
+    """The root of ``conf/shapes.yaml``."""
+
+    encoder: Any = MISSING
+    decoder: Any = MISSING
+    model: Any = MISSING
+    size: list[int] = field(default_factory=lambda: [256, 256])  # H, W of the image
+    in_channels: int = 3
+    num_classes: int = 6
+    measured: int = 2  # random images for the measured receptive field; 0 leaves it out
+    checkerboard: bool = True
+    seed: int = 0
+    output: str = "runs"
+
+
+SCHEMAS = {"train": TrainConfig, "evaluate": EvaluateConfig, "audit": AuditConfig, "shapes": ShapesConfig}
 
 
 def register() -> None:

@@ -1,0 +1,42 @@
+"""``audit``: one page on what is in the data, what is wrong with it, and whether the pipeline keeps it aligned."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from pathlib import Path
+from typing import cast
+
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig, OmegaConf
+
+from perpixel.cli.arguments import checked_jobs, parse, run_hydra
+from perpixel.config.compose import job_name
+
+log = logging.getLogger(__name__)
+
+
+def main() -> None:
+    """Check the command line, then look at the data."""
+    args = parse()
+    if args.multirun:
+        sys.exit("perpixel: audit takes one data set; -m belongs to train.")
+    checked_jobs(args, "audit")
+    run_hydra(audit, "audit")
+
+
+def audit(cfg: DictConfig) -> None:
+    """Write ``audit.html`` and ``audit.json``, and say where they are.
+
+    Raises:
+        ValueError: the configuration has faults, or not a single sample can be read.
+    """
+    from perpixel.cli.experiment import build_recipe, build_source
+    from perpixel.data.audit import write_audit
+
+    overrides = cast(list[str], OmegaConf.to_container(HydraConfig.get().overrides.task))
+    directory = Path(cfg.output) / "audit" / job_name(overrides)
+    directory.mkdir(parents=True, exist_ok=True)
+    source = build_source(cfg)
+    write_audit(source, build_recipe(cfg, source), directory, cfg.workers)
+    log.info("audit: %s", directory / "audit.html")
