@@ -57,7 +57,7 @@ def test_help_needs_no_torch(tmp_path: Path) -> None:
     assert lines[-1] == "False"
     text = "\n".join(lines)
     assert "decoder: bilinear" in text
-    assert "max_epochs: 13" in text
+    assert "max_epochs: 11" in text
 
 
 def test_a_fault_in_a_later_job_stops_the_sweep_before_the_first(tmp_path: Path) -> None:

@@ -61,7 +61,7 @@ class TrainerConfig:
     num_nodes: int = 1
     precision: str | None = None
     fast_dev_run: Any = False  # true, false or a number of batches
-    max_epochs: int | None = 13
+    max_epochs: int | None = 11
     min_epochs: int | None = None
     max_steps: int = -1
     min_steps: int | None = None
