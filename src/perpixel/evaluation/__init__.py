@@ -1,0 +1,1 @@
+"""Evaluation of trained models beyond the scores of a run: robustness, speed, calibration."""

@@ -1,0 +1,1 @@
+"""Models after deployment: drift, rolling scores, what to label next."""
