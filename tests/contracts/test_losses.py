@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+from omegaconf import OmegaConf
 from torch import Tensor
 
+import perpixel.losses
 from perpixel.losses import (
     OHEM,
     Boundary,
@@ -235,3 +240,29 @@ def test_class_absent_from_the_batch_is_left_out(make: Callable[[], Loss]) -> No
     logits, target = batch()
     nowhere = torch.full_like(logits[:, :1], -200.0)
     torch.testing.assert_close(make()(torch.cat([logits, nowhere], 1), target), make()(logits, target))
+
+
+CONFIGS = [
+    path
+    for path in sorted((Path(__file__).parents[2] / "conf" / "loss").glob("*.yaml"))
+    if "perpixel.losses." in path.read_text()
+]
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
+def test_config_builds_its_loss_and_lists_every_argument(path: Path) -> None:
+    loss = built(OmegaConf.to_container(OmegaConf.load(path)), complete=path.stem != "sum")
+    assert isinstance(loss, Loss)
+    assert loss(*batch()).isfinite()
+
+
+def built(node: Any, complete: bool) -> Any:
+    if isinstance(node, list):
+        return [built(item, complete) for item in node]
+    if not isinstance(node, dict):
+        return node
+    kind = getattr(perpixel.losses, node["_target_"].removeprefix("perpixel.losses."))
+    given = {key: built(value, complete) for key, value in node.items() if key != "_target_"}
+    if complete:
+        assert set(given) == set(inspect.signature(kind).parameters) - {"ignore_index"}
+    return kind(**given)

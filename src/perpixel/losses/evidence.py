@@ -16,8 +16,8 @@ from torch.autograd.function import FunctionCtx, once_differentiable
 
 from perpixel.threads import for_each
 
-PART_BYTES = {"cpu": 2**20, "cuda": 2**28}
-"""Bytes of logits worked on at once: about one core's second-level cache; on a GPU few launches matter more."""
+PART_BYTES = {"cpu": 2**21, "cuda": 2**28}
+"""Bytes of logits worked on at once: what a core's caches hold; on a GPU few launches matter more."""
 
 
 class Evidence(NamedTuple):

@@ -1,8 +1,18 @@
 """Metrics: counts first, scores from counts."""
 
+from perpixel.metrics.calibration import Calibration, Reliability
 from perpixel.metrics.confusion import confusion_matrix
 from perpixel.metrics.predictions import to_labels
 from perpixel.metrics.scores import scores
 from perpixel.metrics.segmentation import SegmentationMetrics
+from perpixel.metrics.spatial import SpatialMetrics
 
-__all__ = ["SegmentationMetrics", "confusion_matrix", "scores", "to_labels"]
+__all__ = [
+    "Calibration",
+    "Reliability",
+    "SegmentationMetrics",
+    "SpatialMetrics",
+    "confusion_matrix",
+    "scores",
+    "to_labels",
+]

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
 from perpixel.threads import for_each
 
-PART_PIXELS = 2**17
+PART_PIXELS = 2**14, 2**17
+"""Least and most pixels counted at once: few enough that threads share small maps, enough to be worth a call."""
+
 ROWS = 256
 """Target values that one byte holds: counting them all costs nothing and shows ignored and impossible values."""
 
@@ -46,12 +50,14 @@ def count_pairs(prediction: Tensor, target: Tensor, num_classes: int, ignore_ind
     guess, truth = prediction.flatten(), target.flatten()
     if truth.device.type != "cpu":
         return _count_on_device(guess, truth, num_classes, ignore_index)
-    _check_predictions(guess, num_classes)
-    if num_classes > ROWS or not _fits_a_byte(truth, ignore_index):
-        return _count_any(guess, truth, num_classes, ignore_index), torch.zeros((), dtype=torch.int64)
-    rows = _count_bytes(guess, truth, num_classes)
-    _check_rows(rows.sum(1), num_classes, ignore_index)
-    return rows[:num_classes], torch.zeros((), dtype=torch.int64)
+    none = torch.zeros((), dtype=torch.int64)
+    table = None
+    if num_classes <= ROWS and (truth.dtype == torch.uint8 or 0 <= ignore_index < ROWS):
+        table = _count_bytes(guess, truth, num_classes)
+    if table is None:
+        return _count_any(guess, truth, num_classes, ignore_index), none
+    _check_rows(table, num_classes, ignore_index)
+    return torch.from_numpy(table[:num_classes]), none
 
 
 def refuse_strays(strays: int, num_classes: int, ignore_index: int) -> None:
@@ -63,36 +69,38 @@ def refuse_strays(strays: int, num_classes: int, ignore_index: int) -> None:
         )
 
 
-def _fits_a_byte(truth: Tensor, ignore_index: int) -> bool:
-    if truth.dtype == torch.uint8:
-        return True
-    if truth.numel() == 0 or not 0 <= ignore_index < ROWS:
-        return False
-    low, high = (int(bound) for bound in truth.aminmax())
-    return low >= 0 and high < ROWS
-
-
-def _count_bytes(guess: Tensor, truth: Tensor, num_classes: int) -> Tensor:
-    """(256, C) int64: pairs of every value a byte can have with every class."""
+def _count_bytes(guess: Tensor, truth: Tensor, num_classes: int) -> npt.NDArray[np.int64] | None:
+    """(256, C): pairs of every value a byte can have with every class; None if the target holds other values."""
     narrow = torch.int16 if ROWS * num_classes <= 2**15 else torch.int32
     counters: list[Tensor] = []
+    too_wide: list[slice] = []
 
     def fresh() -> Tensor:
         counters.append(torch.zeros(ROWS * num_classes, dtype=torch.int64))
         return counters[-1]
 
     def count(part: slice, counter: Tensor) -> None:
+        _check_predictions(guess[part], num_classes)
+        if truth.dtype != torch.uint8 and not _within(truth[part], ROWS):
+            too_wide.append(part)
+            return
         pairs = truth[part].to(torch.uint8).to(narrow).mul_(num_classes).add_(guess[part])
         counter += torch.bincount(pairs, minlength=len(counter))
 
-    parts = [slice(start, start + PART_PIXELS) for start in range(0, len(truth), PART_PIXELS)]
+    least, most = PART_PIXELS
+    length = max(least, min(most, len(truth) // 8))
+    parts = [slice(start, start + length) for start in range(0, len(truth), length)]
     for_each(count, parts, truth.device, fresh)
-    return torch.stack(counters).sum(0).view(ROWS, num_classes)
+    if too_wide:
+        return None
+    table: npt.NDArray[np.int64] = np.stack([counter.numpy() for counter in counters]).sum(0)
+    return table.reshape(ROWS, num_classes)
 
 
 def _count_any(guess: Tensor, truth: Tensor, num_classes: int, ignore_index: int) -> Tensor:
     """(C, C) int64 for values that a byte does not hold, such as an ignore index of −100."""
-    values, counts = truth.unique(return_counts=True)
+    _check_predictions(guess, num_classes)
+    values, counts = (found.numpy() for found in truth.unique(return_counts=True))
     _refuse_values(values, counts, (values >= 0) & (values < num_classes) | (values == ignore_index), num_classes)
     pairs = torch.where(truth == ignore_index, num_classes, truth.long()) * num_classes + guess
     counted = torch.bincount(pairs, minlength=(num_classes + 1) * num_classes)
@@ -117,23 +125,32 @@ def _count_on_device(guess: Tensor, truth: Tensor, num_classes: int, ignore_inde
     return table[:num_classes], table[num_classes + 1].sum()
 
 
+def _within(values: Tensor, bound: int) -> bool:
+    """Whether all values are in 0…bound−1."""
+    low, high = (int(limit) for limit in values.aminmax())
+    return low >= 0 and high < bound
+
+
 def _check_predictions(guess: Tensor, num_classes: int) -> None:
-    if guess.numel() == 0:
-        return
-    low, high = (int(bound) for bound in guess.aminmax())
-    if low < 0 or high >= num_classes:
+    if guess.numel() > 0 and not _within(guess, num_classes):
+        low, high = (int(limit) for limit in guess.aminmax())
         wrong = low if low < 0 else high
         raise ValueError(f"the prediction holds the value {wrong}, but there are {num_classes} classes.")
 
 
-def _check_rows(pixels: Tensor, num_classes: int, ignore_index: int) -> None:
-    values = torch.arange(len(pixels))
+def _check_rows(table: npt.NDArray[np.int64], num_classes: int, ignore_index: int) -> None:
+    values, pixels = np.arange(ROWS), table.sum(1)
     allowed = (values < num_classes) | (values == ignore_index) | (pixels == 0)
     _refuse_values(values, pixels, allowed, num_classes)
 
 
-def _refuse_values(values: Tensor, counts: Tensor, allowed: Tensor, num_classes: int) -> None:
-    if bool(allowed.all()):
+def _refuse_values(
+    values: npt.NDArray[np.integer],
+    counts: npt.NDArray[np.int64],
+    allowed: npt.NDArray[np.bool_],
+    num_classes: int,
+) -> None:
+    if allowed.all():
         return
     pairs = zip(values[~allowed].tolist(), counts[~allowed].tolist(), strict=True)
     named = ", ".join(f"{value} ({count:,} pixels)" for value, count in pairs)

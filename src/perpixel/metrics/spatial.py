@@ -1,0 +1,93 @@
+"""The metric of shapes: edges, thin structures and small objects over a whole data set."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+from torchmetrics import Metric
+
+from perpixel.labels import LabelSpace
+from perpixel.metrics.edges import Labels, edge_counts, pixels_of_diagonal
+from perpixel.metrics.predictions import to_labels
+from perpixel.metrics.structures import small_object_counts, thin_counts
+
+
+class SpatialMetrics(Metric):
+    """Boundary IoU, boundary F, thin-structure and small-object recall, from counts summed over images and ranks.
+
+    A class without pixels to count scores NaN and is left out of the means, whose names begin with m. Works on the CPU,
+    image by image: for evaluation, not for every training step.
+
+    Args:
+        labels: class names and the value that means "no label".
+        band: width of the edge of boundary IoU, as a share of the image's diagonal (Cheng et al. 2021: 0.02).
+        tolerance: distance at which a contour is still met, as a share of the diagonal (Csurka et al. 2013: 0.0075).
+        thin_width: structures narrower than this many pixels are thin.
+        small_area: objects of fewer pixels are small.
+    """
+
+    full_state_update = False
+    higher_is_better = True
+    is_differentiable = False
+    edges: Tensor
+    thin: Tensor
+    small: Tensor
+
+    def __init__(
+        self,
+        labels: LabelSpace,
+        band: float = 0.02,
+        tolerance: float = 0.0075,
+        thin_width: int = 5,
+        small_area: int = 100,
+    ) -> None:
+        super().__init__()
+        self.labels = labels
+        self.band, self.tolerance = band, tolerance
+        self.thin_width, self.small_area = thin_width, small_area
+        for name, rows in (("edges", 6), ("thin", 2), ("small", 2)):
+            zeros = torch.zeros(rows, labels.num_classes, dtype=torch.int64)
+            self.add_state(name, zeros, dist_reduce_fx="sum")
+
+    def update(self, logits_or_labels: Tensor, target: Tensor) -> None:
+        """Count a batch: logits (B, C, H, W) or labels (B, H, W), and target (B, H, W), as `SegmentationMetrics`."""
+        predictions = to_labels(logits_or_labels).cpu().numpy()
+        for prediction, truth in zip(predictions, target.cpu().numpy(), strict=True):
+            self._update(prediction, truth)
+
+    def compute(self) -> dict[str, Tensor]:
+        """The scores by name, float64 scalars: ``mBoundaryIoU``, ``mBoundaryF``, …, ``BoundaryIoU/<class>``, …"""
+        return self._compute()
+
+    def _update(self, prediction: Labels, truth: Labels) -> None:
+        classes = self.labels.num_classes
+        band, tolerance = (pixels_of_diagonal(share, *truth.shape) for share in (self.band, self.tolerance))
+        for state, counts in (
+            (self.edges, np.stack(edge_counts(prediction, truth, classes, band, tolerance))),
+            (self.thin, thin_counts(prediction, truth, classes, self.thin_width)),
+            (self.small, small_object_counts(prediction, truth, classes, self.small_area)),
+        ):
+            state += torch.from_numpy(counts).to(state.device)
+
+    def _compute(self) -> dict[str, Tensor]:
+        common, either, found, truth, right, predicted = self.edges.double()
+        per_class = {
+            "BoundaryIoU": common / either,
+            "BoundaryF": boundary_f(right / predicted, found / truth),
+            "thin_recall": self.thin[0].double() / self.thin[1],
+            "small_object_recall": self.small[0].double() / self.small[1],
+        }
+        named = {f"m{score}": values.nanmean() for score, values in per_class.items()}
+        for score, values in per_class.items():
+            named |= {f"{score}/{name}": value for name, value in zip(self.labels.names, values, strict=True)}
+        return named
+
+
+def boundary_f(precision: Tensor, recall: Tensor) -> Tensor:
+    """Harmonic mean; NaN only where there is neither a true nor a predicted contour, 0 where there is only one."""
+    absent = precision.isnan() & recall.isnan()
+    precision, recall = precision.nan_to_num(0.0), recall.nan_to_num(0.0)
+    total = precision + recall
+    score = 2 * precision * recall / torch.where(total > 0, total, torch.ones_like(total))
+    return score.masked_fill(absent, torch.nan)

@@ -1,0 +1,71 @@
+"""The chunked pass over the logits against PyTorch's own operations, for sizes of many parts."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from perpixel.losses import CrossEntropy, Dice, Sum
+from perpixel.losses.evidence import evidence
+
+
+def big(dtype: torch.dtype = torch.float32) -> tuple[Tensor, Tensor]:
+    rng = torch.Generator().manual_seed(0)
+    logits = (torch.randn(2, 19, 250, 261, generator=rng) * 3).to(dtype)
+    target = torch.randint(0, 19, (2, 250, 261), generator=rng)
+    target[torch.rand(target.shape, generator=rng) < 0.1] = 255
+    return logits, target
+
+
+def plain(logits: Tensor, target: Tensor) -> list[Tensor]:
+    valid = target != 255
+    log_probs = F.log_softmax(logits, 1)
+    truth = F.one_hot(target.where(valid, 0), 19).movedim(3, 1) * valid.unsqueeze(1)
+    known = valid.unsqueeze(1)
+    sums = [truth, truth * log_probs, truth * log_probs.exp(), known * log_probs.exp(), known * log_probs]
+    return [(truth * log_probs).sum(1), *(each.sum((2, 3)) for each in sums)]
+
+
+@pytest.fixture(params=[1, 2, 3])
+def threads(request: pytest.FixtureRequest) -> object:
+    before = torch.get_num_threads()
+    torch.set_num_threads(request.param)
+    yield request.param
+    torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+def test_values_and_gradients_are_those_of_plain_operations(threads: int, layout: torch.memory_format) -> None:
+    logits, target = big(torch.float64)
+    logits = logits.to(memory_format=layout)
+    for index in (0, 2, 3, 4, 5):  # every output alone, so that each slope is met without the others
+        ours, theirs = logits.clone().requires_grad_(), logits.clone().requires_grad_()
+        one, other = evidence(ours, target, 255)[index], plain(theirs, target)[index]
+        torch.testing.assert_close(one, other.to(one.dtype))
+        steer = torch.randn(one.shape, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+        (one * steer).sum().backward()
+        (other * steer).sum().backward()
+        torch.testing.assert_close(ours.grad, theirs.grad)
+
+
+def test_same_bits_for_every_number_of_threads() -> None:
+    logits, target = big()
+    before, values = torch.get_num_threads(), []
+    for number in (1, 2, 4):
+        torch.set_num_threads(number)
+        leaf = logits.clone().requires_grad_()
+        value = Sum([CrossEntropy(), Dice()], [1.0, 1.0])(leaf, target)
+        value.backward()
+        values.append((value.detach(), leaf.grad))
+    torch.set_num_threads(before)
+    for value, gradient in values[1:]:
+        assert torch.equal(value, values[0][0])
+        assert torch.equal(gradient, values[0][1])
+
+
+@pytest.mark.parametrize("loss", [Dice(), CrossEntropy(), CrossEntropy(label_smoothing=0.1)])
+def test_thirty_two_bits_are_within_a_millionth_of_sixty_four(loss: torch.nn.Module) -> None:
+    logits, target = big()
+    torch.testing.assert_close(loss(logits, target).double(), loss(logits.double(), target), rtol=1e-6, atol=0)

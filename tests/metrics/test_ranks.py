@@ -1,0 +1,42 @@
+"""Two real processes count what one counts, to the integer."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+PROGRAM = """
+import sys, torch
+import torch.distributed as dist
+from perpixel.labels import LabelSpace
+from perpixel.metrics import SegmentationMetrics, scores
+
+rank, store, out = int(sys.argv[1]), sys.argv[2], sys.argv[3]
+dist.init_process_group("gloo", init_method=f"file://{store}", rank=rank, world_size=2)
+torch.manual_seed(0)
+logits, target = torch.randn(7, 4, 9, 11), torch.randint(0, 4, (7, 9, 11))
+space = LabelSpace(("a", "b", "c", "d"), ((0, 0, 0),) * 4)
+shared, alone = SegmentationMetrics(space), SegmentationMetrics(space)
+for index in range(7):
+    alone.update(logits[index : index + 1], target[index : index + 1])
+    if index % 2 == rank:
+        shared.update(logits[index : index + 1], target[index : index + 1])
+ours, whole = shared.compute(), scores(alone.confusion, space.names)
+assert torch.equal(shared.total, alone.confusion)
+assert all(torch.equal(ours[name], whole[name]) for name in whole)
+assert int(shared.confusion.sum()) == (4 - rank) * 99
+open(f"{out}{rank}", "w").write("same")
+"""
+
+
+def test_two_ranks_are_one(tmp_path: Path) -> None:
+    arguments = [str(tmp_path / "store"), str(tmp_path / "rank")]
+    paths = {"PYTHONPATH": str(Path(__file__).parents[2] / "src"), "OMP_NUM_THREADS": "1", "PATH": "/usr/bin:/bin"}
+    ranks = [
+        subprocess.Popen([sys.executable, "-c", PROGRAM, str(rank), *arguments], env=paths, stderr=subprocess.PIPE)
+        for rank in range(2)
+    ]
+    errors = [rank.communicate(timeout=120)[1].decode() for rank in ranks]
+    assert [rank.returncode for rank in ranks] == [0, 0], errors
+    assert sorted(path.name for path in tmp_path.glob("rank*")) == ["rank0", "rank1"]
