@@ -266,7 +266,12 @@ def test_where_there_is_nothing_to_replace_the_reason_is_given(model: str, upsam
 
 
 # Auxiliary heads: a stage of every kind of model.
-AUX_STAGES = {"starter_unet": "decoder.blocks.1", "unetplusplus": "decoder.blocks.x_1_3", "dpt": "encoder.2"}
+AUX_STAGES = {
+    "starter_unet": "decoder.blocks.1",
+    "unet-shallow": "encoder.3",
+    "unetplusplus": "decoder.blocks.x_1_3",
+    "dpt": "encoder.2",
+}
 
 
 @any_model

@@ -1,11 +1,9 @@
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 
-from perpixel.losses.weights import cached_counts, effective_number, inverse_log, median_frequency, resolve, resolve_all
+from perpixel.losses.weights import effective_number, inverse_log, median_frequency, resolve, resolve_all
 
 COUNTS = [900, 90, 10, 0]
 
@@ -42,15 +40,3 @@ def test_resolve_reaches_the_parts_of_a_sum() -> None:
         "weights": [1.0, [0, 1]],
     }
     assert node["losses"][0]["class_weights"] == "inverse_log"
-
-
-def test_counts_are_counted_once_per_content(tmp_path: Path) -> None:
-    calls = []
-
-    def count() -> np.ndarray:
-        calls.append(1)
-        return np.array(COUNTS)
-
-    for fingerprint in ("ab", "ab", "cd"):
-        assert cached_counts(tmp_path / "cache", fingerprint, count) == COUNTS
-    assert len(calls) == 2

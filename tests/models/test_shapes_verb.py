@@ -31,11 +31,11 @@ def test_shapes_prints_and_writes_the_table_and_the_picture(tmp_path: Path) -> N
 
 
 def test_mistakes_are_told_together_and_before_torch() -> None:
-    done = run("size=[3]", "measured=-1", "checkerboard=maybe")
+    done = run("size=[3]", "measured=-1")
     assert done.returncode == 2
-    assert "3 faults" in done.stderr
+    assert "2 faults" in done.stderr
     assert "size=[256,256]" in done.stderr
-    assert "checkerboard=maybe: give true or false" in done.stderr
+    assert "measured=-1: give a whole number, 0 or more" in done.stderr
 
 
 def test_a_model_that_cannot_be_built_says_why() -> None:

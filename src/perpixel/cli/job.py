@@ -29,7 +29,7 @@ from perpixel.training import Experiment, Scores, fit, launch_ranks, num_ranks, 
 
 log = logging.getLogger(__name__)
 
-SMALLEST_SPECTRUM = 32  # pixels; in smaller images the upsampling grid cannot be told from content
+SMALLEST_SPECTRUM = 56  # pixels; in smaller logits the upsampling grid cannot be told from content
 OUT_OF_MEMORY = (
     "The device ran out of memory. Take less at once: data.batch_size (with trainer.accumulate_grad_batches to keep "
     "the effective size), data.size, data.eval_batch_size; or spend fewer bits: trainer.precision=bf16-mixed (16-mixed "

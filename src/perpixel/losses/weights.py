@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from statistics import median
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -109,24 +105,6 @@ def resolve_all(node: Mapping[str, Any], counts: Callable[[], Sequence[int]]) ->
 
     resolved: dict[str, Any] = walk(node)
     return resolved
-
-
-def cached_counts(cache: Path, fingerprint: str, count: Callable[[], npt.NDArray[np.int64]]) -> list[int]:
-    """Pixels per class of a split, counted once and kept in ``cache`` under the hash of what the split holds.
-
-    Args:
-        cache: a directory, made if missing.
-        fingerprint: the split's hash, hexadecimal.
-        count: counts the pixels, (C,) integers; called only if they are not known.
-    """
-    path = cache / f"pixels-{fingerprint}.json"
-    if not path.exists():
-        cache.mkdir(parents=True, exist_ok=True)
-        counted = json.dumps([int(pixels) for pixels in count()])
-        part = path.with_suffix(f".{np.random.default_rng().integers(2**32)}")
-        part.write_text(counted)
-        part.replace(path)  # in one step: another rank sees all or nothing
-    return [int(pixels) for pixels in json.loads(path.read_text())]
 
 
 def _at_least_one(count: int) -> int:
