@@ -176,6 +176,17 @@ def test_a_fault_in_the_arguments_of_any_job_stops_before_the_first(tiny: list[s
     assert not (shell.directory / "runs").exists()
 
 
+def test_directories_are_never_used_twice(trained: Path, tiny: list[str], shell: Shell) -> None:
+    scores = (trained / "metrics.json").read_text()
+    with pytest.raises(ValueError, match="holds a run already"):
+        perpixel.train([*tiny, f"hydra.run.dir={trained}"])
+    assert (trained / "metrics.json").read_text() == scores
+    assert json.loads((trained / "manifest.json").read_text())["status"] == "finished"
+    (shell.directory / "sweep.json").write_text("{}")
+    output = shell.run("train", ["-m", *tiny, "loss=ce,dice", f"hydra.sweep.dir={shell.directory}"], code=2)
+    assert "holds a sweep already" in output
+
+
 def test_wandb_offline_keeps_one_run_per_job_grouped_by_sweep(tiny: list[str], shell: Shell) -> None:
     pytest.importorskip("wandb")
     shell.run("train", ["-m", *tiny, "logger=wandb", "seed=1,2"])

@@ -52,6 +52,8 @@ def run_job(cfg: DictConfig, run: Path, overrides: list[str], sweep: str | None,
         job: number in the sweep.
     """
     run.mkdir(parents=True, exist_ok=True)
+    if manifest.read(run):
+        raise ValueError(f"'{run}' holds a run already: choose another directory, or remove that one.")
     OmegaConf.save(cfg, run / "config.yaml", resolve=True)
     OmegaConf.save(OmegaConf.create(overrides), run / "overrides.yaml")
     with manifest.recording(run, name=run.name, job=job, sweep=sweep, seed=cfg.seed, looks={}):

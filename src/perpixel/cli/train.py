@@ -17,6 +17,7 @@ from perpixel.cli.arguments import checked_jobs, constant_keys, parse, quoted, r
 from perpixel.config import ConfigError, Job
 from perpixel.config.compose import job_name
 from perpixel.tracking.files import write_atomically
+from perpixel.tracking.manifest import COMMAND
 from perpixel.tracking.runs import SWEEP_FILE
 
 log = logging.getLogger(__name__)
@@ -27,6 +28,8 @@ def main() -> None:
     args = parse()
     jobs = checked_jobs(args, "train")
     if shows_only(args):
+        if args.multirun:
+            refuse(ConfigError("-m starts a sweep; leave it out to look at one run's configuration."))
         return run_hydra(task, "train")
     _check_nodes(jobs)
     if args.multirun:
@@ -47,11 +50,13 @@ def _check_nodes(jobs: Sequence[Job]) -> None:
 
 def _sweep(jobs: Sequence[Job]) -> None:
     directory, shared = jobs[0].sweep_dir.resolve(), constant_keys(jobs)
-    directory.mkdir(parents=True)
+    if (directory / SWEEP_FILE).exists():
+        refuse(ConfigError(f"hydra.sweep.dir={directory}: it holds a sweep already; choose another directory."))
+    directory.mkdir(parents=True, exist_ok=True)
     names = [f"{number}_{job_name(job.overrides, shared)}" for number, job in enumerate(jobs)]
     plan = {
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
-        "command": sys.argv,
+        "command": COMMAND,
         "jobs": [{"num": n, "dir": names[n], "overrides": job.overrides} for n, job in enumerate(jobs)],
     }
     write_atomically(directory / SWEEP_FILE, json.dumps(plan, indent=2) + "\n")

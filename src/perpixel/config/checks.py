@@ -50,8 +50,38 @@ def _rates(cfg: Any) -> Iterator[Fault]:
         yield f"training.ema_decay={decay}: the decay lies between 0 and 1 (0.999 is usual); null switches EMA off."
 
 
+# Lightning's names (lightning.pytorch.Trainer, 2.6); a name registered by a plug-in can be told from a slip by its use.
+ACCELERATORS = ("auto", "cpu", "cuda", "gpu", "mps", "tpu")
+PRECISIONS = ("16-mixed", "bf16-mixed", "32-true", "64-true", "16-true", "bf16-true", "16", "32", "64", "bf16")
+STRATEGIES = ("auto", "ddp", "ddp_find_unused_parameters_true", "ddp_find_unused_parameters_false")
+SCORES = ("loss", "mIoU", "fwIoU", "mDice", "mPrecision", "mRecall", "pixel_accuracy", "mean_accuracy", "kappa")
+PER_CLASS = ("IoU", "Dice", "precision", "recall")
+
+
+def _names(cfg: Any) -> Iterator[Fault]:
+    choices = {"accelerator": ACCELERATORS, "precision": (*PRECISIONS, None), "strategy": STRATEGIES}
+    for key, valid in choices.items():
+        value, named = cfg.trainer[key], [name for name in valid if name]
+        if value not in valid:
+            yield f"trainer.{key}={value}: choose one of {', '.join(named)}.{nearest(str(value), named)}"
+
+
+def _counts(cfg: Any) -> Iterator[Fault]:
+    trainer = cfg.trainer
+    for key in ("accumulate_grad_batches", "max_epochs", "limit_train_batches"):
+        if trainer[key] is not None and (trainer[key] == 0 or trainer[key] < -1):
+            yield f"trainer.{key}={trainer[key]}: with that nothing would be trained; give 1 or more."
+    if trainer.limit_val_batches == 0:
+        yield "trainer.limit_val_batches=0: best weights are chosen by validation; give 1 or more."
+    for key in ("limit", "overfit"):
+        if cfg.data[key] is not None and cfg.data[key] < 1:
+            yield f"data.{key}={cfg.data[key]}: give 1 sample or more, or null."
+
+
 def _devices(cfg: Any) -> Iterator[Fault]:
     trainer = cfg.trainer
+    if not _is_device_choice(trainer.devices):
+        yield f"trainer.devices={trainer.devices}: give a number of devices, a list of their indices, or auto."
     if trainer.sync_batchnorm and trainer.accelerator == "cpu":
         yield (
             "trainer.sync_batchnorm=true with trainer.accelerator=cpu: torch synchronises batch norm on GPUs only. "
@@ -61,12 +91,25 @@ def _devices(cfg: Any) -> Iterator[Fault]:
         yield f"trainer.num_nodes={trainer.num_nodes}: the ranks of one machine are started here; set it to 1."
 
 
+def _is_device_choice(devices: Any) -> bool:
+    if isinstance(devices, str):
+        return devices == "auto" or devices == "-1" or (devices.isdecimal() and int(devices) > 0)
+    if isinstance(devices, int):
+        return not isinstance(devices, bool) and (devices > 0 or devices == -1)
+    return len(devices) > 0 and all(isinstance(index, int) and index >= 0 for index in devices)
+
+
 def _monitor(cfg: Any) -> Iterator[Fault]:
     checkpoint = cfg.training.checkpoint
     if checkpoint.mode not in ("max", "min"):
         yield f"training.checkpoint.mode={checkpoint.mode}: choose max (scores) or min (losses)."
-    if not checkpoint.monitor.startswith(("val/", "train/")):
-        yield f"training.checkpoint.monitor={checkpoint.monitor}: choose a logged value such as val/mIoU or val/loss."
+    split, _, score = checkpoint.monitor.partition("/")
+    if split != "val" or (score not in SCORES and score.partition("/")[0] not in PER_CLASS):
+        named = [f"val/{name}" for name in SCORES]
+        yield (
+            f"training.checkpoint.monitor={checkpoint.monitor}: choose one of {', '.join(named)}, or "
+            f"val/IoU/<class> and its kin.{nearest(checkpoint.monitor, named)}"
+        )
 
 
-RULES: tuple[Callable[[Any], Iterator[Fault]], ...] = (_strangers, _sizes, _rates, _devices, _monitor)
+RULES: tuple[Callable[[Any], Iterator[Fault]], ...] = (_strangers, _sizes, _counts, _rates, _names, _devices, _monitor)

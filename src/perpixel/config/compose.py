@@ -184,6 +184,10 @@ def _check_search_path(overrides: list[str], loader: ConfigLoaderImpl) -> None:
 def _diagnose(error: Exception, overrides: list[str], loader: ConfigLoaderImpl, verb: str) -> ConfigError:
     """Name every faulty override, where Hydra stops at the first and does not suggest a name."""
     parsed = _parse(overrides, loader)
+    if sweeps := [override.input_line or "" for override in parsed if override.is_sweep_override()]:
+        return together(
+            [f"{line}: several values make a sweep; add -m to train them one after the other." for line in sweeps]
+        )
     groups = {group for group in _groups(loader) if not group.startswith(("hydra", "schema"))}
     faults = [fault for override in parsed for fault in _choice_faults(override, groups, loader)]
     sound = [o for o in parsed if _is_choice(o, groups) and not _choice_faults(o, groups, loader)]

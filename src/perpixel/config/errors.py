@@ -13,15 +13,29 @@ class ConfigError(ValueError):
 def nearest(name: str, valid: Iterable[str]) -> str:
     """``" Did you mean 'x'?"`` for the valid name closest to ``name``, or an empty string where none is close.
 
-    A dotted name is also compared by its last part, so that ``lr`` finds ``optimizer.lr``.
+    Of dotted names siblings come first (``training.ema`` means ``training.ema_decay``), then names that are alike as
+    a whole, then names that end alike (``lr`` means ``optimizer.lr``). A parent is never a suggestion for its child.
     """
-    names = sorted(valid)
-    close = get_close_matches(name, names, n=1, cutoff=0.7)
-    if not close:
-        tails = {candidate.rsplit(".", 1)[-1]: candidate for candidate in reversed(names)}
-        tail = get_close_matches(name.rsplit(".", 1)[-1], tails, n=1, cutoff=0.7)
-        close = [tails[tail[0]]] if tail else get_close_matches(name, names, n=1, cutoff=0.5)
-    return f" Did you mean '{close[0]}'?" if close else ""
+    names = sorted(set(valid) - {name.rpartition(".")[0]})
+    found = _sibling(name, names) or _first(get_close_matches(name, names, n=1, cutoff=0.7)) or _tail(name, names)
+    found = found or _first(get_close_matches(name, names, n=1, cutoff=0.5))
+    return f" Did you mean '{found}'?" if found else ""
+
+
+def _sibling(name: str, names: list[str]) -> str:
+    parent, _, last = name.rpartition(".")
+    siblings = {other.rpartition(".")[2]: other for other in names if other.rpartition(".")[0] == parent and parent}
+    longer = [other for other in siblings if other.startswith(last)]
+    return siblings.get(_first(longer) or _first(get_close_matches(last, siblings, n=1, cutoff=0.6)), "")
+
+
+def _tail(name: str, names: list[str]) -> str:
+    tails = {other.rpartition(".")[2]: other for other in reversed(names)}
+    return tails.get(_first(get_close_matches(name.rpartition(".")[2], tails, n=1, cutoff=0.7)), "")
+
+
+def _first(matches: list[str]) -> str:
+    return matches[0] if matches else ""
 
 
 def together(faults: list[str]) -> ConfigError:

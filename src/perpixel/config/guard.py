@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -15,6 +16,7 @@ HYDRA_KINDS = ("Launcher", "Sweeper", "Callback")
 LOGGING_CLASSES = frozenset(
     {"logging.StreamHandler", "logging.FileHandler", "logging.NullHandler", "logging.Formatter"}
 )
+LOG_FILE = re.compile(r"(\$\{hydra\.(runtime\.output_dir|job\.name|sweep\.dir|run\.dir)\}|[^$])*")
 LOGGING_STREAMS = frozenset({"ext://sys.stdout", "ext://sys.stderr"})
 PROTECTED_ENVIRONMENT = ("PERPIXEL_PLUGINS", "PYTHON", "LD_", "PATH")
 
@@ -32,6 +34,8 @@ def check_job(cfg: Any) -> list[str]:
 
 def check_hydra(hydra: Any) -> list[str]:
     """Faults of the ``hydra`` node: foreign targets, logging factories, imports by search path, protected variables."""
+    if hidden := list(_hidden(hydra)):
+        return hidden
     return [
         *(
             f"hydra.{where}._target_={target}: Hydra's own nodes may name only launchers, sweepers and callbacks "
@@ -47,6 +51,19 @@ def check_hydra(hydra: Any) -> list[str]:
             if str(name).upper().startswith(PROTECTED_ENVIRONMENT)
         ),
     ]
+
+
+def _hidden(hydra: Mapping[str, Any]) -> Iterator[str]:
+    """Interpolations where Hydra instantiates, imports or sets variables: they could hide what it is told to call."""
+    for part in ("callbacks", "launcher", "sweeper", "job_logging", "hydra_logging", "searchpath"):
+        if isinstance(hydra.get(part), str):
+            yield f"hydra.{part}={hydra[part]}: write it out; an interpolation may not stand here."
+        for where, value in _strings(hydra.get(part)):
+            if "${" in value and not (where.endswith(".filename") and LOG_FILE.fullmatch(value)):
+                yield f"hydra.{part}.{where}={value}: write it out; an interpolation may not stand here."
+    variables = (hydra.get("job") or {}).get("env_set")
+    if isinstance(variables, str):
+        yield f"hydra.job.env_set={variables}: write it out; an interpolation may not stand here."
 
 
 def search_path_fault(entry: object) -> str:

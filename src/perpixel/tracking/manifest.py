@@ -19,6 +19,9 @@ from typing import Any
 from perpixel.tracking.files import locked, write_atomically
 
 MANIFEST = "manifest.json"
+COMMAND = list(sys.argv)
+"""As typed: what perpixel itself adds for Hydra later is not part of it."""
+
 PACKAGES = (
     "perpixel",
     "torch",
@@ -70,7 +73,7 @@ def recording(run: Path, **facts: Any) -> Iterator[None]:
         **facts,
         status="running",
         error=None,
-        command=sys.argv,
+        command=COMMAND,
         started=_now(),
         finished=None,
         duration_s=None,
