@@ -64,8 +64,9 @@ def test_a_grid_is_the_product_and_is_checked_whole() -> None:
         for decoder in ("transposed", "bilinear")
         for loss in ("ce", "dice")
     ]
-    with pytest.raises(ConfigError, match="loss=dise"):
-        expand(["loss=ce,dise"])
+    with pytest.raises(ConfigError, match="loss=dise") as caught:
+        expand(["loss=ce,dise,dyce", "seed=1,2"])
+    assert [fault.partition(":")[0] for fault in caught.value.faults] == ["loss=dise", "loss=dyce"]
 
 
 def test_starter_unet_brings_its_own_upsampling_and_a_choice_beats_it() -> None:

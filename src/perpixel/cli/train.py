@@ -14,7 +14,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from perpixel.cli.arguments import checked_jobs, constant_keys, parse, quoted, refuse, run_hydra, shows_only
-from perpixel.config import ConfigError, Job
+from perpixel.config import ConfigError, Job, together
 from perpixel.config.compose import job_name
 from perpixel.tracking.files import write_atomically
 from perpixel.tracking.manifest import COMMAND
@@ -39,13 +39,10 @@ def main() -> None:
 
 def _check_nodes(jobs: Sequence[Job]) -> None:
     """The second half of checking needs the classes themselves, and so torch."""
-    from perpixel.cli.experiment import check_nodes
+    from perpixel.cli.experiment import config_faults
 
-    for job in jobs:
-        try:
-            check_nodes(job.cfg)
-        except ConfigError as error:
-            refuse(ConfigError(f"job {' '.join(job.overrides)}: {error}" if len(jobs) > 1 else str(error)))
+    if faults := [fault for job in jobs for fault in config_faults(job.cfg)]:
+        refuse(together(faults))
 
 
 def _sweep(jobs: Sequence[Job]) -> None:

@@ -92,11 +92,20 @@ def expand(overrides: Sequence[str], verb: str = "train", config_dir: str | None
     fastest.
 
     Raises:
-        ConfigError: the faults of the first job that has any.
+        ConfigError: the faults of all jobs.
     """
     with _hydra(verb) as loader:
         choices = [_choices(override) for override in _parse(overrides, loader)]
-        return [_compose(loader, list(job), verb, config_dir) for job in itertools.product(*choices)]
+        jobs: list[Job] = []
+        faults: list[str] = []
+        for job in itertools.product(*choices):
+            try:
+                jobs.append(_compose(loader, list(job), verb, config_dir))
+            except ConfigError as error:
+                faults += error.faults
+        if faults:
+            raise together(faults)
+        return jobs
 
 
 def as_overrides(overrides: Sequence[str]) -> list[Override]:

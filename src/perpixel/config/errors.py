@@ -7,7 +7,16 @@ from difflib import get_close_matches
 
 
 class ConfigError(ValueError):
-    """A mistake in the configuration: its message names the key, what is wrong and the nearest valid name."""
+    """Mistakes in the configuration: each fault names the key, what is wrong and the nearest valid name.
+
+    Attributes:
+        faults: one text per mistake; the message tells them all.
+    """
+
+    def __init__(self, *faults: str) -> None:
+        self.faults = faults
+        lines = "\n".join(f"  - {fault}" for fault in faults)
+        super().__init__(faults[0] if len(faults) == 1 else f"{len(faults)} faults in the configuration:\n{lines}")
 
 
 def nearest(name: str, valid: Iterable[str]) -> str:
@@ -38,8 +47,6 @@ def _first(matches: list[str]) -> str:
     return matches[0] if matches else ""
 
 
-def together(faults: list[str]) -> ConfigError:
-    """One error that tells all faults, each on a line of its own."""
-    if len(faults) == 1:
-        return ConfigError(faults[0])
-    return ConfigError(f"{len(faults)} faults in the configuration:\n" + "\n".join(f"  - {fault}" for fault in faults))
+def together(faults: Iterable[str]) -> ConfigError:
+    """One error that tells all faults, each once."""
+    return ConfigError(*dict.fromkeys(faults))
