@@ -82,7 +82,8 @@ class SegmentationModule(pl.LightningModule):
         if not self._compile:
             return self.model(image)
         if self._run is None:
-            self._run = torch.compile(self.model)  # kept apart from the module, so that state keys stay the same
+            # The method, not the module: a compiled module would be a child, and change the keys of checkpoints.
+            self._run = torch.compile(self.model.forward)
         return self._run(image)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
