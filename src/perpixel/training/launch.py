@@ -17,7 +17,7 @@ from pathlib import Path
 
 import torch
 from torch.distributed.elastic.multiprocessing.api import SignalException
-from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+from torch.distributed.elastic.multiprocessing.errors import ChildFailedError, ProcessFailure
 from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
 from perpixel.training.callbacks.stop import Interrupted
@@ -82,13 +82,19 @@ def launch_ranks(module: str, arguments: Sequence[str], ranks: int) -> None:
 
 
 def _as_failure(error: ChildFailedError) -> BaseException:
-    rank, failure = error.get_first_failure()
+    rank, failure = _cause(error)
     if failure.exitcode in (128 + signal.SIGTERM, 128 + signal.SIGINT):
         return Interrupted(failure.exitcode - 128)
-    message = (
-        failure.message if isinstance(failure.message, str) else failure.message.get("message", str(failure.message))
-    )
+    message = failure.message if isinstance(failure.message, str) else failure.message.get("message", "no message")
     return RankFailed(f"rank {rank} died with exit code {failure.exitcode}: {message}")
+
+
+def _cause(error: ChildFailedError) -> tuple[int, ProcessFailure]:
+    """The rank that died first. One killed by a signal writes no time of death, and its peers then fail after it."""
+    for rank, failure in error.failures.items():
+        if failure.exitcode < 0 and failure.exitcode != -signal.SIGTERM:  # SIGTERM is how the agent ends the others
+            return rank, failure
+    return error.get_first_failure()
 
 
 @contextmanager
