@@ -111,6 +111,13 @@ def test_out_of_memory_says_which_settings_to_change(
         perpixel.train(tiny)
 
 
+def test_sync_batchnorm_needs_a_gpu(tiny: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    anywhere = [override for override in tiny if not override.startswith("trainer.accelerator")]
+    with pytest.raises(ValueError, match="on GPUs only, and here is none"):
+        perpixel.train([*anywhere, "trainer.sync_batchnorm=true"])
+
+
 def test_a_failure_is_recorded_with_its_error(tiny: list[str], tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="only 4 optimiser steps"):
         perpixel.train([*tiny, "scheduler.warmup_steps=99", f"hydra.run.dir={tmp_path / 'run'}"])

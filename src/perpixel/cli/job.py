@@ -52,6 +52,8 @@ def run_job(cfg: DictConfig, run: Path, overrides: list[str], sweep: str | None,
         job: number in the sweep.
     """
     run.mkdir(parents=True, exist_ok=True)
+    if cfg.trainer.sync_batchnorm and not torch.cuda.is_available():
+        raise ValueError("trainer.sync_batchnorm=true: torch synchronises batch norm on GPUs only, and here is none.")
     if manifest.read(run):
         raise ValueError(f"'{run}' holds a run already: choose another directory, or remove that one.")
     OmegaConf.save(cfg, run / "config.yaml", resolve=True)
