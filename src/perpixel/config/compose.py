@@ -108,16 +108,7 @@ def expand(overrides: Sequence[str], verb: str = "train", config_dir: str | None
         return jobs
 
 
-def as_overrides(overrides: Sequence[str]) -> list[Override]:
-    """Parse overrides.
-
-    Raises:
-        ConfigError: one does not follow Hydra's grammar.
-    """
-    return _parse(overrides, None)
-
-
-def _parse(overrides: Sequence[str], loader: ConfigLoaderImpl | None) -> list[Override]:
+def _parse(overrides: Sequence[str], loader: ConfigLoaderImpl) -> list[Override]:
     try:
         return OverridesParser.create(config_loader=loader).parse_overrides(list(overrides))
     except HydraException as error:

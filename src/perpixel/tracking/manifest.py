@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 import traceback
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from importlib import metadata
@@ -142,8 +142,3 @@ def _hardware() -> dict[str, Any]:
         facts["threads"] = torch.get_num_threads()
         facts["gpus"] = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
     return facts
-
-
-def plain_scores(scores: Mapping[str, float]) -> dict[str, float | None]:
-    """Scores as JSON knows them: NaN becomes null."""
-    return {name: None if value != value else value for name, value in scores.items()}
