@@ -47,19 +47,19 @@ class Transposed2x(Upsampler):
 
     The kernel size is a multiple of the stride, so that every output pixel is written equally often: an uneven overlap
     draws a checkerboard (Odena et al. 2016). ``init="random"`` keeps the variance of the features: each output pixel
-    sums C_in·(k/2)² products, so weights are drawn from N(0, 1 / (C_in·(k/2)²)).
+    sums C_in·(k/2)² products (on average, where the kernel is odd), so weights are drawn from N(0, 1 / (C_in·(k/2)²)).
 
     Shapes: (B, C_in, H, W) → (B, C_out, 2H, 2W).
     """
 
     def __init__(self, channels: int, out_channels: int, kernel_size: int, init: Init) -> None:
         super().__init__()
-        padding = (kernel_size - 2) // 2
-        self.conv = skip_init(nn.ConvTranspose2d, channels, out_channels, kernel_size, stride=2, padding=padding)
+        padding = {"padding": (kernel_size - 1) // 2, "output_padding": kernel_size % 2}
+        self.conv = skip_init(nn.ConvTranspose2d, channels, out_channels, kernel_size, stride=2, **padding)
         if init == "interpolation":
             nearest_(self.conv.weight) if kernel_size == 2 else bilinear_(self.conv.weight)
         else:
-            nn.init.normal_(self.conv.weight, std=(channels * (kernel_size // 2) ** 2) ** -0.5)
+            nn.init.normal_(self.conv.weight, std=(channels * (kernel_size / 2) ** 2) ** -0.5)
         nn.init.zeros_(self.conv.bias)
 
     def forward(self, features: Tensor) -> Tensor:
@@ -76,19 +76,25 @@ class Transposed(Upsampling):
         init: what training starts from: "interpolation" (nearest with 2×2 kernels, bilinear with 4×4), so that a
             pretrained encoder's features reach the decoder unmixed; or "random".
 
+        uneven: True admits ``kernel_size=3`` with ``init="random"``, for those who want to see the checkerboard.
+
     Raises:
         ValueError: the kernel would overlap unevenly.
     """
 
     kernel_size: int = 2
     init: Init = "interpolation"
+    uneven: bool = False
 
     def __post_init__(self) -> None:
-        if self.kernel_size not in (2, 4):
+        if self.kernel_size not in ((2, 3, 4) if self.uneven else (2, 4)):
             raise ValueError(
                 f"decoder.kernel_size={self.kernel_size}: a 2× transposed convolution whose kernel is not a multiple "
-                f"of its stride overlaps unevenly and draws a checkerboard (Odena et al. 2016). Use 2 or 4."
+                f"of its stride overlaps unevenly and draws a checkerboard (Odena et al. 2016). Use 2 or 4 (or, to see "
+                f"it happen, 3 with decoder.uneven=true)."
             )
+        if self.kernel_size == 3 and self.init != "random":
+            raise ValueError("decoder.kernel_size=3 interpolates nothing: set decoder.init=random, or use 2 or 4.")
 
     def make(self, channels: int, out_channels: int | None = None) -> Transposed2x:
         return Transposed2x(channels, out_channels or channels, self.kernel_size, self.init)
