@@ -77,9 +77,11 @@ def batch(seed: int = 0, dtype: torch.dtype = torch.float64, classes: int = CLAS
     return logits, target
 
 
-def value_and_gradient(loss: Loss, logits: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+def value_and_gradient(
+    loss: Loss, logits: Tensor, target: Tensor, weight: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
     logits = logits.detach().requires_grad_()
-    value = loss(logits, target)
+    value = loss(logits, target, weight)
     (gradient,) = torch.autograd.grad(value, logits)
     return value.detach(), gradient
 
@@ -251,9 +253,14 @@ CONFIGS = [
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
 def test_config_builds_its_loss_and_lists_every_argument(path: Path) -> None:
-    loss = built(OmegaConf.to_container(OmegaConf.load(path)), complete=path.stem != "sum")
+    loss = load(path)
     assert isinstance(loss, Loss)
     assert loss(*batch()).isfinite()
+
+
+def load(path: Path) -> Any:
+    """The loss of a YAML, which must list every argument."""
+    return built(OmegaConf.to_container(OmegaConf.load(path)), complete=path.stem != "sum")
 
 
 def built(node: Any, complete: bool) -> Any:

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from perpixel.losses import CrossEntropy, Dice, Sum
 from perpixel.losses.evidence import evidence
+from perpixel.losses.pixels import Pixels
 
 
 def big(dtype: torch.dtype = torch.float32) -> tuple[Tensor, Tensor]:
@@ -19,12 +20,13 @@ def big(dtype: torch.dtype = torch.float32) -> tuple[Tensor, Tensor]:
     return logits, target
 
 
-def plain(logits: Tensor, target: Tensor) -> list[Tensor]:
+def plain(logits: Tensor, target: Tensor, weight: Tensor | None = None) -> list[Tensor]:
     valid = target != 255
     log_probs = F.log_softmax(logits, 1)
     truth = F.one_hot(target.where(valid, 0), 19).movedim(3, 1) * valid.unsqueeze(1)
-    known = valid.unsqueeze(1)
-    sums = [truth, truth * log_probs, truth * log_probs.exp(), known * log_probs.exp(), known * log_probs]
+    known = valid.unsqueeze(1) if weight is None else (weight * valid).unsqueeze(1)
+    of_truth = known * truth
+    sums = [of_truth, of_truth * log_probs, of_truth * log_probs.exp(), known * log_probs.exp(), known * log_probs]
     return [(truth * log_probs).sum(1), *(each.sum((2, 3)) for each in sums)]
 
 
@@ -41,13 +43,37 @@ def test_values_and_gradients_are_those_of_plain_operations(threads: int, layout
     logits, target = big(torch.float64)
     logits = logits.to(memory_format=layout)
     for index in (0, 2, 3, 4, 5):  # every output alone, so that each slope is met without the others
-        ours, theirs = logits.clone().requires_grad_(), logits.clone().requires_grad_()
-        one, other = evidence(ours, target, 255)[index], plain(theirs, target)[index]
-        torch.testing.assert_close(one, other.to(one.dtype))
-        steer = torch.randn(one.shape, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
-        (one * steer).sum().backward()
-        (other * steer).sum().backward()
-        torch.testing.assert_close(ours.grad, theirs.grad)
+        same_value_and_gradient(logits, target, index, None)
+
+
+@pytest.mark.parametrize("index", [0, 2, 3, 4, 5])
+def test_weighted_sums_are_those_of_plain_operations(index: int) -> None:
+    logits, target = (each[..., :120, :] for each in big(torch.float64))
+    weight = torch.rand(target.shape, generator=torch.Generator().manual_seed(2), dtype=torch.float64) * (target != 255)
+    same_value_and_gradient(logits, target, index, weight)
+
+
+def same_value_and_gradient(logits: Tensor, target: Tensor, index: int, weight: Tensor | None) -> None:
+    ours, theirs = logits.clone().requires_grad_(), logits.clone().requires_grad_()
+    one, other = evidence(ours, target, 255, weight)[index], plain(theirs, target, weight)[index]
+    torch.testing.assert_close(one, other.to(one.dtype))
+    steer = torch.randn(one.shape, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    (one * steer).sum().backward()
+    (other * steer).sum().backward()
+    torch.testing.assert_close(ours.grad, theirs.grad)
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float16])
+def test_probabilities_are_the_softmax(dtype: torch.dtype) -> None:
+    logits, target = (each[..., :20, :20] for each in big(dtype))
+    ours, theirs = logits.clone().requires_grad_(), logits.clone().requires_grad_()
+    one = Pixels(ours, target, 255).probs
+    other = theirs.to(one.dtype).softmax(1) * (target != 255).unsqueeze(1)
+    torch.testing.assert_close(one, other)
+    steer = torch.randn(one.shape, generator=torch.Generator().manual_seed(1), dtype=one.dtype)
+    (one * steer).sum().backward()
+    (other * steer).sum().backward()
+    torch.testing.assert_close(ours.grad, theirs.grad)
 
 
 def test_same_bits_for_every_number_of_threads() -> None:

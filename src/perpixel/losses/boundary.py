@@ -27,13 +27,14 @@ class Boundary(Loss):
         ignore_index: target value of pixels without a label.
     """
 
+    unweighted_because = "its distances are to the edges of whole masks, which a weight for each pixel does not move"
+
     def measure(self, pixels: Pixels) -> Tensor:
         """Σ_x Σ_c p_c·φ_c / number of labelled pixels."""
         labels = torch.where(pixels.valid, pixels.labels, -1).cpu().numpy()
         distances = np.stack([signed_distances(image, pixels.num_classes) for image in labels])
-        # Where there is no label, zero: so its probabilities have neither value nor gradient.
-        weights = torch.from_numpy(distances).to(pixels.logits.device, pixels.dtype) * pixels.valid.unsqueeze(1)
-        return ratio((pixels.log_probs.exp() * weights).sum(), pixels.valid.sum())
+        costs = torch.from_numpy(distances).to(pixels.logits.device, pixels.dtype)
+        return ratio((pixels.probs * costs).sum(), pixels.valid.sum())
 
 
 class BoundaryCrossEntropy(Loss):
@@ -63,7 +64,7 @@ class BoundaryCrossEntropy(Loss):
         labels = torch.where(pixels.valid, pixels.labels, -1).cpu().numpy()
         distances = torch.from_numpy(np.stack([edge_distances(image) for image in labels]))
         nearness = distances.to(pixels.logits.device, pixels.dtype).div(self.sigma).square().div(-2).exp()
-        weight = (1 + self.extra * nearness) * pixels.valid
+        weight = (1 + self.extra * nearness) * pixels.weight()
         return weighted_mean(-pixels.evidence.truth_log_probs, weight)
 
 

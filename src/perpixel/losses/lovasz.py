@@ -28,6 +28,9 @@ class Lovasz(Loss):
     """
 
     class_weights: Tensor | None
+    unweighted_because = (
+        "the IoU that it extends counts whole pixels, and each one's slope hangs on all that rank before it"
+    )
 
     def __init__(self, ignore_index: int = PADDING_INDEX, class_weights: ClassWeights = None) -> None:
         super().__init__(ignore_index)
@@ -35,7 +38,7 @@ class Lovasz(Loss):
 
     def measure(self, pixels: Pixels) -> Tensor:
         """Weighted mean over the classes present of the extension at their errors."""
-        values = lovasz_extensions(pixels.log_probs.exp(), pixels.labels, pixels.valid)
+        values = lovasz_extensions(pixels.probs, pixels.labels, pixels.valid)
         weight = (pixels.evidence.truth.sum(0) > 0).to(values.dtype)
         if self.class_weights is not None:
             weight = weight * self.class_weights.to(weight.dtype)

@@ -6,14 +6,17 @@ from functools import cached_property
 from typing import NamedTuple
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
-from perpixel.losses.evidence import Evidence, check_range, evidence
+from perpixel.losses.evidence import Evidence, evidence
+from perpixel.losses.passes import check_range
+from perpixel.losses.probabilities import probabilities
 
 
 class SoftCounts(NamedTuple):
     """Per class, in pixels: the differentiable cousins of true positives, predictions and truth.
+
+    A pixel counts as many times as its weight says, once if there are none.
 
     Attributes:
         intersection: (B, C) or (C,), Σ p_c over the valid pixels whose class is c.
@@ -33,17 +36,23 @@ class Pixels:
         logits: (B, C, H, W) float of any width; what is derived has 32 bits (64 for float64 logits).
         target: (B, H, W) integer.
         ignore_index: target value of pixels without a label.
+        weight: (B, H, W) float ≥ 0, what each pixel counts; a pixel of weight 0 is an ignored one. 1 if not given.
 
     Raises:
         ValueError: the shapes do not fit together, the target is not integer or (on a CPU, where looking costs nothing)
-            holds a value that is neither a class nor ``ignore_index``.
+            holds a value that is neither a class nor ``ignore_index``, or a weight is negative or not finite.
     """
 
-    def __init__(self, logits: Tensor, target: Tensor, ignore_index: int) -> None:
+    def __init__(self, logits: Tensor, target: Tensor, ignore_index: int, weight: Tensor | None = None) -> None:
         _check_shapes(logits, target)
         self.logits = logits
         self.target = target
         self.ignore_index = ignore_index
+        self.pixel_weight: Tensor | None = None
+        if weight is not None:
+            _check_weight(weight, target)
+            self.pixel_weight = weight.detach().to(self.dtype).masked_fill(target == ignore_index, 0)
+            self.target = target.long().masked_fill(self.pixel_weight == 0, ignore_index)
 
     @property
     def num_classes(self) -> int:
@@ -57,7 +66,7 @@ class Pixels:
 
     @cached_property
     def valid(self) -> Tensor:
-        """(B, H, W) bool: pixels that have a label."""
+        """(B, H, W) bool: pixels that have a label, and no weight of 0."""
         return self.target != self.ignore_index
 
     @cached_property
@@ -68,25 +77,24 @@ class Pixels:
         return labels
 
     @cached_property
-    def log_probs(self) -> Tensor:
-        """(B, C, H, W): log-softmax of the logits, for losses that need the probability of every class everywhere."""
-        return F.log_softmax(self.logits, dim=1, dtype=self.dtype)
+    def evidence(self) -> Evidence:
+        """All that can be drawn from one pass over the logits, the only one that normalises them."""
+        return evidence(self.logits, self.target, self.ignore_index, self.pixel_weight)
 
     @cached_property
-    def evidence(self) -> Evidence:
-        """All that can be drawn from one pass over the logits."""
-        return evidence(self.logits, self.target, self.ignore_index)
+    def probs(self) -> Tensor:
+        """(B, C, H, W): softmax, 0 where there is no label; for losses that need every class everywhere."""
+        return probabilities(self.logits, self.evidence.normaliser)
 
     @property
     def soft_counts(self) -> SoftCounts:
         """Soft true positives, predictions and truth per image and class."""
         return SoftCounts(self.evidence.intersection, self.evidence.predicted, self.evidence.truth)
 
-    def weight(self, class_weights: Tensor | None) -> Tensor:
-        """(B, H, W): each pixel's weight, that of its class (1 without class weights), 0 where there is no label."""
-        if class_weights is None:
-            return self.valid.to(self.dtype)
-        return class_weights.to(self.dtype)[self.labels] * self.valid
+    def weight(self, class_weights: Tensor | None = None) -> Tensor:
+        """(B, H, W): each pixel's weight times that of its class (each 1 if not given), 0 where there is no label."""
+        own = self.valid.to(self.dtype) if self.pixel_weight is None else self.pixel_weight
+        return own if class_weights is None else class_weights.to(self.dtype)[self.labels] * own
 
 
 def ratio(part: Tensor, whole: Tensor) -> Tensor:
@@ -107,3 +115,16 @@ def _check_shapes(logits: Tensor, target: Tensor) -> None:
         )
     if target.is_floating_point() or target.is_complex():
         raise ValueError(f"a loss takes integer labels, int64 as a rule, not {target.dtype}: call target.long().")
+
+
+def _check_weight(weight: Tensor, target: Tensor) -> None:
+    if weight.shape != target.shape or not weight.is_floating_point():
+        raise ValueError(
+            f"pixel weights are floating-point and shaped as the target, {tuple(target.shape)}; these are "
+            f"{weight.dtype} and {tuple(weight.shape)}."
+        )
+    if weight.device.type != "cpu" or weight.numel() == 0:  # looking at a GPU's values means waiting for them
+        return
+    low, high = (float(bound) for bound in weight.aminmax())  # NaN, if there is one, is both
+    if not (low >= 0 and high < float("inf")):
+        raise ValueError(f"pixel weights must be finite numbers ≥ 0, but these reach from {low} to {high}.")

@@ -41,6 +41,11 @@ class Sum(Loss):
         self.losses = nn.ModuleList(losses)
         self.names = tuple(_names(losses))
         self.weights = list(weights)
+        self.unweighted_because = "; ".join(
+            f"its part {type(loss).__name__} does not, {loss.unweighted_because}"
+            for loss in losses
+            if not loss.takes_pixel_weights
+        )
 
     def measure(self, pixels: Pixels) -> Tensor:
         """Σ weight·loss, leaving each part's unweighted value in `parts`."""

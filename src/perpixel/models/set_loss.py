@@ -37,6 +37,7 @@ class SetLoss(Loss):
     """
 
     takes_masks = True
+    unweighted_because = "it compares masks at sampled points, in the transformers library's own code"
 
     def __init__(
         self,
@@ -54,15 +55,18 @@ class SetLoss(Loss):
         self.dense = CrossEntropy(ignore_index)
         self._criterion: Any = None
 
-    def forward(self, logits: Tensor | MaskQueries, target: Tensor) -> Tensor:
+    def forward(self, logits: Tensor | MaskQueries, target: Tensor, weight: Tensor | None = None) -> Tensor:
         """The loss of one batch.
 
         Args:
             logits: :class:`perpixel.models.mask2former.MaskQueries` in training, per-pixel logits in validation.
             target: (B, H, W) int64.
+            weight: refused, see `check_pixel_weights`.
         """
         if isinstance(logits, Tensor):
-            return super().forward(logits, target)
+            return super().forward(logits, target, weight)
+        if weight is not None:
+            self.check_pixel_weights()
         masks, labels = self._as_sets(target, logits.masks[-1].shape[-2:])
         layers = list(zip(logits.classes, logits.masks, strict=True))
         with torch.autocast(target.device.type, enabled=False):
