@@ -9,6 +9,7 @@ from typing import Any
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from perpixel.models.maps import feature_maps, named_maps
 from perpixel.models.probe import meta_images, observing, run_on_meta
 
 
@@ -19,7 +20,7 @@ class Auxiliary:
     Args:
         weight: of the auxiliary losses' mean in the training loss; 0 adds no heads.
         stages: "encoder.<i>" for the encoder's i-th feature map, "decoder.<module>" for the output of a decoder
-            module, as ``shapes`` names them.
+            module ("decoder.<module>.<i>" where it gives several maps), as ``shapes`` names them.
     """
 
     weight: float = 0.0
@@ -100,7 +101,7 @@ class AuxiliaryHeads(nn.Module):
         self.heads = nn.ModuleList(head(_channels(sizes, stage), num_classes) for stage in stages)
         self.taps = {stage: Tap() for stage in stages if stage.startswith("decoder.")}
         for stage, tap in self.taps.items():
-            decoder.get_submodule(stage.removeprefix("decoder.")).register_forward_hook(tap)
+            tapped_module(decoder, stage).register_forward_hook(tap)
 
     def forward(self, features: Any, height: int, width: int) -> tuple[Tensor, ...]:
         """The logits of every head at the image's size, after the decoder has run on ``features``."""
@@ -109,15 +110,18 @@ class AuxiliaryHeads(nn.Module):
         return tuple(F.interpolate(each, size=(height, width), mode="bilinear") for each in logits)
 
     def _map(self, stage: str, features: Sequence[Tensor]) -> Tensor:
-        part, _, index = stage.partition(".")
-        tapped: Tensor = features[int(index)] if part == "encoder" else self.taps[stage].take()
-        return tapped
+        part, _, name = stage.partition(".")
+        if part == "encoder":
+            return features[int(name)]
+        found = named_maps(stage, output := self.taps[stage].take())
+        return found[stage] if stage in found else feature_maps(output)[int(stage.rpartition(".")[2])]
 
 
-def feature_maps(features: Any) -> Sequence[Tensor]:
-    """An encoder's feature maps; a vision transformer gives its prefix tokens beside them."""
-    maps: Sequence[Tensor] = features[0] if isinstance(features, tuple) else features
-    return maps
+def tapped_module(decoder: nn.Module, stage: str) -> nn.Module:
+    """The module that gives a stage's map, be it as one of several."""
+    name = stage.removeprefix("decoder.")
+    there = dict(decoder.named_modules())
+    return there[name] if name in there else there[name.rpartition(".")[0]]
 
 
 def stage_channels(model: nn.Module, in_channels: int) -> dict[str, int]:
@@ -127,9 +131,9 @@ def stage_channels(model: nn.Module, in_channels: int) -> dict[str, int]:
 
     def note(module: nn.Module, _: Any, output: Any) -> None:
         if names[module] == "encoder":
-            sizes.update({f"encoder.{index}": each.shape[1] for index, each in enumerate(feature_maps(output))})
-        elif names[module].startswith("decoder.") and isinstance(output, Tensor) and output.ndim == 4:
-            sizes[names[module]] = output.shape[1]
+            sizes.update((name, each.shape[1]) for name, each in named_maps("encoder", feature_maps(output)).items())
+        elif names[module].startswith("decoder."):
+            sizes.update((name, each.shape[1]) for name, each in named_maps(names[module], output).items())
 
     with observing(model, note):
         run_on_meta(model, meta_images(in_channels))

@@ -20,11 +20,11 @@ class SegmentationOutput(NamedTuple):
     The training loss is ``loss(logits) + model.aux_weight · mean(loss(each) for each in aux)``.
 
     Attributes:
-        logits: (B, num_classes, H, W).
-        aux: the same from each auxiliary head.
+        logits: (B, num_classes, H, W); of Mask2Former its queries.
+        aux: (B, num_classes, H, W) from each auxiliary head.
     """
 
-    logits: Tensor
+    logits: Any
     aux: tuple[Tensor, ...]
 
 
@@ -80,13 +80,25 @@ class SegmentationModel(nn.Module):
             (B, num_classes, H, W) logits; in training with auxiliary heads, a :class:`SegmentationOutput`.
         """
         height, width = images.shape[-2:]
-        padded = pad_to_stride(images, self.stride)
-        features = self.encoder(padded)
-        logits = self.decode(features)[..., :height, :width]
+        features = self.encoder(pad_to_stride(images, self.stride))
+        output: Tensor | SegmentationOutput = self.with_aux(
+            self.decode(features)[..., :height, :width], features, images
+        )
+        return output
+
+    def with_aux(self, output: Any, features: Any, images: Tensor) -> Any:
+        """The model's output; in training with auxiliary heads their logits beside it.
+
+        Args:
+            output: what the training loss takes.
+            features: the encoder's, from which the output was just computed.
+            images: of which these are the features.
+        """
         if self.aux is None or not self.training:
-            return logits
-        aux = self.aux(features, *padded.shape[-2:])
-        return SegmentationOutput(logits, tuple(each[..., :height, :width] for each in aux))
+            return output
+        height, width = images.shape[-2:]
+        logits = self.aux(features, padded(height, self.stride), padded(width, self.stride))
+        return SegmentationOutput(output, tuple(each[..., :height, :width] for each in logits))
 
     def check_loss(self, loss: nn.Module) -> None:
         """Refuse a loss that this model cannot be trained with; called before training.
@@ -104,6 +116,11 @@ class SegmentationModel(nn.Module):
         """The encoder's feature maps → logits at the (padded) input's size."""
         logits: Tensor = self.head(self.decoder(features))
         return logits
+
+
+def padded(size: int, stride: int) -> int:
+    """The next multiple of the stride."""
+    return size + -size % stride
 
 
 def pad_to_stride(images: Tensor, stride: int) -> Tensor:

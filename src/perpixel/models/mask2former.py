@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import torch
@@ -23,7 +24,8 @@ class MaskQueries(NamedTuple):
     """What the decoder predicts, once per layer for deep supervision, the final layer last.
 
     Attributes:
-        classes: per layer (B, queries, num_classes + 1) logits; the last one means "no object".
+        classes: per layer (in evaluation, of the final one) (B, queries, num_classes + 1) logits; the last one means
+            "no object".
         masks: per layer (B, queries, H/4, W/4) logits.
     """
 
@@ -63,6 +65,8 @@ class Mask2Former(SegmentationModel):
         pixel_layers: layers of the pixel decoder.
         decoder_layers: layers of the transformer decoder; each is supervised.
         dropout: in attention and feed-forward layers.
+        aux: auxiliary heads, see :class:`perpixel.models.aux.Auxiliary`. They label pixels one by one, so their loss is
+            the pixels' cross-entropy.
 
     Raises:
         ValueError: the ``transformers`` library is missing, or another upsampling was chosen.
@@ -80,6 +84,7 @@ class Mask2Former(SegmentationModel):
         pixel_layers: int = 6,
         decoder_layers: int = 9,
         dropout: float = 0.0,
+        aux: Mapping[str, Any] | None = None,
     ) -> None:
         bilinear_only(upsampling, "mask2former", "its pixel decoder is deformable attention over all resolutions")
         decoder_class = mask_decoder_class()
@@ -101,6 +106,7 @@ class Mask2Former(SegmentationModel):
             dropout=dropout,
         )
         super().__init__(network, decoder, SemanticInference(), stride=32)
+        self.add_aux(aux, num_classes, in_channels)
 
     def forward(self, images: Tensor) -> Any:
         """Label every pixel.
@@ -109,11 +115,13 @@ class Mask2Former(SegmentationModel):
             images: (B, C_in, H, W) float, any H and W.
 
         Returns:
-            (B, num_classes, H, W) logits; in training :class:`MaskQueries` of the padded image, for the set loss.
+            (B, num_classes, H, W) logits; in training :class:`MaskQueries` of the padded image, for the set loss (with
+            auxiliary heads, a :class:`perpixel.models.base.SegmentationOutput` of them).
         """
         if not self.training:
             return super().forward(images)
-        return self.decoder(self.encoder(pad_to_stride(images, self.stride)))
+        features = self.encoder(pad_to_stride(images, self.stride))
+        return self.with_aux(self.decoder(features), features, images)
 
     def check_loss(self, loss: nn.Module) -> None:
         """Refuse any loss but the set loss.

@@ -39,7 +39,8 @@ class MaskDecoder(Mask2FormerPreTrainedModel):
             mask_features=pixels.mask_features,
             output_hidden_states=True,
         )
-        states = decoded.intermediate_hidden_states
+        # Only the set loss looks at the layers before the last.
+        states = decoded.intermediate_hidden_states[0 if self.training else -1 :]
         return MaskQueries(
             classes=tuple(self.class_predictor(state.transpose(0, 1)) for state in states),
             masks=tuple(decoded.masks_queries_logits),

@@ -25,7 +25,8 @@ class Operation:
         inputs: tensors that depend on the image.
         outputs: tensors that it gives.
         parameters: names of the parameters that it uses.
-        macs: multiply–accumulates; 0 for what is no convolution or matrix product.
+        macs: multiply–accumulates; 0 for what is no convolution or matrix product. Those that prepared its weights (a
+            product of two of them, say) are counted where the result is first used.
     """
 
     name: str
@@ -52,6 +53,7 @@ class Recording(TorchDispatchMode):
         self.operations: list[Operation] = []
         self._dependent = {id(image)}
         self._constants = {id(tensor): frozenset([name]) for name, tensor in state.items()}
+        self._prepared: dict[int, int] = {}
         self._kept: list[Any] = [image, state]
 
     def __torch_dispatch__(self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None) -> Any:
@@ -62,13 +64,14 @@ class Recording(TorchDispatchMode):
         used = frozenset[str]().union(*(self._constants.get(id(tensor), frozenset()) for tensor in inputs))
         dependent = tuple(tensor for tensor in inputs if id(tensor) in self._dependent)
         self._kept.append(outputs)
+        macs = multiply_accumulates(func, args, kwargs or {}, output)
+        macs += sum(self._prepared.pop(id(tensor), 0) for tensor in inputs)
         if dependent:
             self._dependent.update(map(id, outputs))
-            macs = multiply_accumulates(func, args, kwargs or {}, output)
-            name = func.overloadpacket.__name__
-            self.operations.append(Operation(name, args, dependent, outputs, used, macs))
+            self.operations.append(Operation(func.overloadpacket.__name__, args, dependent, outputs, used, macs))
         else:
             self._constants.update((id(tensor), used) for tensor in outputs)
+            self._prepared.update((id(tensor), macs) for tensor in outputs[:1])
         return output
 
 

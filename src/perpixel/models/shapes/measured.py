@@ -8,9 +8,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from perpixel.models.aux import feature_maps
 from perpixel.models.base import SegmentationModel
+from perpixel.models.maps import feature_maps, named_maps
 from perpixel.models.probe import evaluating, observing
+from perpixel.models.shapes.sparse import SparseGradients
 from perpixel.models.shapes.stages import Stage, device_of, stage_modules
 
 ENERGY = 0.95
@@ -52,9 +53,9 @@ def stage_outputs(model: SegmentationModel, image: Tensor) -> dict[str, Tensor]:
 
     def note(module: nn.Module, _: Any, output: Any) -> None:
         if module is model.encoder:
-            outputs.update({f"encoder.{index}": each for index, each in enumerate(feature_maps(output))})
-        elif module in names and isinstance(output, Tensor):
-            outputs[names[module]] = output
+            outputs.update(named_maps("encoder", feature_maps(output)))
+        elif module in names:
+            outputs.update(named_maps(names[module], output))
 
     # Rectifiers that work in place would overwrite maps that gradients are taken of.
     with observing(model, note), out_of_place(model):
@@ -85,7 +86,8 @@ def centre_energy(output: Tensor, image: Tensor, generator: torch.Generator) -> 
     _, channels, height, width = output.shape
     signs = torch.randint(0, 2, (channels,), generator=generator).mul(2).sub(1).to(output)
     centre = (output[0, :, height // 2, width // 2] * signs).sum()
-    (gradient,) = torch.autograd.grad(centre, image, retain_graph=True)
+    with SparseGradients():
+        (gradient,) = torch.autograd.grad(centre, image, retain_graph=True)
     return gradient[0].square().sum(0).cpu()
 
 

@@ -98,8 +98,14 @@ def _bilinear(operation: Operation, source: Tensor, axis: int, span: Span) -> Sp
 
 
 def _sampled(operation: Operation, source: Tensor, axis: int, span: Span) -> Span:
-    """Of ``grid_sample``'s inputs the map is sampled, and the grid has the output's positions."""
-    return _bilinear(operation, source, axis, span) if source is operation.arguments[0] else span
+    """Of ``grid_sample``'s inputs the map is sampled, and the grid has the output's positions.
+
+    Where these are no upsampled map's (deformable attention), the points may lie anywhere.
+    """
+    sampled, output = operation.arguments[0], operation.outputs[0]
+    if any(output.shape[2 + each] != 2 * sampled.shape[2 + each] for each in (0, 1)):
+        return EVERYWHERE
+    return _bilinear(operation, source, axis, span) if source is sampled else span
 
 
 def _padding(operation: Operation, source: Tensor, axis: int, span: Span) -> Span:

@@ -10,8 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from perpixel.models.aux import feature_maps
-from perpixel.models.base import SegmentationModel
+from perpixel.models.base import SegmentationModel, padded
+from perpixel.models.maps import feature_maps, named_maps
 from perpixel.models.probe import meta_images, observing
 from perpixel.models.shapes.graph import Operation, Recording, record
 from perpixel.models.shapes.receptive import receptive_field
@@ -22,8 +22,8 @@ class Stage:
     """One row of the table: a feature map and what it took to compute it from the stages before.
 
     Attributes:
-        name: "encoder.<i>" is the encoder's i-th map, "decoder.…" and "head.…" are modules; ``model.aux.stages`` takes
-            these names.
+        name: "encoder.<i>" is the encoder's i-th map, "decoder.…" and "head.…" are modules (with ".<i>" where one gives
+            several maps); ``model.aux.stages`` takes the names in encoder and decoder.
         height, width, channels: of the map.
         stride: image pixels per map pixel.
         parameters: weights used here for the first time.
@@ -90,7 +90,7 @@ def describe(model: SegmentationModel, height: int, width: int, in_channels: int
                 height=mark.output.shape[-2],
                 width=mark.output.shape[-1],
                 channels=mark.output.shape[1],
-                stride=_padded(height, model.stride) / mark.output.shape[-2],
+                stride=padded(height, model.stride) / mark.output.shape[-2],
                 parameters=sum(parameters.get(name, 0) for name in fresh),
                 macs=sum(operation.macs for operation in owned),
                 theoretical=receptive_field(recording.operations[: mark.position], mark.output, image),
@@ -100,10 +100,6 @@ def describe(model: SegmentationModel, height: int, width: int, in_channels: int
     return stages
 
 
-def _padded(size: int, stride: int) -> int:
-    return size + -size % stride
-
-
 def stage_modules(model: SegmentationModel) -> dict[nn.Module, str]:
     """The modules of decoder and head whose outputs are stages, by module."""
     parts = (("decoder", model.decoder), ("head", model.head))
@@ -111,7 +107,12 @@ def stage_modules(model: SegmentationModel) -> dict[nn.Module, str]:
 
 
 def _blocks(root: nn.Module, prefix: str) -> Iterator[tuple[str, nn.Module]]:
-    """Children, with lists and dictionaries of modules (which have no forward pass of their own) opened."""
+    """Children, with lists and dictionaries of modules (which have no forward pass of their own) opened.
+
+    A part without children is a stage itself.
+    """
+    if not any(True for _ in root.children()):
+        yield prefix, root
     for name, child in root.named_children():
         if isinstance(child, nn.ModuleList | nn.ModuleDict):
             yield from _blocks(child, f"{prefix}.{name}")
@@ -126,9 +127,9 @@ def _record(model: SegmentationModel, image: Tensor) -> tuple[Recording, list[_M
 
     def note(module: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
         if module is model.encoder:
-            outputs.extend((f"encoder.{index}", each) for index, each in enumerate(feature_maps(output)))
-        elif module in names and isinstance(output, Tensor) and output.ndim == 4 and changes(module, inputs, output):
-            outputs.append((names[module], output))
+            outputs.extend(named_maps("encoder", feature_maps(output)).items())
+        elif module in names and changes(module, inputs, output):
+            outputs.extend(named_maps(names[module], output).items())
 
     with observing(model, note):
         recording = record(model, image)
@@ -142,10 +143,11 @@ def _record(model: SegmentationModel, image: Tensor) -> tuple[Recording, list[_M
     return recording, list(marks.values())
 
 
-def changes(module: nn.Module, inputs: tuple[Any, ...], output: Tensor) -> bool:
+def changes(module: nn.Module, inputs: tuple[Any, ...], output: Any) -> bool:
     """Whether a module does more than pass its input on (dropout in evaluation, an empty sequence)."""
     given = next((each for each in inputs if isinstance(each, Tensor)), None)
-    return any(True for _ in module.parameters()) or given is None or given.shape != output.shape
+    passed_on = isinstance(output, Tensor) and given is not None and given.shape == output.shape
+    return not passed_on or any(True for _ in module.parameters())
 
 
 def _own(
