@@ -48,8 +48,7 @@ def displacement(recipe: Recipe, seeds: range) -> np.ndarray:
     """
     image = np.concatenate([coordinates(SHAPE), np.ones((*SHAPE, 1), np.float32)], axis=2)
     rows, columns = (coordinates(SHAPE)[..., axis].astype(np.uint8) for axis in (0, 1))
-    recipe.additional_targets |= {"columns": "mask"}
-    recipe._pipeline.add_targets({"columns": "mask"})
+    recipe.expect({"columns": "mask"})
     total, count = np.zeros(2), 0
     for seed in seeds:
         result = recipe._run({"image": image, "mask": rows, "columns": columns}, np.random.default_rng(seed))

@@ -1,23 +1,29 @@
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 
-from perpixel.augment import CopyPaste, CutMix, Mosaic, Plain
+from perpixel.augment import CopyPaste, CutMix, Mixing, Mosaic, Plain
 from perpixel.augment.copy_paste import blend
 
 SIZE = (40, 60)
 rng = np.random.default_rng
 
 
-def plain(value: int, label: int) -> tuple[np.ndarray, np.ndarray]:
-    return np.full((*SIZE, 3), value, np.uint8), np.full(SIZE, label, np.uint8)
+def plain(value: int, label: int) -> dict[str, np.ndarray]:
+    return {"image": np.full((*SIZE, 3), value, np.uint8), "mask": np.full(SIZE, label, np.uint8)}
+
+
+def mixed(recipe: Mixing, seed: int, targets: dict[str, np.ndarray], partner: Callable) -> tuple[np.ndarray, ...]:
+    return tuple(recipe.sample(targets, rng(seed), partner).values())
 
 
 def test_cutmix_pastes_one_rectangle_alike_in_image_and_mask() -> None:
     shares = []
     for seed in range(200):
-        image, mask = CutMix(Plain(SIZE), p=1.0).sample(*plain(10, 0), rng(seed), lambda: plain(200, 3))
+        image, mask = mixed(CutMix(Plain(SIZE), p=1.0), seed, plain(10, 0), lambda: plain(200, 3))
         pasted = mask == 3
         np.testing.assert_array_equal(image[..., 0] == 200, pasted)
         rows, columns = np.flatnonzero(pasted.any(axis=1)), np.flatnonzero(pasted.any(axis=0))
@@ -28,24 +34,25 @@ def test_cutmix_pastes_one_rectangle_alike_in_image_and_mask() -> None:
 
 def test_mosaic_takes_four_quarters() -> None:
     labels = iter((1, 2, 3))
-    image, mask = Mosaic(Plain(SIZE), p=1.0).sample(*plain(0, 0), rng(0), lambda: plain(50, next(labels)))
+    image, mask = mixed(Mosaic(Plain(SIZE), p=1.0), 0, plain(0, 0), lambda: plain(50, next(labels)))
     assert [mask[0, 0], mask[0, -1], mask[-1, 0], mask[-1, -1]] == [0, 1, 2, 3]
     assert np.bincount(mask.ravel()).min() >= 10 * 15 - 60
     np.testing.assert_array_equal(image[..., 0] == 50, mask > 0)
 
 
-def with_objects() -> tuple[np.ndarray, np.ndarray]:
+def with_objects() -> dict[str, np.ndarray]:
     """A partner with two objects of class 2, one of class 5 and a speck."""
-    image, mask = plain(240, 1)
+    targets = plain(240, 1)
+    mask = targets["mask"]
     mask[5:15, 5:15], mask[25:35, 40:52], mask[5:15, 40:50], mask[38, 2] = 2, 2, 5, 2
-    return image, mask
+    return targets
 
 
 def test_copy_paste_takes_components_of_the_classes_only() -> None:
     recipe = CopyPaste(Plain(SIZE), classes=[2], p=1.0, objects=1, feather=1.0)
     counts = set()
     for seed in range(20):
-        image, mask = recipe.sample(*plain(0, 0), rng(seed), with_objects)
+        image, mask = mixed(recipe, seed, plain(0, 0), with_objects)
         assert set(np.unique(mask)) == {0, 2}
         counts.add(int((mask == 2).sum()))
         inside, outside = image[mask == 2][..., 0], image[mask == 0][..., 0]
@@ -58,14 +65,14 @@ def test_copy_paste_takes_components_of_the_classes_only() -> None:
 def test_copy_paste_searches_and_gives_up() -> None:
     drawn = []
     recipe = CopyPaste(Plain(SIZE), classes=[7], p=1.0, tries=3)
-    image, mask = recipe.sample(*plain(0, 0), rng(0), lambda: drawn.append(1) or with_objects())
+    image, mask = mixed(recipe, 0, plain(0, 0), lambda: drawn.append(1) or with_objects())
     assert len(drawn) == 3
     assert not image.any()
     assert not mask.any()
 
 
 def test_blend_is_exact_at_both_ends() -> None:
-    first, second = plain(3, 0)[0], plain(250, 0)[0]
+    first, second = plain(3, 0)["image"], plain(250, 0)["image"]
     np.testing.assert_array_equal(blend(first, second, np.ones(SIZE, np.float32)), second)
     np.testing.assert_array_equal(blend(first, second, np.zeros(SIZE, np.float32)), first)
 

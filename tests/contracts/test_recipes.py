@@ -119,18 +119,21 @@ def mixture(make: type[Mixing], p: float = 1.0) -> Mixing:
     return make(recipe=Strong(size=SIZE, fill=77), p=p, **MIXTURES[make])
 
 
-def another(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+def targets(shape: Sequence[int]) -> dict[str, np.ndarray]:
+    return dict(zip(("image", "mask"), sample(shape), strict=True))
+
+
+def another(rng: np.random.Generator) -> dict[str, np.ndarray]:
     """A partner whose classes are 10 higher, but for class 1 and 2."""
     image, mask = sample((50, 70))
-    return 255 - image, np.where((mask == 1) | (mask == 2), mask, mask + 10).astype(np.uint8)
+    return {"image": 255 - image, "mask": np.where((mask == 1) | (mask == 2), mask, mask + 10).astype(np.uint8)}
 
 
 @every_mixture
 def test_mixtures_keep_size_dtype_and_values(make: type[Mixing]) -> None:
-    image, mask = sample((61, 77))
     for seed in range(20):
         rng = np.random.default_rng(seed)
-        new_image, new_mask = mixture(make).sample(image, mask, rng, lambda rng=rng: another(rng))
+        new_image, new_mask = mixture(make).sample(targets((61, 77)), rng, lambda rng=rng: another(rng)).values()
         assert (new_image.shape, new_image.dtype) == ((*SIZE, 3), np.uint8)
         assert (new_mask.shape, new_mask.dtype) == (SIZE, np.uint8)
         assert set(np.unique(new_mask)) <= {0, 1, 2, 3, 4, 10, 13, 14, 77}
@@ -138,12 +141,11 @@ def test_mixtures_keep_size_dtype_and_values(make: type[Mixing]) -> None:
 
 @every_mixture
 def test_mixtures_are_pure_functions_of_the_generator(make: type[Mixing]) -> None:
-    image, mask = sample((61, 77))
-
     def mixed(seed: int) -> bytes:
         rng = np.random.default_rng(seed)
-        new_image, new_mask = mixture(make).sample(image, mask, rng, lambda: another(rng))
-        return new_image.tobytes() + new_mask.tobytes()
+        return b"".join(
+            array.tobytes() for array in mixture(make).sample(targets((61, 77)), rng, lambda: another(rng)).values()
+        )
 
     assert [mixed(seed) for seed in range(6)] == [mixed(seed) for seed in range(6)]
     assert len({mixed(seed) for seed in range(6)}) == 6
@@ -151,12 +153,10 @@ def test_mixtures_are_pure_functions_of_the_generator(make: type[Mixing]) -> Non
 
 @every_mixture
 def test_mixing_never_happens_at_probability_zero(make: type[Mixing]) -> None:
-    image, mask = sample((61, 77))
-
-    def forbidden() -> tuple[np.ndarray, np.ndarray]:
+    def forbidden() -> dict[str, np.ndarray]:
         raise AssertionError("a partner was drawn")
 
-    mixture(make, p=0.0).sample(image, mask, np.random.default_rng(0), forbidden)
+    mixture(make, p=0.0).sample(targets((61, 77)), np.random.default_rng(0), forbidden)
     with pytest.raises(ValueError, match=r"augment\.p=2"):
         mixture(make, p=2)
 

@@ -57,7 +57,8 @@ def test_samples_are_as_promised(source: DataSource) -> None:
         split = source.split(name)
         split.verify()
         for index in (0, len(split) - 1):
-            image, mask, title = split.read(index, np.random.default_rng(index))
+            image, mask, title, extras = split.read(index, np.random.default_rng(index))
+            assert set(extras) == set(source.extras)
             assert image.ndim == 3
             assert image.shape[2] == source.channels
             assert image.dtype in (np.uint8, np.uint16, np.float32)

@@ -8,8 +8,9 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from perpixel.augment.mixing import Mixing, Pair
+from perpixel.augment.mixing import Mixing
 from perpixel.augment.recipe import Image, Mask, Recipe
+from perpixel.augment.targets import Targets
 
 
 class CopyPaste(Mixing):
@@ -50,14 +51,18 @@ class CopyPaste(Mixing):
         self.feather = feather
         self.smallest = smallest
 
-    def mix(self, image: Image, mask: Mask, partner: Callable[[], Pair], rng: np.random.Generator) -> Pair:
+    def mix(self, targets: Targets, partner: Callable[[], Targets], rng: np.random.Generator) -> Targets:
         """Paste from the first partner that holds one of the classes; without one, the sample stays as it is."""
         for _ in range(self.tries):
-            other_image, other_mask = partner()
-            chosen = self._components(other_mask, rng)
+            other = partner()
+            chosen = self._components(other["mask"], rng)
             if chosen.any():
-                return blend(image, other_image, self._soft(chosen)), np.where(chosen, other_mask, mask)
-        return image, mask
+                return {name: self._pasted(array, other[name], chosen) for name, array in targets.items()}
+        return targets
+
+    def _pasted(self, array: Image, other: Image, chosen: npt.NDArray[np.bool_]) -> Image:
+        """Images, (H, W, C), with a soft edge; masks and weights, (H, W), with a hard one."""
+        return blend(array, other, self._soft(chosen)) if array.ndim == 3 else np.where(chosen, other, array)
 
     def _components(self, mask: Mask, rng: np.random.Generator) -> npt.NDArray[np.bool_]:
         """Where some random components of the classes are."""

@@ -6,8 +6,9 @@ from collections.abc import Callable
 
 import numpy as np
 
-from perpixel.augment.mixing import Mixing, Pair
-from perpixel.augment.recipe import Image, Mask, Recipe
+from perpixel.augment.mixing import Mixing
+from perpixel.augment.recipe import Recipe
+from perpixel.augment.targets import Targets
 
 
 class CutMix(Mixing):
@@ -25,13 +26,13 @@ class CutMix(Mixing):
             raise ValueError(f"augment.alpha={alpha} must be above 0.")
         self.alpha = alpha
 
-    def mix(self, image: Image, mask: Mask, partner: Callable[[], Pair], rng: np.random.Generator) -> Pair:
+    def mix(self, targets: Targets, partner: Callable[[], Targets], rng: np.random.Generator) -> Targets:
         """Paste one partner's rectangle."""
         side = np.sqrt(rng.beta(self.alpha, self.alpha))
         height, width = (round(side * length) for length in self.size)
         top, left = rng.integers(self.size[0] - height + 1), rng.integers(self.size[1] - width + 1)
         area = np.s_[top : top + height, left : left + width]
-        image, mask = image.copy(), mask.copy()
-        other_image, other_mask = partner()
-        image[area], mask[area] = other_image[area], other_mask[area]
-        return image, mask
+        mixed, other = {name: array.copy() for name, array in targets.items()}, partner()
+        for name, array in mixed.items():
+            array[area] = other[name][area]
+        return mixed

@@ -7,9 +7,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-from perpixel.augment.recipe import Image, Mask, Recipe
-
-Pair = tuple[Image, Mask]
+from perpixel.augment.recipe import Recipe
+from perpixel.augment.targets import Targets
 
 
 class Mixing(Recipe):
@@ -31,13 +30,13 @@ class Mixing(Recipe):
             raise ValueError(f"augment.p={p} must be a probability.")
         self.p = p
 
-    def sample(self, image: Image, mask: Mask, rng: np.random.Generator, another: Callable[[], Pair]) -> Pair:
+    def sample(self, targets: Targets, rng: np.random.Generator, another: Callable[[], Targets]) -> Targets:
         """Augment a sample, and mix it with probability ``p``."""
-        image, mask = self(image, mask, rng)
+        augmented = self.apply(targets, rng)
         if rng.random() >= self.p:
-            return image, mask
-        return self.mix(image, mask, lambda: self(*another(), rng), rng)
+            return augmented
+        return self.mix(augmented, lambda: self.apply(another(), rng), rng)
 
     @abstractmethod
-    def mix(self, image: Image, mask: Mask, partner: Callable[[], Pair], rng: np.random.Generator) -> Pair:
-        """Mix an augmented sample with augmented partners, each a new draw. The arguments may be written to."""
+    def mix(self, targets: Targets, partner: Callable[[], Targets], rng: np.random.Generator) -> Targets:
+        """Mix an augmented sample with augmented partners, each a new draw: image, mask and all else alike."""

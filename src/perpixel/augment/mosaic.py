@@ -6,8 +6,9 @@ from collections.abc import Callable
 
 import numpy as np
 
-from perpixel.augment.mixing import Mixing, Pair
-from perpixel.augment.recipe import Image, Mask, Recipe
+from perpixel.augment.mixing import Mixing
+from perpixel.augment.recipe import Recipe
+from perpixel.augment.targets import Targets
 
 
 class Mosaic(Mixing):
@@ -25,11 +26,12 @@ class Mosaic(Mixing):
             raise ValueError(f"augment.margin={margin} must be within 0…0.5.")
         self.margin = margin
 
-    def mix(self, image: Image, mask: Mask, partner: Callable[[], Pair], rng: np.random.Generator) -> Pair:
+    def mix(self, targets: Targets, partner: Callable[[], Targets], rng: np.random.Generator) -> Targets:
         """Replace three quarters by three partners'."""
         row, column = (round(rng.uniform(self.margin, 1 - self.margin) * side) for side in self.size)
-        image, mask = image.copy(), mask.copy()
+        mixed = {name: array.copy() for name, array in targets.items()}
         for area in (np.s_[:row, column:], np.s_[row:, :column], np.s_[row:, column:]):
-            other_image, other_mask = partner()
-            image[area], mask[area] = other_image[area], other_mask[area]
-        return image, mask
+            other = partner()
+            for name, array in mixed.items():
+                array[area] = other[name][area]
+        return mixed

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from perpixel.augment.backend import A
+from perpixel.augment.targets import Targets, checked_targets, without_weight_outside
 
 Image = npt.NDArray[Any]
 Mask = npt.NDArray[Any]
@@ -41,8 +42,9 @@ class Recipe:
     Args:
         size: (H, W) of the result.
         fill: mask value of pixels that padding invents; the labels' ignore value.
-        additional_targets: names of further arrays that ``apply`` takes and what they are treated as, as in
-            ``{"second_image": "image", "weights": "mask"}``.
+        additional_targets: names of further arrays that ``apply`` takes and what they are treated as (see
+            ``perpixel.augment.targets.Kind``), as in ``{"second_image": "image", "weight": "weight"}``. The data
+            module adds what its source brings.
         geometry: transforms of image and mask; the last size they give must be ``size``.
         colour: transforms of the image alone.
 
@@ -61,10 +63,24 @@ class Recipe:
     ) -> None:
         self.size = checked_size(size)
         self.fill = fill
-        self.additional_targets = _checked_targets(additional_targets or {})
+        self.additional_targets: dict[str, str] = {}
         self.geometry = tuple(_masks_by_nearest(transform, fill) for transform in geometry)
         self.colour = tuple(_image_only(transform) for transform in colour)
-        self._pipeline = A.Compose([*self.geometry, *self.colour], additional_targets=self.additional_targets)
+        self.expect(additional_targets or {})
+
+    def expect(self, targets: Mapping[str, str]) -> None:
+        """Take further targets, by name and kind, besides those already known.
+
+        Raises:
+            ValueError: a kind is unknown, or a name is taken.
+        """
+        self.additional_targets |= checked_targets(targets)
+        treated = {name: "image" if kind == "image" else "mask" for name, kind in self.additional_targets.items()}
+        self._stages: tuple[A.Compose, ...]
+        if "image" in treated.values():  # only geometry is theirs
+            self._stages = (A.Compose(self.geometry, additional_targets=treated), A.Compose(self.colour))
+        else:
+            self._stages = (A.Compose([*self.geometry, *self.colour], additional_targets=treated),)
 
     def __call__(self, image: Image, mask: Mask, rng: np.random.Generator) -> tuple[Image, Mask]:
         """Augment one sample.
@@ -80,25 +96,23 @@ class Recipe:
         result = self.apply({"image": image, "mask": mask}, rng)
         return result["image"], result["mask"]
 
-    def sample(
-        self, image: Image, mask: Mask, rng: np.random.Generator, another: Callable[[], tuple[Image, Mask]]
-    ) -> tuple[Image, Mask]:
+    def sample(self, targets: Targets, rng: np.random.Generator, another: Callable[[], Targets]) -> Targets:
         """Augment one sample that may be mixed with others.
 
         Args:
-            image, mask, rng: as for a call.
-            another: gives image and mask of a sample drawn from the whole data set, as they were read.
+            targets: ``image``, ``mask`` and any additional targets.
+            rng: where all randomness comes from.
+            another: gives the targets of a sample drawn from the whole data set, as they were read.
         """
-        return self(image, mask, rng)
+        return self.apply(targets, rng)
 
-    def apply(self, targets: Mapping[str, Image], rng: np.random.Generator) -> dict[str, Image]:
+    def apply(self, targets: Targets, rng: np.random.Generator) -> Targets:
         """Augment ``image``, ``mask`` and any additional targets alike.
 
         Raises:
             ValueError: a target is not known, or the result has another size than the recipe promises.
         """
-        unknown = sorted(set(targets) - {"image", "mask", *self.additional_targets})
-        if unknown:
+        if unknown := [name for name in targets if name not in ("image", "mask", *self.additional_targets)]:
             raise ValueError(f"target '{unknown[0]}' is unknown to the recipe: name it in additional_targets.")
         result = self._run(targets, rng)
         if result["image"].shape[:2] != self.size:
@@ -106,11 +120,17 @@ class Recipe:
                 f"{type(self).__name__} promises images of {self.size}, but its transforms gave "
                 f"{result['image'].shape[:2]}: end its geometry with a crop or resize to size."
             )
-        return result
+        return without_weight_outside(result, self.additional_targets, self.fill)
 
-    def _run(self, targets: Mapping[str, Image], rng: np.random.Generator) -> dict[str, Image]:
-        self._pipeline.set_random_state(rng, random.Random(int(rng.integers(2**63))))
-        return dict(self._pipeline(**targets))
+    def _run(self, targets: Targets, rng: np.random.Generator) -> Targets:
+        shared = random.Random(int(rng.integers(2**63)))
+        geometry, *colour = self._stages
+        geometry.set_random_state(rng, shared)
+        result: Targets = geometry(**targets)
+        for stage in colour:
+            stage.set_random_state(rng, shared)
+            result["image"] = stage(image=result["image"])["image"]
+        return result
 
 
 def checked_size(size: Sequence[int]) -> tuple[int, int]:
@@ -118,13 +138,6 @@ def checked_size(size: Sequence[int]) -> tuple[int, int]:
     if len(size) != 2 or min(size) < 1:
         raise ValueError(f"data.size={list(size)} must be two positive numbers, [height, width].")
     return int(size[0]), int(size[1])
-
-
-def _checked_targets(targets: Mapping[str, str]) -> dict[str, str]:
-    for name, kind in targets.items():
-        if kind not in ("image", "mask"):
-            raise ValueError(f"augment.additional_targets.{name}={kind!r}: choose 'image' or 'mask'.")
-    return dict(targets)
 
 
 def _masks_by_nearest(transform: A.BasicTransform, fill: int) -> A.BasicTransform:

@@ -5,14 +5,17 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
+from perpixel.augment.targets import Kind
 from perpixel.labels import LabelSpace
 
 SplitName = Literal["train", "val", "test"]
+Array = npt.NDArray[Any]
+NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 
 class Sample(NamedTuple):
@@ -22,11 +25,24 @@ class Sample(NamedTuple):
         image: (H, W, C) uint8 (or uint16/float32 for sensors that give more), colours in RGB order.
         mask: (H, W) uint8 class indices, the policy's ignore index where there is no label.
         name: unique within its split; names files and table rows, so it holds no path separator.
+        extras: what else there is for the same pixels, by the names that the source's ``extras`` lists.
     """
 
     image: npt.NDArray[np.generic]
     mask: npt.NDArray[np.integer]
     name: str
+    extras: Mapping[str, Array] = NOTHING
+
+    @property
+    def targets(self) -> dict[str, Array]:
+        """All arrays by name, as recipes take them."""
+        return {"image": self.image, "mask": self.mask, **self.extras}
+
+    @classmethod
+    def of(cls, targets: Mapping[str, Array], name: str) -> Sample:
+        """The sample of some arrays by name."""
+        extras = {key: array for key, array in targets.items() if key not in ("image", "mask")}
+        return cls(targets["image"], targets["mask"], name, extras or NOTHING)
 
 
 class Split(ABC):
@@ -68,10 +84,13 @@ class DataSource(ABC):
         splits: the splits that exist; users' data may come without a test split.
         rules: by class name, what an annotator needs to know, where a policy says it.
         quarantined: what is wrong with each file that was left out, for the run's manifest.
+        extras: what each sample brings besides image and mask, by name: a further ``image`` (H, W, C), a further
+            ``mask`` (H, W) or per-pixel ``weight`` (H, W). The weight of the loss is the one named ``weight``.
     """
 
     splits: tuple[SplitName, ...] = ("train", "val", "test")
-    rules: Mapping[str, str] = MappingProxyType({})
+    rules: Mapping[str, str] = NOTHING
+    extras: Mapping[str, Kind] = NOTHING
     quarantined: tuple[str, ...] = ()
     labels: LabelSpace
     channels: int

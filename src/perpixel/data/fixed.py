@@ -34,6 +34,7 @@ class FixedSamples(DataSource):
         self.labels = source.labels
         self.channels = source.channels
         self.mean, self.std = source.mean, source.std
+        self.extras = source.extras
 
     def split(self, name: SplitName) -> Split:
         """The frozen samples, for train and val alike.
@@ -62,6 +63,8 @@ class _Frozen(Split):
 
     def fingerprint(self) -> str:
         digest = hashlib.sha256()
-        for image, mask, name in self.samples:
-            digest.update(f"{name}{image.shape}{image.dtype}".encode() + image.tobytes() + mask.tobytes())
+        for sample in self.samples:
+            digest.update(f"{sample.name}{sample.image.shape}{sample.image.dtype}".encode())
+            for array in sample.targets.values():
+                digest.update(array.tobytes())
         return digest.hexdigest()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
-from typing import Any, TypedDict
+from typing import Any, NotRequired, TypedDict, cast
 
 import cv2
 import numpy as np
@@ -17,6 +17,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from perpixel.augment import Recipe
 from perpixel.augment.depth import FULL_SCALE
+from perpixel.augment.targets import Targets
 from perpixel.data.base import DataSource, Sample, Split, SplitName
 from perpixel.data.randomness import sample_rng
 from perpixel.data.samplers import EvaluationBatches, Key, Rank, TrainSampler
@@ -26,15 +27,20 @@ from perpixel.data.subset import Subset
 class Batch(TypedDict):
     """What a loader gives.
 
+    What else the source brings stands under its own name: images (B, C, H, W) as float32 in units of full scale once on
+    the device, masks (B, H, W) as int64, weights (B, H, W) as float32, 1 for full scale.
+
     Attributes:
         image: (B, C, H, W), in the source's dtype from the loader, normalised float32 once on the device.
         mask: (B, H, W), uint8 from the loader, int64 class indices once on the device.
         name: B sample names.
+        weight: (B, H, W), only where the source brings weights of that name: what each pixel counts in the loss.
     """
 
     image: Tensor
     mask: Tensor
     name: list[str]
+    weight: NotRequired[Tensor]
 
 
 class TrainSamples(Dataset[Sample]):
@@ -47,13 +53,12 @@ class TrainSamples(Dataset[Sample]):
 
     def __getitem__(self, key: Key) -> Sample:
         rng = sample_rng(self.seed, key.epoch, key.position)
-        image, mask, name = self.split.read(key.sample, rng)
-        return Sample(*self.augment.sample(image, mask, rng, lambda: self._another(rng)), name)
+        sample = self.split.read(key.sample, rng)
+        return Sample.of(self.augment.sample(sample.targets, rng, lambda: self._another(rng)), sample.name)
 
-    def _another(self, rng: np.random.Generator) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
+    def _another(self, rng: np.random.Generator) -> Targets:
         """A partner for mixing, from the whole split."""
-        image, mask, _ = self.split.read(int(rng.integers(len(self.split))), rng)
-        return image, mask
+        return self.split.read(int(rng.integers(len(self.split))), rng).targets
 
 
 class EvaluationSamples(Dataset[Sample]):
@@ -68,12 +73,14 @@ class EvaluationSamples(Dataset[Sample]):
 
 def collate(samples: Sequence[Sample]) -> Batch:
     """Stack samples of one size; pixels keep their dtype, so that little is sent to the device."""
-    images = np.stack([sample.image for sample in samples])
-    return {
-        "image": torch.from_numpy(np.ascontiguousarray(images.transpose(0, 3, 1, 2))),
-        "mask": torch.from_numpy(np.stack([sample.mask for sample in samples])),
-        "name": [sample.name for sample in samples],
-    }
+    stacked = {name: _stacked([sample.targets[name] for sample in samples]) for name in samples[0].targets}
+    return cast(Batch, {**stacked, "name": [sample.name for sample in samples]})
+
+
+def _stacked(arrays: Sequence[npt.NDArray[Any]]) -> Tensor:
+    """(B, H, W) of (H, W), and (B, C, H, W) of (H, W, C) arrays."""
+    together = np.stack(arrays)
+    return torch.from_numpy(np.ascontiguousarray(together.transpose(0, 3, 1, 2)) if together.ndim == 4 else together)
 
 
 class DataModule(LightningDataModule):
@@ -122,6 +129,7 @@ class DataModule(LightningDataModule):
             )
         self.source = source
         self.augment = augment
+        augment.expect(source.extras)
         self.batch_size = batch_size
         self.eval_batch_size = eval_batch_size
         self.num_workers = num_workers
@@ -131,6 +139,7 @@ class DataModule(LightningDataModule):
         self.std = _per_channel("std", source.std if std is None else std, source.channels)
         self._sampler: TrainSampler | None = None
         self._resume = (0, 0)
+        self._redrawn: set[tuple[int, int]] = set()
 
     def prepare_data(self) -> None:
         """Check the labels of all splits, before anything is computed (in one process only)."""
@@ -143,6 +152,7 @@ class DataModule(LightningDataModule):
         rank = self._rank()
         self._sampler = TrainSampler(len(split), self.seed, rank)
         self._sampler.resume(*self._resume)
+        self._sampler.redrawn = self._redrawn
         if self.trainer is not None:  # worker processes prefetch before Lightning calls set_epoch
             self._sampler.set_epoch(_processed(self.trainer.fit_loop.epoch_progress.current))
         return self._loader(
@@ -168,11 +178,14 @@ class DataModule(LightningDataModule):
 
     def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
         """Normalise on the device, after the small integers have travelled."""
-        return {"image": self.normalise(batch["image"]), "mask": batch["mask"].long(), "name": batch["name"]}
+        ready: dict[str, Any] = {**batch, "image": self.normalise(batch["image"]), "mask": batch["mask"].long()}
+        for name, kind in self.source.extras.items():
+            ready[name] = ready[name].long() if kind == "mask" else _in_full_scale(ready[name])
+        return cast(Batch, ready)
 
     def normalise(self, image: Tensor) -> Tensor:
         """(B, C, H, W) in the source's dtype → float32, ``(x / full scale − mean) / std``."""
-        scale = FULL_SCALE[str(image.dtype).removeprefix("torch.")]
+        scale = _full_scale(image)
         mean = torch.tensor(self.mean, device=image.device).view(-1, 1, 1)
         std = torch.tensor(self.std, device=image.device).view(-1, 1, 1)
         pixels = image.to(torch.float32, copy=True)
@@ -190,13 +203,25 @@ class DataModule(LightningDataModule):
         batches = _processed(self.trainer.fit_loop.epoch_loop.batch_progress.current)
         rank = self._sampler.rank
         seen = batches * min(self.batch_size, len(self._sampler)) * rank.world
-        return {"epoch": self._sampler.epoch, "seen": seen}
+        return {"epoch": self._sampler.epoch, "seen": seen, "redrawn": sorted(self._redrawn)}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Resume within an epoch: it goes on behind the samples that were trained on."""
         self._resume = (state_dict["epoch"], state_dict["seen"])
+        self._redrawn |= {(epoch, position) for epoch, position in state_dict["redrawn"]}
         if self._sampler is not None:
             self._sampler.resume(*self._resume)
+
+    def redraw(self, epoch: int, batch: int) -> None:
+        """Let other samples take a training batch's place, in all ranks, whenever that epoch is run from now on.
+
+        Args:
+            epoch: 0-based.
+            batch: its index in the epoch.
+        """
+        assert self._sampler is not None, "nothing has been trained yet"
+        together = min(self.batch_size, len(self._sampler)) * self._sampler.rank.world
+        self._redrawn |= {(epoch, batch * together + offset) for offset in range(together)}
 
     def _training_split(self) -> Split:
         split = self.source.split("train")
@@ -239,6 +264,14 @@ class DataModule(LightningDataModule):
 def _processed(progress: Any) -> int:
     """How many epochs or batches are behind; ``completed`` lags behind in checkpoints that hooks write."""
     return int(progress.processed)
+
+
+def _full_scale(pixels: Tensor) -> float:
+    return FULL_SCALE[str(pixels.dtype).removeprefix("torch.")]
+
+
+def _in_full_scale(pixels: Tensor) -> Tensor:
+    return pixels.to(torch.float32) / _full_scale(pixels)
 
 
 def _one_thread(worker: int) -> None:

@@ -41,10 +41,10 @@ def examples(source: DataSource, facts: Sequence[SampleFacts], index: int) -> li
 
 
 def _example(source: DataSource, fact: SampleFacts, index: int) -> Example:
-    image, mask, name = source.split(fact.split).read(fact.index, np.random.default_rng(fact.index))  # type: ignore[arg-type]
-    area = around(mask == index)
-    picture = outlined(as_rgb(image[area]), mask[area] == index, source.labels.palette[index])
-    return Example(f"{fact.split}: {name}", data_uri(picture))
+    sample = source.split(fact.split).read(fact.index, np.random.default_rng(fact.index))  # type: ignore[arg-type]
+    area = around(sample.mask == index)
+    picture = outlined(as_rgb(sample.image[area]), sample.mask[area] == index, source.labels.palette[index])
+    return Example(f"{fact.split}: {sample.name}", data_uri(picture))
 
 
 def around(inside: npt.NDArray[np.bool_]) -> tuple[slice, slice]:

@@ -86,9 +86,10 @@ class Fault:
 def look_at(split: Split, split_name: str, index: int, num_classes: int) -> SampleFacts | Fault:
     """Read and measure one sample."""
     try:
-        image, mask, name = split.read(index, np.random.default_rng(index))
+        sample = split.read(index, np.random.default_rng(index))
     except ValueError as error:
         return Fault(split_name, index, str(error))
+    image, mask, name = sample.image, sample.mask, sample.name
     pixels = pixels_of(mask, num_classes)
     return SampleFacts(
         split=split_name,

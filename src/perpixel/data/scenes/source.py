@@ -101,8 +101,8 @@ class Scenes(DataSource):
             return self.draw(split, index)
         if (split, index) not in self._kept:
             self._kept[split, index] = self.draw(split, index)
-        image, mask, name = self._kept[split, index]
-        return Sample(image.copy(), mask.copy(), name)
+        kept = self._kept[split, index]
+        return Sample(kept.image.copy(), kept.mask.copy(), kept.name)
 
     def draw(self, split: SplitName, index: int) -> Sample:
         """Draw one scene."""
