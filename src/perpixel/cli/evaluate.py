@@ -6,11 +6,12 @@ import json
 import logging
 import sys
 from pathlib import Path
-from typing import cast
 
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
 from perpixel.cli.arguments import checked_jobs, parse, run_hydra, shows_only
+from perpixel.config import read_run_config
+from perpixel.tracking.links import refuse_links
 
 log = logging.getLogger(__name__)
 
@@ -54,7 +55,8 @@ def _config_of(run: Path) -> DictConfig:
         raise ValueError(
             f"run={run}: this run has no checkpoints/best.ckpt; it failed or is not done. See {run / 'manifest.json'}."
         )
-    return cast(DictConfig, OmegaConf.load(path))
+    refuse_links(run)
+    return read_run_config(path)
 
 
 def read_scores(path: Path, split: str) -> dict[str, float | None]:

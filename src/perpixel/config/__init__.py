@@ -2,7 +2,22 @@
 
 from perpixel.config.compose import Job, compose, expand, install
 from perpixel.config.errors import ConfigError, together
+from perpixel.config.foreign import read_run_config, read_yaml
 from perpixel.config.objects import build, faults
 from perpixel.config.paths import conf_dir
+from perpixel.config.resume import resumed_config
 
-__all__ = ["ConfigError", "Job", "build", "compose", "conf_dir", "expand", "faults", "install", "together"]
+__all__ = [
+    "ConfigError",
+    "Job",
+    "build",
+    "compose",
+    "conf_dir",
+    "expand",
+    "faults",
+    "install",
+    "read_run_config",
+    "read_yaml",
+    "resumed_config",
+    "together",
+]

@@ -19,7 +19,7 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
-from perpixel.config import guard
+from perpixel.config import environment, guard
 from perpixel.config.checks import check_values
 from perpixel.config.errors import ConfigError, nearest, together
 from perpixel.config.paths import conf_dir
@@ -69,6 +69,7 @@ def file_name(text: str) -> str:
 def install() -> None:
     """Make schemas and resolvers known to Hydra; called when the command line starts and in every worker."""
     register()
+    environment.install()
     OmegaConf.register_new_resolver("perpixel.job_name", job_name, replace=True)
 
 
@@ -153,7 +154,10 @@ def _compose(loader: ConfigLoaderImpl, overrides: list[str], verb: str, config_d
 
 def _checked(cfg: DictConfig, overrides: list[str], verb: str) -> Job:
     hydra = OmegaConf.to_container(cfg.hydra, resolve=False)
-    run_dir, sweep_dir = (Path(OmegaConf.select(cfg, f"hydra.{mode}.dir")) for mode in ("run", "sweep"))
+    try:
+        run_dir, sweep_dir = (Path(OmegaConf.select(cfg, f"hydra.{mode}.dir")) for mode in ("run", "sweep"))
+    except OmegaConfBaseException as error:
+        raise ConfigError(_first_lines(error)) from None
     with open_dict(cfg):
         del cfg["hydra"]
     if missing := sorted(OmegaConf.missing_keys(cfg)):

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from perpixel.config.environment import SETTABLE
 from perpixel.config.errors import ConfigError
 from perpixel.config.objects import PLUGINS, check_prefix
 
@@ -16,9 +17,10 @@ HYDRA_KINDS = ("Launcher", "Sweeper", "Callback")
 LOGGING_CLASSES = frozenset(
     {"logging.StreamHandler", "logging.FileHandler", "logging.NullHandler", "logging.Formatter"}
 )
-LOG_FILE = re.compile(r"(\$\{hydra\.(runtime\.output_dir|job\.name|sweep\.dir|run\.dir)\}|[^$])*")
+# A log elsewhere could be a line of somebody's .bashrc: messages and their format are the config's, too.
+LOG_FILE = re.compile(r"\$\{hydra\.(runtime\.output_dir|sweep\.dir|run\.dir)\}/(\$\{hydra\.job\.name\}|\w[\w.-]*)\.log")
+JOB_NAME = re.compile(r"\w[\w.-]*")
 LOGGING_STREAMS = frozenset({"ext://sys.stdout", "ext://sys.stderr"})
-PROTECTED_ENVIRONMENT = ("PERPIXEL_PLUGINS", "PYTHON", "LD_", "PATH")
 
 
 def check_job(cfg: Any) -> list[str]:
@@ -44,13 +46,26 @@ def check_hydra(hydra: Any) -> list[str]:
             if not (str(target).partition(".")[0] in HYDRA_PACKAGES | PLUGINS and str(target).endswith(HYDRA_KINDS))
         ),
         *_logging_faults(hydra),
-        *(search_path_fault(entry) for entry in hydra.get("searchpath") or () if search_path_fault(entry)),
+        *_job_faults(hydra.get("job") or {}),
         *(
-            f"hydra.job.env_set.{name}: a config may not set this variable; set it in the shell."
-            for name in (hydra.get("job") or {}).get("env_set") or ()
-            if str(name).upper().startswith(PROTECTED_ENVIRONMENT)
+            f"hydra.sweeper.params.{key}: a sweep's axes may not touch Hydra's own nodes or name classes."
+            for key in (hydra.get("sweeper") or {}).get("params") or ()
+            if "hydra" in str(key) or "_target_" in str(key)
         ),
+        *(search_path_fault(entry) for entry in hydra.get("searchpath") or () if search_path_fault(entry)),
     ]
+
+
+def _job_faults(job: Mapping[str, Any]) -> Iterator[str]:
+    for name in job.get("env_set") or ():
+        if name not in SETTABLE:
+            yield (
+                f"hydra.job.env_set.{name}: a config may not set this variable; set it in the shell. It may set "
+                f"{', '.join(sorted(SETTABLE))}."
+            )
+    name = job.get("name")
+    if name is not None and not JOB_NAME.fullmatch(str(name)):
+        yield f"hydra.job.name={name}: it names files; use letters, digits and _.- only."
 
 
 def _hidden(hydra: Mapping[str, Any]) -> Iterator[str]:
@@ -58,7 +73,7 @@ def _hidden(hydra: Mapping[str, Any]) -> Iterator[str]:
     for part in ("callbacks", "launcher", "sweeper", "job_logging", "hydra_logging", "searchpath"):
         if isinstance(hydra.get(part), str):
             yield f"hydra.{part}={hydra[part]}: write it out; an interpolation may not stand here."
-        for where, value in _strings(hydra.get(part)):
+        for where, value in strings(hydra.get(part)):
             if "${" in value and not (where.endswith(".filename") and LOG_FILE.fullmatch(value)):
                 yield f"hydra.{part}.{where}={value}: write it out; an interpolation may not stand here."
     variables = (hydra.get("job") or {}).get("env_set")
@@ -84,7 +99,13 @@ def _logging_faults(hydra: Mapping[str, Any]) -> Iterator[str]:
         for where, name in _values(hydra.get(part), "class"):
             if name not in LOGGING_CLASSES:
                 yield f"hydra.{part}.{where}.class={name}: only {', '.join(sorted(LOGGING_CLASSES))} may stand here."
-        for where, value in _strings(hydra.get(part)):
+        for where, name in _values(hydra.get(part), "filename"):
+            if not LOG_FILE.fullmatch(str(name)):
+                yield (
+                    f"hydra.{part}.{where}.filename={name}: logs go into the run or sweep directory, as in "
+                    "${hydra.runtime.output_dir}/${hydra.job.name}.log."
+                )
+        for where, value in strings(hydra.get(part)):
             if value.startswith(("ext://", "cfg://")) and value not in LOGGING_STREAMS:
                 yield f"hydra.{part}.{where}={value}: only {', '.join(sorted(LOGGING_STREAMS))} may stand here."
 
@@ -96,7 +117,8 @@ def _values(node: Any, name: str, where: str = "") -> Iterator[tuple[str, Any]]:
             yield path, value
 
 
-def _strings(node: Any) -> Iterator[tuple[str, str]]:
+def strings(node: Any) -> Iterator[tuple[str, str]]:
+    """(path, value) of every string in a tree of plain containers."""
     for path, key, value in _walk(node, ""):
         if isinstance(value, str):
             yield f"{path}.{key}".lstrip("."), value

@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageOps
 
-from perpixel.data.tiff import Window, is_plain, read_tiff, tiff_shape
+from perpixel.data.tiff import Window, is_plain, read_tiff, tiff_bands, tiff_shape
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp", ".npy")
 MASK_SUFFIXES = (".png", ".tif", ".tiff", ".bmp", ".npy", ".webp")
@@ -25,6 +25,9 @@ MASK_SUFFIXES = (".png", ".tif", ".tiff", ".bmp", ".npy", ".webp")
 MAX_PIXELS = 178_956_970
 """Pixels above which an image is refused from its header: a small file can decode to gigabytes. (It is Pillow's own
 default bound, which any library in the process may have switched off.)"""
+
+COLOUR_BANDS = 4
+"""Bands of a picture that shows colours and transparency, whatever it is used for."""
 
 _TRANSPOSED = {5, 6, 7, 8}  # EXIF orientations that swap height and width
 _ORIENTATION = 0x0112
@@ -47,7 +50,7 @@ def read_image(path: Path, channels: int = 3, window: Window | None = None) -> A
     Raises:
         ValueError: the file is missing, damaged or too large, or has another number of channels.
     """
-    direct = _read_directly(path, window)
+    direct = _read_directly(path, window, channels)
     if direct is not None:
         return _with_channels(_as_hwc(direct, path), channels, path)
     with _opened(path) as image:
@@ -70,7 +73,7 @@ def read_values(path: Path, window: Window | None = None) -> Array:
     """
     if path.suffix.lower() in (".jpg", ".jpeg"):
         raise ValueError(f"mask '{path}' is a JPEG, which blurs labels: save masks as PNG.")
-    direct = _read_directly(path, window)
+    direct = _read_directly(path, window, 1)
     if direct is not None:
         return _label_values(direct, path)
     with _opened(path) as image:
@@ -103,7 +106,7 @@ def is_cut_short(path: Path) -> bool:
     return not tail.endswith(_ENDS.get(suffix, b""))
 
 
-def _read_directly(path: Path, window: Window | None) -> Array | None:
+def _read_directly(path: Path, window: Window | None, channels: int) -> Array | None:
     """Formats that Pillow does not read, or narrows to 8 bits; None for the others."""
     suffix = path.suffix.lower()
     if suffix == ".npy":
@@ -111,6 +114,8 @@ def _read_directly(path: Path, window: Window | None) -> Array | None:
         return array if window is None else array[window.slices]
     if _is_deep_tiff(path):
         _refuse_bombs(path, *(window[2:] if window else tiff_shape(path)))
+        if (bands := tiff_bands(path)) > max(channels, COLOUR_BANDS):  # a header can claim 65535
+            raise ValueError(f"'{path}' has {bands} bands, but the data set is read with {channels} channels.")
         return read_tiff(path, window)
     if suffix == ".png" and _is_deep_png(path):
         return _deep_png(path, window)
@@ -183,6 +188,8 @@ def _load_npy(path: Path) -> Array:
         raise ValueError(f"'{path}' does not exist.") from None
     except (OSError, ValueError, EOFError) as error:
         raise ValueError(f"'{path}' is no NumPy array that can be read ({error}).") from None
+    if not isinstance(array, np.ndarray):  # an .npz by another name
+        raise ValueError(f"'{path}' is an archive of arrays: save one array with numpy.save.")
     return array
 
 

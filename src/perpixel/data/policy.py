@@ -25,10 +25,8 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from omegaconf import OmegaConf
-from omegaconf.errors import OmegaConfBaseException
-from yaml import YAMLError  # type: ignore[import-untyped]
 
+from perpixel.config import ConfigError, read_yaml
 from perpixel.data.masks import IndexMasks, MaskReader
 from perpixel.data.palettes import voc_colours
 from perpixel.data.tiff import Window
@@ -182,10 +180,10 @@ def apply_policy(path: str | None, reader: MaskReader) -> tuple[MaskReader, dict
 
 def _content(path: Path) -> dict[str, Any]:
     try:
-        content = OmegaConf.to_container(OmegaConf.load(path), resolve=True)
+        content = read_yaml(path)
     except FileNotFoundError:
         raise ValueError(f"the policy file '{path}' does not exist: see data.source.policy.") from None
-    except (YAMLError, OmegaConfBaseException) as error:
+    except ConfigError as error:
         raise ValueError(f"policy '{path}' is not the YAML of a policy: {error}") from None
     if not isinstance(content, dict):
         raise ValueError(f"policy '{path}' must be a YAML mapping with the keys {', '.join(sorted(_KEYS))}.")

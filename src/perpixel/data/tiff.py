@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,6 +14,9 @@ import numpy.typing as npt
 import tifffile
 
 Array = npt.NDArray[Any]
+_DEFLATE = {8, 32946, 50013}
+_DEFLATE_RATIO = 1032  # the format's greatest, zlib.net/zlib_tech.html
+_HARMLESS = 1 << 28  # bytes
 _PICTURE_BANDS = {"MINISBLACK": 1, "MINISWHITE": 1, "PALETTE": 1, "RGB": 3, "YCBCR": 3, "SEPARATED": 4}
 
 
@@ -47,6 +52,12 @@ def tiff_shape(path: Path) -> tuple[int, int]:
         return int(page.imagelength), int(page.imagewidth)
 
 
+def tiff_bands(path: Path) -> int:
+    """Number of bands from the header."""
+    with _first_page(path) as page:
+        return int(page.samplesperpixel)
+
+
 def read_tiff(path: Path, window: Window | None = None) -> Array:
     """Decode a TIFF, or only the strips and tiles that a window touches.
 
@@ -71,10 +82,20 @@ def _read_window(page: Any, window: Window) -> Array:
         data = file.read(page.databytecounts[index])
         if len(data) < page.databytecounts[index]:
             raise tifffile.TiffFileError(f"segment {index} is cut short")
+        _refuse_inflation(page, data, index)
         segment, position, shape = page.decode(data, index)
         if segment is not None:
             _paste(result, window, segment[0, : shape[1], : shape[2]], position)
     return result
+
+
+def _refuse_inflation(page: Any, data: bytes, index: int) -> None:
+    """Deflate unpacks a megabyte to a gigabyte, and tifffile's decoder has no bound: hold it to what the page says."""
+    declared = math.prod(_grid(page)) * page.samplesperpixel * page.dtype.itemsize
+    if page.compression not in _DEFLATE or len(data) * _DEFLATE_RATIO <= max(declared, _HARMLESS):
+        return
+    if len(zlib.decompressobj().decompress(data, declared + 1)) > declared:
+        raise tifffile.TiffFileError(f"segment {index} unpacks to more than its {declared:,} bytes")
 
 
 def _grid(page: Any) -> tuple[int, int]:

@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig, OmegaConf
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor
 
 from perpixel._version import __version__
+from perpixel.models.weights import read_safetensors
 
 if TYPE_CHECKING:
     from perpixel.data import DataModule
@@ -28,7 +29,7 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     """
     for file in (path, path / WEIGHTS, path / "model" / WEIGHTS):
         if file.is_file() and file.suffix == ".safetensors":
-            return load_file(file)
+            return read_safetensors(file)
     raise ValueError(
         f"'{path}' holds no saved model: give a finished run's directory, its model/ folder, or a .safetensors file."
     )

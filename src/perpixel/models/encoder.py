@@ -199,6 +199,10 @@ def resolve(name: str) -> str:
     Raises:
         ValueError: neither knows it; the nearest five are named.
     """
+    if ":" in name:  # timm's hf-hub: and local-dir: bring a description and weights of their own
+        raise ValueError(
+            f"encoder.name={name}: give a name that smp or timm knows; files go to encoder.weights=<file>."
+        )
     if name in smp_encoders or name.startswith(("timm-", "tu-")):
         return name
     if timm.is_model(name.partition(".")[0]):

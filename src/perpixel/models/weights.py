@@ -56,16 +56,31 @@ def read_weights(source: str, sha256: str | None = None) -> dict[str, Tensor]:
     path = _locate(source)
     if sha256 is not None:
         _check_hash(path, sha256)
-    if path.suffix == ".safetensors":
-        return safetensors.torch.load_file(path)
+    return read_safetensors(path) if path.suffix == ".safetensors" else _tensors(_unpickled(path), path)
+
+
+def read_safetensors(path: Path) -> dict[str, Tensor]:
+    """The tensors of a safetensors file, a format that holds nothing but tensors.
+
+    Raises:
+        ValueError: the file is damaged, or its header lies.
+    """
     try:
-        loaded = torch.load(path, map_location="cpu", weights_only=True)
+        return dict(safetensors.torch.load_file(path))
+    except (safetensors.SafetensorError, OSError, ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"'{path}' is no safetensors file that can be read ({error}): copy it again.") from error
+
+
+def _unpickled(path: Path) -> Any:
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise ValueError(
-            f"'{path}' holds more than tensors, and reading it would execute code of its own. "
+            f"'{path}' holds more than tensors, and reading it would execute code of its own (or it is damaged). "
             f"Save its state dict alone: torch.save(model.state_dict(), …), or better as safetensors."
         ) from error
-    return _tensors(loaded, path)
+    except (RuntimeError, OSError, EOFError, ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
+        raise ValueError(f"'{path}' is no file of weights that can be read ({error}): copy it again.") from error
 
 
 def _locate(source: str) -> Path:
@@ -82,6 +97,10 @@ def _locate(source: str) -> Path:
 
 def _in_package(source: str) -> Path:
     module, _, file = source.removeprefix("package:").partition("/")
+    if not module.isidentifier():  # the parent of a dotted name would be imported to look it up
+        raise ValueError(
+            f"encoder.weights={source}: give an installed package and a file in it, package:<module>/<file>."
+        )
     spec = importlib.util.find_spec(module)
     if spec is None or not spec.submodule_search_locations:
         raise ValueError(

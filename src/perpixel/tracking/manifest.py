@@ -123,7 +123,7 @@ def _git() -> dict[str, Any]:
     dirty = (
         None
         if commit is None
-        else bool(_output("git", "-C", str(here), "status", "--porcelain", "--untracked-files=no"))
+        else bool(_output("git", "-c", "core.fsmonitor=false", "-C", str(here), "status", "--porcelain", "-uno"))
     )
     return {"commit": commit, "dirty": dirty}
 
