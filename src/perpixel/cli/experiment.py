@@ -149,6 +149,8 @@ def assemble(cfg: DictConfig, run: Path, tracker_logger: Any, on_look: Callable[
         log.info("init_from=%s: %s", cfg.init_from, transfer(model, read_weights(Path(cfg.init_from))))
     loss = build_loss(cfg, source)
     model.check_loss(loss)
+    if "weight" in source.extras:
+        loss.check_pixel_weights()
     pictures = Pictures(data, run)
     return Experiment(
         model=model,

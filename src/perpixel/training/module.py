@@ -40,13 +40,14 @@ class Scores:
 class SegmentationModule(pl.LightningModule):
     """Trains and scores a network that gives one logit per class and pixel.
 
-    Batches are mappings with ``image`` (B, C, H, W) float and ``mask`` (B, H, W) int64.
+    Batches are mappings with ``image`` (B, C, H, W) float, ``mask`` (B, H, W) int64 and, where the data brings per-pixel
+    weights, ``weight`` (B, H, W) float.
 
     Args:
         model: images → logits (B, num_classes, H, W), or, while training, an object with ``logits`` and ``aux``
             (further
             logits of that shape, whose mean loss is added with weight ``model.aux_weight``).
-        loss: (logits, mask) → scalar; its ``parts``, if it has any, are logged one by one.
+        loss: (logits, mask[, weight]) → scalar; its ``parts``, if it has any, are logged one by one.
         labels: of the masks.
         make_optimizer: called with the network; None for a module that only evaluates.
         make_schedule: called with the optimiser and the run's number of optimiser steps.
@@ -92,10 +93,10 @@ class SegmentationModule(pl.LightningModule):
         logits = getattr(output, "logits", output)
         if set_progress := getattr(self.loss, "set_progress", None):
             set_progress(self._progress())
-        loss: Tensor = self.loss(logits, batch["mask"])
+        loss = self._loss(logits, batch)
         parts = dict(getattr(self.loss, "parts", {}))
         if aux := getattr(output, "aux", None):
-            parts["aux"] = torch.stack([self.loss(one, batch["mask"]) for one in aux]).mean()
+            parts["aux"] = torch.stack([self._loss(one, batch) for one in aux]).mean()
             loss = loss + self.model.aux_weight * parts["aux"]
         self._log_training(loss.detach(), parts, len(batch["mask"]))
         return loss
@@ -106,6 +107,12 @@ class SegmentationModule(pl.LightningModule):
         self.log("train/loss", loss, **once)  # type: ignore[arg-type]
         for name, value in parts.items():
             self.log(f"train/loss/{name}", value.detach(), **once)  # type: ignore[arg-type]
+
+    def _loss(self, logits: Tensor, batch: Batch) -> Tensor:
+        """The loss, of pixels counted by weight where the data brings weights."""
+        weight = batch.get("weight")
+        loss: Tensor = self.loss(logits, batch["mask"], *([] if weight is None else [weight]))
+        return loss
 
     def _progress(self) -> float:
         return self.trainer.global_step / max(self._total_steps(), 1)
@@ -123,7 +130,7 @@ class SegmentationModule(pl.LightningModule):
     def validation_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Score one batch; returns its predicted labels (B, H, W) for callbacks that draw."""
         logits = self(batch["image"])
-        self.val_loss.update(self.loss(logits, batch["mask"]), weight=len(batch["mask"]))
+        self.val_loss.update(self._loss(logits, batch), weight=len(batch["mask"]))
         labels: Tensor = logits.argmax(dim=1)
         self.val_metrics.update(labels, batch["mask"])
         return labels
