@@ -11,6 +11,7 @@ import numpy.typing as npt
 from perpixel.data.base import DataSource, Sample, Split, SplitName
 from perpixel.data.decode import image_shape, read_image
 from perpixel.data.decoded import decoded
+from perpixel.data.extras import Extra, read_extras
 from perpixel.data.hashing import digest, file_digest
 from perpixel.data.inspection import Inspection, check_sizes, inspect
 from perpixel.data.masks import MaskReader
@@ -29,14 +30,23 @@ class FileSplit(Split):
         pairs: the samples.
         read_mask: gives class indices for a mask file.
         channels: C of the images.
-        cache: keep decoded samples on disk and map them into memory.
+        cache: keep decoded images and masks on disk and map them into memory.
+        extras: what else the pairs bring.
     """
 
-    def __init__(self, pairs: Sequence[Pair], read_mask: MaskReader, channels: int = 3, cache: bool = False) -> None:
+    def __init__(
+        self,
+        pairs: Sequence[Pair],
+        read_mask: MaskReader,
+        channels: int = 3,
+        cache: bool = False,
+        extras: Sequence[Extra] = (),
+    ) -> None:
         self.pairs = tuple(pairs)
         self.read_mask = read_mask
         self.channels = channels
         self.cache = cache
+        self.extras = tuple(extras)
 
     def __len__(self) -> int:
         return len(self.pairs)
@@ -48,10 +58,11 @@ class FileSplit(Split):
             ValueError: a file is damaged, the sizes differ, or the mask holds an unknown value; names the file.
         """
         pair = self.pairs[index]
-        if not self.cache:
-            return Sample(*self._decode(pair), pair.name)
         meaning = f"{self.read_mask.key()} {self.channels}"
-        return Sample(*decoded(pair, meaning, lambda: self._decode(pair)), pair.name)
+        image, mask = decoded(pair, meaning, lambda: self._decode(pair)) if self.cache else self._decode(pair)
+        if not self.extras:
+            return Sample(image, mask, pair.name)
+        return Sample(image, mask, pair.name, read_extras(self.extras, pair.extras, pair.window, mask.shape))
 
     def _decode(self, pair: Pair) -> tuple[npt.NDArray[Any], npt.NDArray[np.uint8]]:
         image = read_image(pair.image, self.channels, pair.window)
@@ -77,7 +88,9 @@ class FileSplit(Split):
         """What is wrong with which pair, and which classes occur; looked up once for unchanged files."""
         return Inspection.from_json(
             remembered(
-                "inspection", self._stamp(), lambda: inspect(self.pairs, self.read_mask, self.channels).to_json()
+                "inspection",
+                self._stamp(),
+                lambda: inspect(self.pairs, self.read_mask, self.channels, self.extras).to_json(),
             )
         )
 
@@ -92,16 +105,20 @@ class FileSplit(Split):
         self._refuse_unread_binary(found.present)
 
     def _hash(self) -> str:
-        parts = (
-            f"{pair.name} {file_digest(pair.image)} {file_digest(pair.mask)} {pair.window}"
-            for pair in sorted(self.pairs)
-        )
+        parts = (f"{pair.name} {' '.join(map(file_digest, pair.files))} {pair.window}" for pair in sorted(self.pairs))
         return digest(self.read_mask.key(), *parts)
 
     def _stamp(self) -> str:
-        files = stamp(path for pair in self.pairs for path in (pair.image, pair.mask))
+        files = stamp(path for pair in self.pairs for path in pair.files)
         samples = (f"{pair.name} {pair.window}" for pair in self.pairs)
-        return digest(files, *samples, repr(self.read_mask.labels), self.read_mask.key(), str(self.channels))
+        return digest(
+            files,
+            *samples,
+            repr(self.read_mask.labels),
+            self.read_mask.key(),
+            str(self.channels),
+            *map(str, self.extras),
+        )
 
     def _refuse_unread_binary(self, present: Sequence[int]) -> None:
         """0/255 masks with 255 as ignore value would train on background alone, and look perfect."""
@@ -125,7 +142,8 @@ class FileSource(DataSource):
         mean, std: per channel, in units of full scale; both are measured on the training images where one is None.
         on_bad_file: ``skip`` leaves faulty pairs out, up to ``max_bad``, and names them in ``quarantined``.
         max_bad: greatest share of faulty pairs in a split that ``skip`` tolerates.
-        cache: keep decoded samples in the user's cache folder and map them into memory.
+        cache: keep decoded images and masks in the user's cache folder and map them into memory.
+        extras: what else the pairs bring.
     """
 
     def __init__(
@@ -139,11 +157,15 @@ class FileSource(DataSource):
         on_bad_file: OnBadFile = "error",
         max_bad: float = 0.0,
         cache: bool = False,
+        extras: Sequence[Extra] = (),
     ) -> None:
         if on_bad_file not in ("error", "skip"):
             raise ValueError(f"data.source.on_bad_file={on_bad_file!r} is unknown: choose error or skip.")
         read_mask, self.rules = apply_policy(policy, read_mask)
-        self._splits = {name: FileSplit(part, read_mask, channels, cache) for name, part in pairs.items() if part}
+        self._splits = {
+            name: FileSplit(part, read_mask, channels, cache, extras) for name, part in pairs.items() if part
+        }
+        self.extras = {extra.name: extra.kind for extra in extras}
         self.splits = tuple(self._splits)
         self.labels = read_mask.labels
         self.channels = channels
@@ -168,5 +190,5 @@ class FileSource(DataSource):
             if len(found.faults) > max_bad * len(split):
                 found.raise_faults(len(split))
             good = [pair for pair in split.pairs if pair.name not in found.faults]
-            self._splits[name] = FileSplit(good, split.read_mask, split.channels, split.cache)
+            self._splits[name] = FileSplit(good, split.read_mask, split.channels, split.cache, split.extras)
             self.quarantined = (*self.quarantined, *found.faults.values())

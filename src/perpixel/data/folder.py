@@ -5,9 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from perpixel.data.decode import IMAGE_SUFFIXES, MASK_SUFFIXES
+from perpixel.data.extras import Extra, extras_of
 from perpixel.data.files import FileSource, OnBadFile
 from perpixel.data.inspection import SHOWN
 from perpixel.data.masks import BinaryMasks, ColourMasks, IndexMasks, MaskReader
@@ -53,6 +54,10 @@ class Folder(FileSource):
             files whole. Tiles of one file stay in one split.
         on_bad_file: ``error`` refuses to train on faulty files, ``skip`` leaves them out and names them.
         max_bad: greatest share of faulty files in a split that ``skip`` tolerates.
+        weights: folder or glob of per-pixel weights, one file for each image: grey (1 for full scale) or float. They
+            move with the mask (nearest, 0 in padding) and are what the loss counts pixels by.
+        extras: what else belongs to a sample, by the name that batches call it: ``{nir: {files: nir, kind: image, key:
+            '(.+)', channels: 1}}``; the kinds are image, mask and weight.
         channels: C of the images.
         cache: keep decoded samples in the user's cache folder (as large as the raw pixels) and map them into memory.
         mean, std: per channel, in units of full scale; both are measured on the training images where one is None.
@@ -87,6 +92,8 @@ class Folder(FileSource):
         tile: Sequence[int] | None = None,
         on_bad_file: OnBadFile = "error",
         max_bad: float = 0.01,
+        weights: str | None = None,
+        extras: Mapping[str, Mapping[str, Any]] | None = None,
         channels: int = 3,
         cache: bool = False,
         mean: Sequence[float] | None = None,
@@ -105,12 +112,15 @@ class Folder(FileSource):
             _found(base, images, image_key, IMAGE_SUFFIXES, "images"),
             _found(base, masks, mask_key, MASK_SUFFIXES, "masks"),
         )
+        additional = extras_of(weights, extras)
+        for extra in additional:
+            pairs = _with_extra(base, pairs, extra)
         plan = SplitPlan(base, reader, split, fractions, split_seed, stratify, group_by, folds, fold, split_file, lists)
         divided = plan.divide(pairs)
         if tile is not None:
             size = (int(tile[0]), int(tile[1]))
             divided = {name: [part for pair in whole for part in tiled(pair, size)] for name, whole in divided.items()}
-        super().__init__(divided, reader, policy, channels, mean, std, on_bad_file, max_bad, cache)
+        super().__init__(divided, reader, policy, channels, mean, std, on_bad_file, max_bad, cache, additional)
         self.rules = self.rules or rules
 
 
@@ -186,3 +196,15 @@ def _paired(images: Mapping[str, Path], masks: Mapping[str, Path]) -> dict[str, 
         )
     names = unique_names(list(images))
     return {key: Pair(name, path, masks[key]) for name, (key, path) in zip(names, images.items(), strict=True)}
+
+
+def _with_extra(root: Path, pairs: Mapping[str, Pair], extra: Extra) -> dict[str, Pair]:
+    files = _found(root, extra.files, extra.key, IMAGE_SUFFIXES, f"extras.{extra.name}")
+    lonely = [key for key in pairs if key not in files]
+    if lonely:
+        raise ValueError(
+            f"{len(lonely)} of {len(pairs)} images have no '{extra.name}' in '{root / extra.files}', first: "
+            f"{', '.join(map(repr, lonely[:SHOWN]))}. Its keys look like {', '.join(map(repr, list(files)[:2]))}: make "
+            f"the keys meet with data.source.extras.{extra.name}.key, or add the files."
+        )
+    return {key: pair._replace(extras=(*pair.extras, files[key])) for key, pair in pairs.items()}

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from perpixel.data.decode import image_shape, is_cut_short, read_image
+from perpixel.data.extras import Extra, read_extras
 from perpixel.data.masks import MaskReader
 from perpixel.data.pairs import Pair
 
@@ -54,12 +55,12 @@ class Inspection:
         return cls(**json.loads(text))
 
 
-def inspect(pairs: Sequence[Pair], read_mask: MaskReader, channels: int) -> Inspection:
-    """Decode every mask, compare its size with its image's header, and look whether image files are complete."""
+def inspect(pairs: Sequence[Pair], read_mask: MaskReader, channels: int, extras: Sequence[Extra] = ()) -> Inspection:
+    """Decode every mask and extra, compare sizes with the image's header, and look whether image files are complete."""
 
     def look(pair: Pair) -> tuple[list[int], str | None]:
         try:
-            return _values(pair, read_mask, channels), None
+            return _values(pair, read_mask, channels, extras), None
         except ValueError as error:
             return [], str(error)
 
@@ -86,8 +87,8 @@ def check_sizes(pair: Pair, image: tuple[int, ...], mask: tuple[int, ...]) -> No
         )
 
 
-def _values(pair: Pair, read_mask: MaskReader, channels: int) -> list[int]:
-    for path in (pair.image, pair.mask):
+def _values(pair: Pair, read_mask: MaskReader, channels: int, extras: Sequence[Extra]) -> list[int]:
+    for path in pair.files:
         if not path.exists():
             raise ValueError(f"'{path}' does not exist.")
     mask = read_mask(pair.mask, pair.window)
@@ -95,5 +96,6 @@ def _values(pair: Pair, read_mask: MaskReader, channels: int) -> list[int]:
         check_sizes(pair, image_shape(pair.image), mask.shape)
     if is_cut_short(pair.image):
         read_image(pair.image, channels)  # junk after the picture is harmless: only a full decode tells
+    read_extras(extras, pair.extras, pair.window, mask.shape)
     found: list[int] = np.flatnonzero(np.bincount(mask.ravel())).tolist()
     return found

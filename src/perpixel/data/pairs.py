@@ -18,7 +18,8 @@ class Pair(NamedTuple):
         name: of both, unique within the split.
         image, mask: the files.
         group: what must not stand on both sides of a split (camera, city, patient), where it is known.
-        window: the part of both files that is the sample; None for all.
+        window: the part of all files that is the sample; None for all.
+        extras: files of what else belongs to the sample, in the order of the source's extras.
     """
 
     name: str
@@ -26,6 +27,12 @@ class Pair(NamedTuple):
     mask: Path
     group: str = ""
     window: Window | None = None
+    extras: tuple[Path, ...] = ()
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """All files of the sample."""
+        return (self.image, self.mask, *self.extras)
 
 
 def unique_names(keys: Sequence[str]) -> list[str]:
