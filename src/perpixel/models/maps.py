@@ -18,7 +18,6 @@ def feature_maps(output: Any) -> list[Tensor]:
 
 def named_maps(name: str, output: Any) -> dict[str, Tensor]:
     """The maps under the module's name, or "<name>.<i>" where it gives them in a structure."""
-    maps = feature_maps(output)
     if isinstance(output, Tensor):
-        return {name: each for each in maps}
-    return {f"{name}.{index}": each for index, each in enumerate(maps)}
+        return {name: output} if output.ndim == 4 else {}
+    return {f"{name}.{index}": each for index, each in enumerate(feature_maps(output))}

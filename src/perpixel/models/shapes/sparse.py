@@ -41,7 +41,8 @@ def _is_ours(args: tuple[Any, ...]) -> bool:
 
 def nonzero_box(gradient: Tensor) -> Box | None:
     """The smallest box of rows and columns outside which a (B, C, H, W) tensor is zero; None if it is zero."""
-    somewhere = (gradient != 0).flatten(0, 1).any(dim=0)
+    maps = gradient.flatten(0, 1)
+    somewhere = (maps.amax(dim=0) != 0) | (maps.amin(dim=0) != 0)  # reads the maps, and makes no copy of them
     rows, columns = somewhere.any(dim=1).nonzero(), somewhere.any(dim=0).nonzero()
     if not len(rows):
         return None
