@@ -106,6 +106,11 @@ class Policy:
         table |= {int(value): index for index, values in enumerate(self.origins) for value in values}
         return IndexMasks(self.labels, table)
 
+    def by_name(self) -> dict[str, int]:
+        """Class index of each name, 255 for those without a label."""
+        ignored = {str(origin): PADDING_INDEX for origin in self.ignored}
+        return ignored | {str(origin): index for index, origins in enumerate(self.origins) for origin in origins}
+
     def on_classes(self, reader: MaskReader) -> MaskReader:
         """A reader that turns another reader's classes into the policy's.
 
@@ -160,10 +165,6 @@ class Relabelled(MaskReader):
     def __call__(self, path: Path, window: Window | None = None) -> npt.NDArray[np.uint8]:
         """Class indices of a mask file, (H, W) uint8."""
         return self.table[self.reader(path, window)]
-
-    def decode(self, values: npt.NDArray[Any], where: str) -> npt.NDArray[np.uint8]:
-        """Stored values → class indices."""
-        return self.table[self.reader.decode(values, where)]
 
     def key(self) -> str:
         """The other reader's, and the table."""
