@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageOps
 
+from perpixel.data.partial import jpeg_part, png_rows
 from perpixel.data.tiff import Window, is_plain, read_tiff, tiff_bands, tiff_shape
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp", ".npy")
@@ -42,7 +43,8 @@ def read_image(path: Path, channels: int = 3, window: Window | None = None) -> A
     Args:
         path: PNG, JPEG, WebP, TIFF (any depth and bands), BMP or NumPy file.
         channels: C of the result. Grey files become RGB, and 8-bit RGB ones grey, where 3 or 1 asks for it.
-        window: the part to read, upright; tiled TIFFs and NumPy files are not read beyond it.
+        window: the part to read, upright; tiled TIFFs and NumPy files are not read beyond it, JPEGs and PNGs only as
+            far as need be (see ``perpixel.data.partial``).
 
     Returns:
         (H, W, C) in the file's depth (uint8, uint16 or float32), upright.
@@ -53,9 +55,11 @@ def read_image(path: Path, channels: int = 3, window: Window | None = None) -> A
     direct = _read_directly(path, window, channels)
     if direct is not None:
         return _with_channels(_as_hwc(direct, path), channels, path)
+    if window is not None and channels == 3 and (part := _png_window(path, window)) is not None and part.ndim == 3:
+        return part
     with _opened(path) as image:
         if image.format == "JPEG" and image.mode == "RGB" and channels == 3 and not is_cut_short(path):
-            return _fast_jpeg(path, window)
+            return _jpeg_window(path, image, window) if window else _fast_jpeg(path)
         upright = _cropped(_upright(image), window)
         mode = {1: "L", 3: "RGB"}.get(channels)
         if mode and upright.mode in ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr"):
@@ -74,6 +78,8 @@ def read_values(path: Path, window: Window | None = None) -> Array:
     if path.suffix.lower() in (".jpg", ".jpeg"):
         raise ValueError(f"mask '{path}' is a JPEG, which blurs labels: save masks as PNG.")
     direct = _read_directly(path, window, 1)
+    if direct is None and window is not None:
+        direct = _png_window(path, window)
     if direct is not None:
         return _label_values(direct, path)
     with _opened(path) as image:
@@ -87,6 +93,9 @@ def image_shape(path: Path) -> tuple[int, int]:
         return int(height), int(width)
     if _is_deep_tiff(path):
         return tiff_shape(path)
+    if path.suffix.lower() == ".png" and path.is_file() and (shape := _png_shape(path.read_bytes())):
+        _refuse_bombs(path, *shape)
+        return shape
     with _opened(path) as image:
         width, height = image.size
         turned = image.getexif().get(_ORIENTATION) in _TRANSPOSED
@@ -141,12 +150,38 @@ def _deep_png(path: Path, window: Window | None) -> Array:
     return pixels if window is None else pixels[window.slices]
 
 
-def _fast_jpeg(path: Path, window: Window | None) -> Array:
+def _fast_jpeg(path: Path) -> Array:
     """OpenCV decodes complete JPEGs in half Pillow's time, upright too; it would fill what is missing with grey."""
     pixels = cv2.imread(str(path), cv2.IMREAD_COLOR_RGB)
     if pixels is None:
         raise OSError("not decodable")
-    return np.asarray(pixels) if window is None else np.ascontiguousarray(pixels[window.slices])
+    return np.asarray(pixels)
+
+
+def _jpeg_window(path: Path, image: Image.Image, window: Window) -> Array:
+    part = jpeg_part(path.read_bytes(), window) if image.getexif().get(_ORIENTATION, 1) == 1 else None
+    return np.ascontiguousarray(_fast_jpeg(path)[window.slices]) if part is None else part
+
+
+def _png_window(path: Path, window: Window) -> Array | None:
+    """None where all of the file must be decoded, or looked at more closely for what is wrong with it."""
+    if path.suffix.lower() != ".png" or not path.is_file():
+        return None
+    data = path.read_bytes()
+    height, width = _png_shape(data) or (0, 0)
+    within = window.top + window.height <= height and window.left + window.width <= width
+    if not within or height * width > MAX_PIXELS or not data.endswith(_ENDS[".png"]):
+        return None
+    rows = png_rows(data, window.top + window.height)
+    return None if rows is None else np.ascontiguousarray(rows[window.slices])
+
+
+def _png_shape(data: bytes) -> tuple[int, int] | None:
+    """(H, W) of a PNG that nothing says is to be turned; None for others. (Pillow looks behind the pixels for an
+    orientation, and decodes them all.)"""
+    if not data.startswith(b"\x89PNG") or len(data) < 33 or b"eXIf" in data:
+        return None
+    return int.from_bytes(data[20:24], "big"), int.from_bytes(data[16:20], "big")
 
 
 def _cropped(image: Image.Image, window: Window | None) -> Image.Image:
