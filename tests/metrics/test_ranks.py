@@ -10,22 +10,29 @@ PROGRAM = """
 import sys, torch
 import torch.distributed as dist
 from perpixel.labels import LabelSpace
-from perpixel.metrics import SegmentationMetrics, scores
+from perpixel.metrics import Calibration, SegmentationMetrics, SpatialMetrics
 
 rank, store, out = int(sys.argv[1]), sys.argv[2], sys.argv[3]
 dist.init_process_group("gloo", init_method=f"file://{store}", rank=rank, world_size=2)
 torch.manual_seed(0)
 logits, target = torch.randn(7, 4, 9, 11), torch.randint(0, 4, (7, 9, 11))
+target[:, 2:4] = 255
 space = LabelSpace(("a", "b", "c", "d"), ((0, 0, 0),) * 4)
-shared, alone = SegmentationMetrics(space), SegmentationMetrics(space)
-for index in range(7):
-    alone.update(logits[index : index + 1], target[index : index + 1])
-    if index % 2 == rank:
-        shared.update(logits[index : index + 1], target[index : index + 1])
-ours, whole = shared.compute(), scores(alone.confusion, space.names)
-assert torch.equal(shared.total, alone.confusion)
-assert all(torch.equal(ours[name], whole[name]) for name in whole)
-assert int(shared.confusion.sum()) == (4 - rank) * 99
+for kind in (SegmentationMetrics, SpatialMetrics, Calibration):
+    shared, alone = kind(space), kind(space)
+    alone.distributed_available_fn = lambda: False
+    for index in range(7):
+        batch = logits[index : index + 1], target[index : index + 1]
+        alone.update(*batch)
+        if index % 2 == rank:
+            shared.update(*batch)
+    ours, whole = shared.compute(), alone.compute()
+    assert ours.keys() == whole.keys()
+    assert all(torch.equal(ours[name].nan_to_num(-1), whole[name].nan_to_num(-1)) for name in whole)
+    assert shared.details == alone.details
+    if kind is SegmentationMetrics:
+        assert torch.equal(shared.total, alone.confusion)
+        assert int(shared.confusion.sum()) == (4 - rank) * 77
 open(f"{out}{rank}", "w").write("same")
 """
 

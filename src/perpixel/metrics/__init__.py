@@ -1,5 +1,6 @@
 """Metrics: counts first, scores from counts."""
 
+from perpixel.metrics.base import PixelMetric
 from perpixel.metrics.calibration import Calibration, Reliability
 from perpixel.metrics.confusion import confusion_matrix
 from perpixel.metrics.predictions import to_labels
@@ -9,6 +10,7 @@ from perpixel.metrics.spatial import SpatialMetrics
 
 __all__ = [
     "Calibration",
+    "PixelMetric",
     "Reliability",
     "SegmentationMetrics",
     "SpatialMetrics",

@@ -5,12 +5,10 @@ from __future__ import annotations
 import math
 from typing import NamedTuple
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 
-Mask = npt.NDArray[np.bool_]
-Labels = npt.NDArray[np.integer]
+from perpixel.metrics.maps import Labels, Mask, class_map, near_same, per_class, uniform
 
 
 class EdgeCounts(NamedTuple):
@@ -33,19 +31,28 @@ class EdgeCounts(NamedTuple):
 def edge_counts(prediction: Labels, target: Labels, num_classes: int, band: int, tolerance: float) -> EdgeCounts:
     """Count one image.
 
+    Unlabelled pixels are left out of truth and prediction alike, so both have an edge where they begin, as they have at
+    the image's border.
+
     Args:
         prediction: (H, W) class indices.
-        target: (H, W) class indices; what is no class is left out of both.
+        target: (H, W) class indices; what is no class is unlabelled.
         num_classes: C.
         band: width in pixels of the inner edge (Cheng et al. 2021 take 2 % of the image diagonal).
         tolerance: distance in pixels at which a contour is still met (Csurka et al. 2013: 0.75 % of the diagonal).
     """
-    counts = np.zeros((6, num_classes), np.int64)
-    labelled = (target >= 0) & (target < num_classes)
-    for index in np.union1d(np.unique(target[labelled]), np.unique(prediction[labelled])):
-        truth, guess = (target == index) & labelled, (prediction == index) & labelled
-        counts[:, index] = _of_class(truth, guess, band, tolerance)
-    return EdgeCounts(*counts)
+    truth = class_map(target, num_classes)
+    guess = class_map(prediction, num_classes, truth != num_classes)
+    common, truth_band, guess_band = _bands(truth, guess, num_classes, band)
+    truth_line, guess_line = (np.where(inner_edge(m, num_classes, 1), m, num_classes) for m in (truth, guess))
+    return EdgeCounts(
+        common,
+        truth_band + guess_band - common,
+        per_class(truth, near_same(truth_line, guess_line, num_classes, tolerance), num_classes),
+        per_class(truth, truth_line != num_classes, num_classes),
+        per_class(guess, near_same(guess_line, truth_line, num_classes, tolerance), num_classes),
+        per_class(guess, guess_line != num_classes, num_classes),
+    )
 
 
 def pixels_of_diagonal(share: float, height: int, width: int) -> int:
@@ -53,24 +60,19 @@ def pixels_of_diagonal(share: float, height: int, width: int) -> int:
     return max(1, round(share * math.hypot(height, width)))
 
 
-def inner_edge(mask: Mask, band: int) -> Mask:
-    """The pixels of a mask that ``band`` erosions by 3×3 remove; outside the image there is no mask."""
-    framed = cv2.copyMakeBorder(mask.astype(np.uint8), 1, 1, 1, 1, cv2.BORDER_CONSTANT, value=0)
-    core = cv2.erode(framed, np.ones((3, 3), np.uint8), iterations=band)[1:-1, 1:-1]
-    return np.asarray(mask & (core == 0))
+def inner_edge(labels: Labels, none: int, band: int) -> Mask:
+    """Pixels of any class that ``band`` erosions of it by 3×3 remove; ``none``, and the outside, is no class."""
+    framed = np.pad(labels, 1, constant_values=none)
+    side = 2 * band + 1  # so many erosions by 3×3 are one by this square
+    core = uniform(framed, np.ones((side, side), np.uint8))[1:-1, 1:-1]
+    return np.asarray(~core & (labels != none))
 
 
-def _of_class(truth: Mask, guess: Mask, band: int, tolerance: float) -> list[int]:
-    truth_band, guess_band = inner_edge(truth, band), inner_edge(guess, band)
-    truth_line, guess_line = inner_edge(truth, 1), inner_edge(guess, 1)
-    found, right = truth_line & _near(guess_line, tolerance), guess_line & _near(truth_line, tolerance)
-    counted = (truth_band & guess_band, truth_band | guess_band, found, truth_line, right, guess_line)
-    return [int(pixels.sum()) for pixels in counted]
-
-
-def _near(line: Mask, tolerance: float) -> Mask:
-    """Pixels within a Euclidean distance of a line; none where there is no line."""
-    if not line.any():
-        return np.zeros_like(line)
-    distance = cv2.distanceTransform((~line).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
-    return np.asarray(distance <= tolerance + 1e-3)  # distances are float32: √2 must count as √2
+def _bands(truth: Labels, guess: Labels, num_classes: int, band: int) -> tuple[npt.NDArray[np.int64], ...]:
+    """Per class the pixels in both bands, in the truth's, and in the prediction's."""
+    truth_band, guess_band = (inner_edge(labels, num_classes, band) for labels in (truth, guess))
+    both = truth_band & guess_band & (truth == guess)
+    return tuple(
+        per_class(labels, chosen, num_classes)
+        for labels, chosen in ((truth, both), (truth, truth_band), (guess, guess_band))
+    )

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
-from torchmetrics import Metric
 
 from perpixel.labels import LabelSpace
+from perpixel.metrics.base import PixelMetric, check_targets
 from perpixel.metrics.confusion import count_pairs, refuse_strays
 from perpixel.metrics.predictions import to_labels
 from perpixel.metrics.scores import counts_of, scores
 
 
-class SegmentationMetrics(Metric):
+class SegmentationMetrics(PixelMetric):
     """mIoU and its relatives from one int64 confusion matrix, summed over batches and ranks before any ratio is taken.
 
     Scores and their policy for absent classes: `perpixel.metrics.scores.scores`.
@@ -22,39 +24,41 @@ class SegmentationMetrics(Metric):
 
     Attributes:
         confusion: (C, C) int64 counts of this rank so far, rows are the truth, columns the prediction.
-        total: the counts of all ranks, as of the last ``compute()``.
+        total: the counts of all ranks, as of the last ``compute()``; ``details`` holds it, too.
         absent: names of the classes with neither truth nor prediction pixels, as of the last ``compute()``.
     """
 
-    full_state_update = False
     higher_is_better = True
-    is_differentiable = False
     confusion: Tensor
     strays: Tensor
     total: Tensor
     absent: tuple[str, ...]
 
     def __init__(self, labels: LabelSpace) -> None:
-        super().__init__()
-        self.labels = labels
-        self.add_state(
-            "confusion", torch.zeros(labels.num_classes, labels.num_classes, dtype=torch.int64), dist_reduce_fx="sum"
-        )
-        self.add_state("strays", torch.zeros((), dtype=torch.int64), dist_reduce_fx="sum")
+        super().__init__(labels)
+        self._add_counts("confusion", labels.num_classes, labels.num_classes)
+        self._add_counts("strays")
         self._clear()
 
-    def update(self, logits_or_labels: Tensor, target: Tensor) -> None:
+    def update(self, logits_or_labels: Tensor, target: Tensor, names: Sequence[str] | None = None) -> None:
         """Count one batch.
 
         Args:
             logits_or_labels: (B, C, H, W) float logits or (B, H, W) integer class indices.
             target: (B, H, W) integer class indices, ``labels.fill`` where there is no label.
+            names: of the B samples, for the error.
 
         Raises:
-            ValueError: shapes differ, or a value is neither a class nor the ignore index. (On a GPU, where looking at
-                a value means waiting for it, `compute` raises this.)
+            ValueError: shapes differ, or a value is neither a class nor the ignore index; names value, pixel count and
+                sample. (On a GPU, where looking at a value means waiting for it, `compute` raises this, without them.)
         """
-        self._update(to_labels(logits_or_labels), target)
+        prediction = to_labels(logits_or_labels)
+        try:
+            self._update(prediction, target)
+        except ValueError:
+            if prediction.shape == target.shape and target.dim() == 3:
+                check_targets(target, self.labels, names)  # looks again, image by image, to say which one it was
+            raise
 
     def compute(self) -> dict[str, Tensor]:
         """All scores by name, float64 scalars.
@@ -66,6 +70,7 @@ class SegmentationMetrics(Metric):
         self.total = self.confusion.clone()
         missing = ~counts_of(self.total).present
         self.absent = tuple(name for name, gone in zip(self.labels.names, missing.tolist(), strict=True) if gone)
+        self.details = {"absent": self.absent, "confusion": self.total.tolist()}
         return self._compute(self.total)
 
     def reset(self) -> None:

@@ -2,34 +2,39 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 from torch import Tensor
-from torchmetrics import Metric
 
 from perpixel.labels import LabelSpace
-from perpixel.metrics.edges import Labels, edge_counts, pixels_of_diagonal
+from perpixel.metrics.base import PixelMetric, check_targets
+from perpixel.metrics.edges import edge_counts, pixels_of_diagonal
+from perpixel.metrics.maps import Labels
 from perpixel.metrics.predictions import to_labels
 from perpixel.metrics.structures import small_object_counts, thin_counts
 
 
-class SpatialMetrics(Metric):
+class SpatialMetrics(PixelMetric):
     """Boundary IoU, boundary F, thin-structure and small-object recall, from counts summed over images and ranks.
 
-    A class without pixels to count scores NaN and is left out of the means, whose names begin with m. Works on the CPU,
-    image by image: for evaluation, not for every training step.
+    A class without pixels to count scores NaN and is left out of the means, whose names begin with m; ``details`` names
+    it, as ``left_out``: by mean, the classes. Works on the CPU, image by image: for evaluation, not for every training
+    step. Images may differ in size; widths given as a share follow each image's own diagonal.
 
     Args:
         labels: class names and the value that means "no label".
-        band: width of the edge of boundary IoU, as a share of the image's diagonal (Cheng et al. 2021: 0.02).
+        dilation_ratio: width of the edge of boundary IoU, as a share of the image's diagonal (Cheng et al. 2021: 0.02).
         tolerance: distance at which a contour is still met, as a share of the diagonal (Csurka et al. 2013: 0.0075).
         thin_width: structures narrower than this many pixels are thin.
         small_area: objects of fewer pixels are small.
+
+    Raises:
+        ValueError: a width or an area is out of its range.
     """
 
-    full_state_update = False
     higher_is_better = True
-    is_differentiable = False
     edges: Tensor
     thin: Tensor
     small: Tensor
@@ -37,23 +42,31 @@ class SpatialMetrics(Metric):
     def __init__(
         self,
         labels: LabelSpace,
-        band: float = 0.02,
+        dilation_ratio: float = 0.02,
         tolerance: float = 0.0075,
         thin_width: int = 5,
         small_area: int = 100,
     ) -> None:
-        super().__init__()
-        self.labels = labels
-        self.band, self.tolerance = band, tolerance
+        super().__init__(labels)
+        for name, value, least in (
+            ("dilation_ratio", dilation_ratio, 0.0),
+            ("tolerance", tolerance, 0.0),
+            ("thin_width", thin_width, 2),
+            ("small_area", small_area, 2),
+        ):
+            if value < least:
+                raise ValueError(f"{name}={value}: give {least:g} or more.")
+        self.dilation_ratio, self.tolerance = dilation_ratio, tolerance
         self.thin_width, self.small_area = thin_width, small_area
         for name, rows in (("edges", 6), ("thin", 2), ("small", 2)):
-            zeros = torch.zeros(rows, labels.num_classes, dtype=torch.int64)
-            self.add_state(name, zeros, dist_reduce_fx="sum")
+            self._add_counts(name, rows, labels.num_classes)
 
-    def update(self, logits_or_labels: Tensor, target: Tensor) -> None:
-        """Count a batch: logits (B, C, H, W) or labels (B, H, W), and target (B, H, W), as `SegmentationMetrics`."""
+    def update(self, logits_or_labels: Tensor, target: Tensor, names: Sequence[str] | None = None) -> None:
+        """Count a batch, as `SegmentationMetrics` does; a GPU is waited for."""
+        truths = target.cpu()
+        check_targets(truths, self.labels, names)
         predictions = to_labels(logits_or_labels).cpu().numpy()
-        for prediction, truth in zip(predictions, target.cpu().numpy(), strict=True):
+        for prediction, truth in zip(predictions, truths.numpy(), strict=True):
             self._update(prediction, truth)
 
     def compute(self) -> dict[str, Tensor]:
@@ -62,7 +75,7 @@ class SpatialMetrics(Metric):
 
     def _update(self, prediction: Labels, truth: Labels) -> None:
         classes = self.labels.num_classes
-        band, tolerance = (pixels_of_diagonal(share, *truth.shape) for share in (self.band, self.tolerance))
+        band, tolerance = (pixels_of_diagonal(share, *truth.shape) for share in (self.dilation_ratio, self.tolerance))
         for state, counts in (
             (self.edges, np.stack(edge_counts(prediction, truth, classes, band, tolerance))),
             (self.thin, thin_counts(prediction, truth, classes, self.thin_width)),
@@ -75,13 +88,18 @@ class SpatialMetrics(Metric):
         per_class = {
             "BoundaryIoU": common / either,
             "BoundaryF": boundary_f(right / predicted, found / truth),
-            "thin_recall": self.thin[0].double() / self.thin[1],
-            "small_object_recall": self.small[0].double() / self.small[1],
+            "ThinRecall": self.thin[0].double() / self.thin[1],
+            "SmallObjectRecall": self.small[0].double() / self.small[1],
         }
+        self.details = {"left_out": {f"m{score}": self._without(values) for score, values in per_class.items()}}
         named = {f"m{score}": values.nanmean() for score, values in per_class.items()}
         for score, values in per_class.items():
             named |= {f"{score}/{name}": value for name, value in zip(self.labels.names, values, strict=True)}
         return named
+
+    def _without(self, values: Tensor) -> list[str]:
+        """Names of the classes that have no score."""
+        return [name for name, gone in zip(self.labels.names, values.isnan().tolist(), strict=True) if gone]
 
 
 def boundary_f(precision: Tensor, recall: Tensor) -> Tensor:

@@ -7,8 +7,9 @@ import math
 import cv2
 import numpy as np
 import numpy.typing as npt
+from scipy import ndimage
 
-from perpixel.metrics.edges import Labels, Mask
+from perpixel.metrics.maps import Labels, Mask, class_map, disk, filled, near_same_dense, per_class, uniform
 
 
 def thin_counts(prediction: Labels, target: Labels, num_classes: int, width: int) -> npt.NDArray[np.int64]:
@@ -23,32 +24,35 @@ def thin_counts(prediction: Labels, target: Labels, num_classes: int, width: int
     Returns:
         (2, C): found, all.
     """
-    counts = np.zeros((2, num_classes), np.int64)
-    for index in _classes(target, num_classes):
-        thin = thin_pixels(target == index, width)
-        counts[:, index] = (thin & (prediction == index)).sum(), thin.sum()
-    return counts
+    truth = class_map(target, num_classes)
+    thin = thin_pixels(truth, num_classes, width)
+    return np.stack([per_class(truth, chosen, num_classes) for chosen in (thin & (prediction == truth), thin)])
 
 
-def thin_pixels(mask: Mask, width: int) -> Mask:
-    """The pixels of a mask that lie in parts narrower than ``width`` pixels.
+def thin_pixels(target: Labels, num_classes: int, width: int) -> Mask:
+    """The pixels that lie in parts of their class narrower than ``width`` pixels.
 
-    The mask is doubled, so that widths odd and even have a middle; where the distance to the outside reaches ``width``
-    (doubled: half of twice the width) the mask is wide, and its pixels within √2·width of such a place belong to the
+    The map is doubled, so that widths odd and even have a middle. Where the distance to anything else reaches ``width``
+    (doubled: half of twice the width) a class is wide, and its pixels within √2·width of such a place belong to the
     wide part: its corners do, and so does the first fifth of a width of a wire that leaves it. At the image's border
-    the mask goes on as it ends.
+    every class goes on as it ends.
+
+    Args:
+        target: (H, W) class indices; what is no class is never thin.
+        num_classes: C.
+        width: in pixels, 2 or more (nothing is narrower than 1).
     """
-    doubled = mask.repeat(2, 0).repeat(2, 1).astype(np.uint8)
-    frame = 2 * width
-    framed = cv2.copyMakeBorder(doubled, frame, frame, frame, frame, cv2.BORDER_REPLICATE)
-    if framed.all():
-        return np.zeros_like(mask)
-    wide = cv2.distanceTransform(framed, cv2.DIST_L2, cv2.DIST_MASK_PRECISE) >= width - 1e-3
-    if not wide.any():
-        return mask.copy()
-    to_wide = cv2.distanceTransform((~wide).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
-    reached = to_wide[frame:-frame:2, frame:-frame:2] <= math.sqrt(2) * width + 1e-3
-    return np.asarray(mask & ~reached)
+    doubled = class_map(target, num_classes).repeat(2, 0).repeat(2, 1)
+    framed = np.pad(doubled, 2 * width, mode="edge")
+    nearer = disk(math.sqrt(width**2 - 1))  # than width
+    wide = uniform(framed, filled(nearer)) & (framed != num_classes)
+    rest = np.where(wide, num_classes, framed)
+    rest[: 2 * width] = rest[-2 * width :] = rest[:, : 2 * width] = rest[:, -2 * width :] = num_classes  # the frame
+    centres = np.where(wide, framed, num_classes)
+    reached = wide | near_same_dense(rest, centres, num_classes, math.sqrt(2) * width)
+    inside = reached[2 * width : -2 * width, 2 * width : -2 * width]
+    whole = inside.reshape(target.shape[0], 2, target.shape[1], 2).any((1, 3))
+    return np.asarray(~whole & (target >= 0) & (target < num_classes))
 
 
 def small_object_counts(prediction: Labels, target: Labels, num_classes: int, area: int) -> npt.NDArray[np.int64]:
@@ -64,15 +68,16 @@ def small_object_counts(prediction: Labels, target: Labels, num_classes: int, ar
         (2, C): found, all.
     """
     counts = np.zeros((2, num_classes), np.int64)
-    for index in _classes(target, num_classes):
-        mask = target == index
-        _, objects = cv2.connectedComponents(mask.astype(np.uint8), connectivity=8)
-        sizes = np.bincount(objects[mask])
-        right = np.bincount(objects[mask & (prediction == index)], minlength=len(sizes))
-        small = (sizes > 0) & (sizes < area)
-        counts[:, index] = (small & (2 * right >= sizes)).sum(), small.sum()
+    boxes = ndimage.find_objects(class_map(target, num_classes).astype(np.int32) + 1, num_classes)
+    for index, box in enumerate(boxes):
+        if box is not None:
+            counts[:, index] = _small_objects(target[box] == index, prediction[box] == index, area)
     return counts
 
 
-def _classes(target: Labels, num_classes: int) -> npt.NDArray[np.integer]:
-    return np.unique(target[(target >= 0) & (target < num_classes)])
+def _small_objects(mask: Mask, predicted: Mask, area: int) -> tuple[int, int]:
+    _, objects = cv2.connectedComponents(mask.astype(np.uint8), connectivity=8)
+    sizes = np.bincount(objects[mask])
+    right = np.bincount(objects[mask & predicted], minlength=len(sizes))
+    small = (sizes > 0) & (sizes < area)
+    return int((small & (2 * right >= sizes)).sum()), int(small.sum())
