@@ -44,12 +44,11 @@ def tiny_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-@pytest.fixture
-def tiny(tiny_root: Path, tmp_path: Path) -> list[str]:
-    """Overrides of a training on ``tiny_root`` that takes about a second; runs go to ``tmp_path/runs``."""
+def tiny_overrides(root: Path, output: Path) -> list[str]:
+    """See ``tiny``."""
     return [
         "data=folder",
-        f"data.source.root={tiny_root}",
+        f"data.source.root={root}",
         f"data.source.classes=[{','.join(CLASSES)}]",
         "data.size=[32,32]",
         "data.batch_size=4",
@@ -61,5 +60,11 @@ def tiny(tiny_root: Path, tmp_path: Path) -> list[str]:
         "trainer.accelerator=cpu",
         "trainer.enable_progress_bar=false",
         "training.overlays=1",
-        f"output={tmp_path / 'runs'}",
+        f"output={output / 'runs'}",
     ]
+
+
+@pytest.fixture
+def tiny(tiny_root: Path, tmp_path: Path) -> list[str]:
+    """Overrides of a training on ``tiny_root`` that takes about a second; runs go to ``tmp_path/runs``."""
+    return tiny_overrides(tiny_root, tmp_path)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from perpixel.config import compose
@@ -26,20 +27,26 @@ def train(overrides: Sequence[str] = ()) -> TrainResult:
     """Train one run, as ``python src/train.py`` does with the same overrides.
 
     Args:
-        overrides: ``group=choice`` and ``key=value``; ``hydra.run.dir=…`` names the run directory.
+        overrides: ``group=choice`` and ``key=value``; ``hydra.run.dir=…`` names the run directory, ``resume=…`` one
+            to go on with.
 
     Raises:
         ConfigError: the configuration has faults; nothing was started.
     """
     job = compose(overrides)
     from perpixel.cli.experiment import check_nodes
-    from perpixel.cli.job import run_job, write_results
+    from perpixel.cli.job import resume_job, run_job, write_results
     from perpixel.tracking.runs import load_run
 
-    check_nodes(job.cfg)
-    directory = job.run_dir.resolve()
+    if job.cfg.resume is not None:
+        directory = Path(job.cfg.resume).resolve()
+        start = resume_job(directory, job.overrides)
+    else:
+        check_nodes(job.cfg)
+        directory = job.run_dir.resolve()
+        start = partial(run_job, job.cfg, directory, job.overrides, sweep=None, job=None)
     try:
-        run_job(job.cfg, directory, job.overrides, sweep=None, job=None)
+        start()
     finally:
         write_results(directory)
     scores = {split: dict(found) for split, found in load_run(directory).scores.items()}

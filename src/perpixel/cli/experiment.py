@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -106,6 +107,15 @@ def build_loss(cfg: DictConfig, source: DataSource) -> Loss:
     )
     loss: Loss = build(node, PLACES["loss"].base, "loss", ignore_index=source.labels.fill)
     return loss
+
+
+def without_weights(cfg: DictConfig) -> DictConfig:
+    """The config for weights that a checkpoint brings: those it began with need not be found again."""
+    cfg = copy.deepcopy(cfg)
+    cfg.init_from = None
+    if OmegaConf.select(cfg, "encoder.weights") is not None:
+        cfg.encoder.weights, cfg.encoder.sha256 = "none", None
+    return cfg
 
 
 def build_recipe(cfg: DictConfig, source: DataSource) -> Recipe:

@@ -6,26 +6,41 @@ import json
 import logging
 import os
 import sys
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
 import torch
 from omegaconf import DictConfig, OmegaConf
 
-from perpixel.cli.experiment import assemble, build_tracker
+from perpixel.cli.experiment import assemble, build_tracker, check_nodes, without_weights
 from perpixel.cli.pictures import save_png
+from perpixel.config import ConfigError, resumed_config
 from perpixel.config.schema import TrainConfig
 from perpixel.data import DataModule
+from perpixel.data.hashing import refuse_changed_data
 from perpixel.export.bundle import save_bundle
 from perpixel.models import SegmentationModel
 from perpixel.models.checkerboard import advice, measure_checkerboard
 from perpixel.reporting.pictures import confusion_picture, curves_picture
 from perpixel.reporting.report import write_report
 from perpixel.tracking import manifest
+from perpixel.tracking.files import in_use, write_atomically
 from perpixel.tracking.leaderboard import write_leaderboard
 from perpixel.tracking.loggers import RunIdentity, Tracker
 from perpixel.tracking.runs import SWEEP_FILE
-from perpixel.training import Experiment, Scores, fit, launch_ranks, num_ranks, prepare_rank, started_by_launcher
+from perpixel.training import (
+    CheckpointStore,
+    Experiment,
+    NonFinite,
+    Scores,
+    fit,
+    launch_ranks,
+    num_ranks,
+    prepare_rank,
+    started_by_launcher,
+)
 
 log = logging.getLogger(__name__)
 
@@ -41,7 +56,9 @@ class OutOfMemory(RuntimeError):
     """Memory was exhausted; the message says which settings to change."""
 
 
-def run_job(cfg: DictConfig, run: Path, overrides: list[str], sweep: str | None, job: int | None) -> None:
+def run_job(
+    cfg: DictConfig, run: Path, overrides: list[str], sweep: str | None, job: int | None, resume: bool = False
+) -> None:
     """Train one config into a run directory, and keep its manifest.
 
     Args:
@@ -50,32 +67,68 @@ def run_job(cfg: DictConfig, run: Path, overrides: list[str], sweep: str | None,
         overrides: what the user typed for this job.
         sweep: name of the sweep, None for a single run.
         job: number in the sweep.
+        resume: go on with what the directory holds; else it must not hold a run.
+
+    Raises:
+        ValueError: the directory is another process's, or holds a run already.
     """
-    run.mkdir(parents=True, exist_ok=True)
     if cfg.trainer.sync_batchnorm and not torch.cuda.is_available():
         raise ValueError("trainer.sync_batchnorm=true: torch synchronises batch norm on GPUs only, and here is none.")
-    if manifest.read(run):
-        raise ValueError(f"'{run}' holds a run already: choose another directory, or remove that one.")
-    OmegaConf.save(cfg, run / "config.yaml", resolve=True)
-    OmegaConf.save(OmegaConf.create(overrides), run / "overrides.yaml")
-    with manifest.recording(run, name=run.name, job=job, sweep=sweep, seed=cfg.seed, looks={}):
-        ranks = num_ranks(cfg.trainer.accelerator, _plain(cfg.trainer.devices))
-        if ranks > 1 and not started_by_launcher():
-            log.info("starting %d ranks", ranks)
-            launch_ranks("perpixel.cli.job", [str(run)], ranks)
+    run.mkdir(parents=True, exist_ok=True)
+    with in_use(run):
+        before = manifest.read(run)
+        if before and not resume:
+            raise ValueError(
+                f"'{run}' holds a run already ({before.get('status')}): go on with it by resume={run}, choose another "
+                f"directory, or remove that one."
+            )
+        write_atomically(run / "config.yaml", OmegaConf.to_yaml(cfg, resolve=True))
+        if before:
+            facts: dict[str, Any] = {
+                "resumed": [*before.get("resumed", []), {"at": manifest.now(), "changes": overrides}]
+            }
         else:
-            train(cfg, run)
-    _summarise(run)
+            write_atomically(run / "overrides.yaml", OmegaConf.to_yaml(OmegaConf.create(overrides)))
+            facts = {"name": run.name, "job": job, "sweep": sweep, "seed": cfg.seed, "looks": {}}
+        with manifest.recording(run, **facts):
+            _run_ranks(cfg, run, resume)
+        _summarise(run)
 
 
-def train(cfg: DictConfig, run: Path) -> None:
+def _run_ranks(cfg: DictConfig, run: Path, resume: bool) -> None:
+    ranks = num_ranks(cfg.trainer.accelerator, _plain(cfg.trainer.devices))
+    if ranks > 1 and not started_by_launcher():
+        log.info("starting %d ranks", ranks)
+        launch_ranks("perpixel.cli.job", [str(run), *(["resume"] if resume else [])], ranks)
+    else:
+        train(cfg, run, resume)
+
+
+def resume_job(directory: Path, overrides: Sequence[str]) -> Callable[[], None]:
+    """Check that a run can go on; the function that is returned does it.
+
+    Raises:
+        ConfigError: the run's config or the changes have faults, or there is nothing left to do.
+    """
+    run = directory.resolve()
+    cfg, changes = resumed_config(run, overrides)
+    check_nodes(cfg)
+    status = manifest.read(run).get("status")
+    if status == "finished" and not changes:
+        raise ConfigError(
+            f"resume={directory}: this run is finished. To train longer name what changes, as trainer.max_epochs=…"
+        )
+    return lambda: run_job(cfg, run, changes, sweep=None, job=None, resume=True)
+
+
+def train(cfg: DictConfig, run: Path, resume: bool = False) -> None:
     """Train in this process: the whole job, or one rank of it.
 
     Raises:
         OutOfMemory: with the settings to change.
     """
     try:
-        _train(cfg, run)
+        _train(cfg, run, resume)
     except torch.OutOfMemoryError as error:
         raise OutOfMemory(f"{error}\n{OUT_OF_MEMORY}") from error
     except RuntimeError as error:
@@ -84,7 +137,9 @@ def train(cfg: DictConfig, run: Path) -> None:
         raise OutOfMemory(f"{error}\n{OUT_OF_MEMORY}") from error
 
 
-def _train(cfg: DictConfig, run: Path) -> None:
+def _train(cfg: DictConfig, run: Path, resume: bool) -> None:
+    if resume and CheckpointStore(run / "checkpoints").entries("state"):
+        cfg = without_weights(cfg)
     first = int(os.environ.get("RANK", "0")) == 0
     settings = typed(cfg)
     tracker = build_tracker(cfg) if first else None
@@ -92,9 +147,10 @@ def _train(cfg: DictConfig, run: Path) -> None:
     try:
         logger = tracker.start(_identity(cfg, run)) if tracker else None
         experiment = assemble(cfg, run, logger, lambda split: _look(run, split, first))
+        experiment = replace(experiment, on_rollback=lambda found: _note_rollback(run, found, first))
         if first:
-            _describe(experiment, run)
-        scores = fit(experiment, settings.trainer, settings.training, run)
+            _describe(experiment, run, cfg.data.allow_changed)
+        scores = fit(experiment, settings.trainer, settings.training, run, resume)
         if first:
             _finish(cfg, experiment, run, scores, tracker)
         failed = False
@@ -128,10 +184,18 @@ def _look(run: Path, split: str, first: bool) -> None:
         manifest.count_look(run, split)
 
 
-def _describe(experiment: Experiment, run: Path) -> None:
+def _note_rollback(run: Path, found: NonFinite, first: bool) -> None:
+    if first:
+        noted = {"step": found.step.number, "epoch": found.step.epoch, "samples": found.names}
+        manifest.update(run, rolled_back=[*manifest.read(run).get("rolled_back", []), noted])
+
+
+def _describe(experiment: Experiment, run: Path, allow_changed: bool) -> None:
     parameters = sum(parameter.numel() for parameter in experiment.model.parameters())
     data = cast(DataModule, experiment.data)
-    manifest.update(run, data=data.fingerprints(), bad_files=data.source.quarantined, parameters=parameters)
+    now = data.fingerprints()
+    refuse_changed_data(now, manifest.read(run).get("data", {}), allow_changed)
+    manifest.update(run, data=now, bad_files=data.source.quarantined, parameters=parameters)
     log.info("%s: %s parameters; run directory %s", type(experiment.model).__name__, f"{parameters:,}", run)
 
 
@@ -142,7 +206,7 @@ def _finish(
     pictures = {"curves": run / "curves.png", "first batch": run / "first_batch.png"}
     for split, found in scores.items():
         path = run / f"confusion_{split}.png"
-        save_png(path, confusion_picture(found.confusion, experiment.labels.names))
+        save_png(path, confusion_picture(found.details["confusion"], experiment.labels.names))
         pictures[f"confusion/{split}"] = path
     pictures |= {f"overlays/{path.stem}": path for path in sorted((run / "overlays").glob("*.png"))}
     model, data = cast(SegmentationModel, experiment.model), cast(DataModule, experiment.data)
@@ -192,7 +256,7 @@ def _rank_main() -> None:
     install()
     logging.basicConfig(level=logging.INFO if os.environ["RANK"] == "0" else logging.ERROR, format="%(message)s")
     run = Path(sys.argv[1])
-    record(train)(cast(DictConfig, OmegaConf.load(run / "config.yaml")), run)
+    record(train)(cast(DictConfig, OmegaConf.load(run / "config.yaml")), run, "resume" in sys.argv[2:])
 
 
 if __name__ == "__main__":

@@ -6,10 +6,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import cast
 
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
 from perpixel.cli.evaluate import read_scores
-from perpixel.cli.experiment import assemble, check_nodes
+from perpixel.cli.experiment import assemble, check_nodes, without_weights
 from perpixel.cli.job import typed
 from perpixel.data import DataModule
 from perpixel.data.hashing import refuse_changed_data
@@ -24,7 +24,7 @@ def score_run(run: Path, cfg: DictConfig, split: str, allow_changed: bool) -> di
         ValueError: the split does not exist, or its content hash is not the one in the manifest.
     """
     check_nodes(cfg)
-    _without_weights(cfg)
+    cfg = without_weights(cfg)
     experiment = assemble(cfg, run, None, lambda name: _count(run, name))
     if split not in experiment.splits or split == "train":
         scored = [name for name in experiment.splits if name != "train"]
@@ -38,12 +38,6 @@ def score_run(run: Path, cfg: DictConfig, split: str, allow_changed: bool) -> di
     path = run / f"evaluation_{split}.json"
     write_scores(path, experiment.labels, {split: found})
     return read_scores(path, split)
-
-
-def _without_weights(cfg: DictConfig) -> None:
-    """The checkpoint brings all weights: pretrained ones need not be found again."""
-    if OmegaConf.select(cfg, "encoder.weights") is not None:
-        cfg.encoder.weights, cfg.encoder.sha256 = "none", None
 
 
 def _count(run: Path, split: str) -> None:

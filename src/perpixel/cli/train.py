@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import logging
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 from hydra.core.hydra_config import HydraConfig
@@ -31,10 +32,26 @@ def main() -> None:
         if args.multirun:
             refuse(ConfigError("-m starts a sweep; leave it out to look at one run's configuration."))
         return run_hydra(task, "train")
+    if any(job.cfg.resume is not None for job in jobs):
+        return _resume(jobs)
     _check_nodes(jobs)
     if args.multirun:
         return _sweep(jobs)
     return run_hydra(task, "train")
+
+
+def _resume(jobs: Sequence[Job]) -> None:
+    """Go on with a run in its own directory, under Hydra for the sake of the log."""
+    from perpixel.cli.job import resume_job
+
+    if len(jobs) > 1:
+        refuse(ConfigError("resume goes on with one run; -m starts a sweep."))
+    run = Path(jobs[0].cfg.resume).resolve()
+    try:
+        start = resume_job(run, jobs[0].overrides)
+    except ConfigError as error:
+        refuse(error)
+    run_hydra(lambda _: _alone(start, run), "train", [f"hydra.run.dir={quoted(run)}"])
 
 
 def _check_nodes(jobs: Sequence[Job]) -> None:
@@ -85,13 +102,7 @@ def task(cfg: DictConfig) -> None:
     run = Path(context.runtime.output_dir)
     overrides = list(OmegaConf.to_container(context.overrides.task))  # type: ignore[arg-type]
     if context.mode != RunMode.MULTIRUN:
-        try:
-            return run_job(cfg, run, overrides, sweep=None, job=None)
-        except Exception as error:
-            _tell(error, run)
-            sys.exit(1)
-        finally:
-            write_results(run)
+        return _alone(partial(run_job, cfg, run, overrides, sweep=None, job=None), run)
     sweep = Path(context.sweep.dir).resolve()
     log.info("\njob %s: %s", context.job.num, " ".join(overrides))
     try:
@@ -101,6 +112,21 @@ def task(cfg: DictConfig) -> None:
     finally:
         write_results(sweep)
     return None
+
+
+def _alone(start: Callable[[], None], run: Path) -> None:
+    """A single run, with the report of the sweep that it may belong to."""
+    from perpixel.cli.job import write_results
+
+    try:
+        start()
+    except Exception as error:
+        _tell(error, run)
+        sys.exit(1)
+    finally:
+        write_results(run)
+        if (run.parent / SWEEP_FILE).is_file():
+            write_results(run.parent)
 
 
 def _tell(error: Exception, run: Path) -> None:

@@ -25,6 +25,7 @@ class DataConfig:
     batch_size: int = 8  # per rank
     eval_batch_size: int = 8  # per rank
     num_workers: int = 0  # per rank
+    allow_changed: bool = False  # go on with a run although the data are no longer what it was trained with
     limit: int | None = None  # use only this many training samples
     overfit: int | None = None  # train on and score this many fixed training samples, as a sanity check
 
@@ -105,7 +106,9 @@ class CheckpointConfig:
 
     monitor: str = "val/mIoU"
     mode: str = "max"
-    every_n_steps: int | None = None  # also write last.ckpt every n optimiser steps; null: once an epoch
+    every_n_steps: int | None = None  # write the training state every n optimiser steps
+    every_minutes: float | None = 5.0  # and at the first step boundary after so many minutes
+    keep: int = 2  # how many states, and how many best weights; a damaged one needs a predecessor
 
 
 @dataclass
@@ -117,8 +120,36 @@ class TrainingConfig:
     channels_last: bool = True
     early_stopping: EarlyStoppingConfig = field(default_factory=EarlyStoppingConfig)
     checkpoint: CheckpointConfig = field(default_factory=CheckpointConfig)
+    on_nan: str = "stop"  # a loss or gradient that is not finite: stop, or rollback to the last checkpoint
+    nan_check_steps: int = 10  # optimiser steps between two looks at what was found; a look makes a GPU wait
     overlays: int = 8  # validation images drawn as input, truth, prediction and errors
     test: bool = True  # score the test split once, with the best checkpoint, after training
+
+
+@dataclass
+class EvaluationConfig:
+    """What is measured beside the confusion matrix when a split is scored for the record."""
+
+    spatial: bool = True  # boundary IoU and F, thin-structure and small-object recall
+    dilation_ratio: float = 0.02  # width of the edge in boundary IoU, as a share of the image's diagonal
+    boundary_tolerance: float = 0.0075  # distance at which a contour is still met, as a share of the diagonal
+    thin_width: int = 5  # pixels; structures narrower than this are thin
+    small_area: int = 100  # pixels; objects of fewer are small
+    calibration: bool = True  # ECE and the reliability diagram
+    calibration_bins: int = 15
+
+
+@dataclass
+class RescoringConfig:
+    """The keys of ``EvaluationConfig``; null keeps what the run was scored with."""
+
+    spatial: bool | None = None
+    dilation_ratio: float | None = None
+    boundary_tolerance: float | None = None
+    thin_width: int | None = None
+    small_area: int | None = None
+    calibration: bool | None = None
+    calibration_bins: int | None = None
 
 
 @dataclass
@@ -135,12 +166,21 @@ class TrainConfig:
     scheduler: SchedulerConfig = field(default_factory=SchedulerConfig)
     trainer: TrainerConfig = field(default_factory=TrainerConfig)
     training: TrainingConfig = field(default_factory=TrainingConfig)
+    evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
     logger: Any = MISSING
     init_from: str | None = (
         None  # a run directory, bundle or .safetensors file whose weights are taken over as they fit
     )
+    resume: str | None = None  # a run directory: go on where it stopped, with its own config
     seed: int = 0
     output: str = "runs"  # root of runs and sweeps
+
+
+@dataclass
+class EvaluatedDataConfig:
+    """Of the run's data, what an evaluation may change."""
+
+    allow_changed: bool = False  # score although the data are not what the run was trained with
 
 
 @dataclass
@@ -148,9 +188,10 @@ class EvaluateConfig:
     """The root of ``conf/evaluate.yaml``."""
 
     run: str = MISSING  # a run directory
-    split: str = "test"  # train, val or test; each look at test is counted in the run's manifest
+    split: str = "test"  # val or test; each look at test is counted in the run's manifest
     batch_size: int | None = None  # null: the run's own
-    allow_changed: bool = False  # evaluate although the data differ from what the run was trained with
+    data: EvaluatedDataConfig = field(default_factory=EvaluatedDataConfig)
+    evaluation: RescoringConfig = field(default_factory=RescoringConfig)
 
 
 @dataclass

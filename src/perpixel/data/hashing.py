@@ -34,7 +34,7 @@ def refuse_changed_data(now: Mapping[str, str], then: Mapping[str, str], allowed
         raise ValueError(
             f"the data of this run has changed since it was trained: the split {' and '.join(map(repr, changed))} has "
             f"another content hash ({now[changed[0]][:12]}… instead of {then[changed[0]][:12]}…). Restore the files, "
-            "or say that it is meant with allow_changed=true."
+            "or say that it is meant with data.allow_changed=true."
         )
 
 

@@ -53,12 +53,12 @@ class TrainSamples(Dataset[Sample]):
 
     def __getitem__(self, key: Key) -> Sample:
         rng = sample_rng(self.seed, key.epoch, key.position)
-        sample = self.split.read(key.sample, rng)
+        sample = self.split.open(key.sample, rng)
         return Sample.of(self.augment.sample(sample.targets, rng, lambda: self._another(rng)), sample.name)
 
     def _another(self, rng: np.random.Generator) -> Targets:
         """A partner for mixing, from the whole split."""
-        return self.split.read(int(rng.integers(len(self.split))), rng).targets
+        return self.split.open(int(rng.integers(len(self.split))), rng).targets
 
 
 class EvaluationSamples(Dataset[Sample]):
@@ -153,8 +153,10 @@ class DataModule(LightningDataModule):
         self._sampler = TrainSampler(len(split), self.seed, rank)
         self._sampler.resume(*self._resume)
         self._sampler.redrawn = self._redrawn
-        if self.trainer is not None:  # worker processes prefetch before Lightning calls set_epoch
-            self._sampler.set_epoch(_processed(self.trainer.fit_loop.epoch_progress.current))
+        if self.trainer is not None:
+            # Worker processes prefetch before Lightning calls set_epoch, and even before it restores its own counters.
+            finished = _processed(self.trainer.fit_loop.epoch_progress.current)
+            self._sampler.set_epoch(max(finished, self._resume[0]))
         return self._loader(
             TrainSamples(split, self.augment, self.seed),
             sampler=self._sampler,
@@ -200,10 +202,11 @@ class DataModule(LightningDataModule):
         """How far training is: the epoch, and how many of its samples all ranks together have seen."""
         if self.trainer is None or self._sampler is None:
             return {}
-        batches = _processed(self.trainer.fit_loop.epoch_loop.batch_progress.current)
-        rank = self._sampler.rank
-        seen = batches * min(self.batch_size, len(self._sampler)) * rank.world
-        return {"epoch": self._sampler.epoch, "seen": seen, "redrawn": sorted(self._redrawn)}
+        loop = self.trainer.fit_loop
+        epoch = _processed(loop.epoch_progress.current)  # the one under way, or the next
+        batches = _processed(loop.epoch_loop.batch_progress.current) if epoch == self._sampler.epoch else 0
+        seen = batches * min(self.batch_size, len(self._sampler)) * self._sampler.rank.world
+        return {"epoch": epoch, "seen": seen, "redrawn": sorted(self._redrawn)}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Resume within an epoch: it goes on behind the samples that were trained on."""

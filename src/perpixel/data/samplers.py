@@ -13,7 +13,7 @@ from typing import NamedTuple
 from torch.utils.data import Sampler
 
 from perpixel.data.base import Split
-from perpixel.data.randomness import order_rng
+from perpixel.data.randomness import order_rng, sample_rng
 
 
 class Key(NamedTuple):
@@ -56,6 +56,7 @@ class TrainSampler(Sampler[Key]):
         self.rank = rank
         self.epoch = 0
         self._resume = (0, 0)
+        self.redrawn: set[tuple[int, int]] = set()  # (epoch, position)
 
     def __len__(self) -> int:
         return self.length // self.rank.world
@@ -74,7 +75,16 @@ class TrainSampler(Sampler[Key]):
         first = seen // self.rank.world if self.epoch == resumed_epoch else 0
         for share in range(first, len(self)):
             position = share * self.rank.world + self.rank.number
-            yield Key(self.epoch, position, int(order[position]))
+            yield (
+                self._redraw(position)
+                if (self.epoch, position) in self.redrawn
+                else Key(self.epoch, position, int(order[position]))
+            )
+
+    def _redraw(self, position: int) -> Key:
+        """Another sample with another augmentation, as a function of (seed, epoch, position) again."""
+        beyond = self.length + position  # no other key of the epoch has this position
+        return Key(self.epoch, beyond, int(sample_rng(self.seed, self.epoch, beyond).integers(self.length)))
 
 
 class EvaluationBatches(Sampler[list[int]]):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
@@ -14,7 +14,7 @@ from perpixel.reporting.differences import compare, flatten
 from perpixel.reporting.gallery import embedded, gallery
 from perpixel.tracking.files import locked, write_atomically
 from perpixel.tracking.leaderboard import Standing, seed_groups, standings
-from perpixel.tracking.runs import SWEEP_FILE, Run, Sweep, load_sweep
+from perpixel.tracking.runs import SWEEP_FILE, Run, Status, Sweep, load_sweep
 
 REPORT_FILE = "report.html"
 
@@ -86,7 +86,7 @@ def _environment() -> Environment:
 def _headline(places: Sequence[Standing]) -> dict[str, Any]:
     runs = [place.run for place in places]
     counts = {
-        status: sum(run.status == status for run in runs) for status in ("finished", "running", "pending", "failed")
+        status: sum(run.status == status for run in runs) for status in get_args(Status)
     }
     best = places[0].run if places and places[0].rank == 1 else None
     return {

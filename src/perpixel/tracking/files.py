@@ -1,12 +1,20 @@
-"""Files that several jobs of a sweep may write at the same moment."""
+"""Files that must be whole whenever somebody reads them, and directories that only one process may use at a time."""
 
 from __future__ import annotations
 
 import fcntl
+import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import BinaryIO
 from uuid import uuid4
+
+PARTIAL = ".partial-"
+"""How the names of files begin that are being written; what a killed process leaves can be deleted."""
+
+IN_USE = ".in_use"
+_HELD: set[Path] = set()
 
 
 @contextmanager
@@ -20,13 +28,88 @@ def locked(directory: Path) -> Iterator[None]:
         yield  # closing the file releases the lock, also when the process dies
 
 
-def write_atomically(path: Path, text: str) -> None:
-    """Replace ``path`` by ``text`` (UTF-8) so that a reader finds the old file or the new one, never a part."""
-    temporary = path.with_name(
-        f".{path.name}.{uuid4().hex}"
-    )  # the same directory: a rename must not cross file systems
+@contextmanager
+def in_use(directory: Path) -> Iterator[None]:
+    """Have a directory for this process alone, until the block ends or the process dies, however it dies.
+
+    A POSIX record lock: child processes (data workers, ranks) do not inherit it, so it never outlives its owner.
+
+    Raises:
+        ValueError: another process has the directory.
+    """
+    key = directory.resolve()
+    if key in _HELD:  # record locks do not keep out their own process, and closing the file would give it up
+        raise _refusal(directory, "this process")
+    with (directory / IN_USE).open("a+") as handle:
+        try:
+            fcntl.lockf(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except (BlockingIOError, PermissionError):
+            raise _refusal(directory, _owner(handle.fileno())) from None
+        _HELD.add(key)
+        handle.truncate(0)
+        handle.write(f"process {os.getpid()} on {os.uname().nodename}")
+        handle.flush()
+        try:
+            yield
+        finally:
+            _HELD.remove(key)
+
+
+def is_in_use(directory: Path) -> bool:
+    """Whether some process has the directory; True where the file system cannot tell."""
+    if directory.resolve() in _HELD:
+        return True
     try:
-        temporary.write_text(text, encoding="utf-8", newline="")
+        with (directory / IN_USE).open("r+") as handle:
+            fcntl.lockf(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return False
+    except FileNotFoundError:
+        return False
+    except OSError:
+        return True
+
+
+def _refusal(directory: Path, owner: str) -> ValueError:
+    return ValueError(
+        f"'{directory}' is in use by {owner}: two trainings cannot share a run directory. "
+        f"Wait for it, stop it, or choose another directory."
+    )
+
+
+def _owner(descriptor: int) -> str:
+    return os.pread(descriptor, 200, 0).decode(errors="replace") or "another process"
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[BinaryIO]:
+    """Write a file so that a reader finds the old one or the new one, never a part, even after a power failure.
+
+    The bytes go to a temporary name in the same directory (a rename must not cross file systems), reach the disk, and
+    take the name; then the directory itself reaches the disk. If the block fails the old file is untouched.
+    """
+    temporary = path.with_name(f"{PARTIAL}{path.name}.{uuid4().hex}")
+    try:
+        with temporary.open("wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
         temporary.replace(path)
+    except BaseException:
+        with suppress(OSError):  # the reason for the failure is what matters
+            temporary.unlink(missing_ok=True)
+        raise
+    _sync_directory(path.parent)
+
+
+def _sync_directory(directory: Path) -> None:
+    descriptor = os.open(directory, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
     finally:
-        temporary.unlink(missing_ok=True)
+        os.close(descriptor)
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Replace ``path`` by ``text`` (UTF-8), see ``replacing``."""
+    with replacing(path) as file:
+        file.write(text.encode())

@@ -13,7 +13,7 @@ from perpixel.tracking.files import locked, write_atomically
 from perpixel.tracking.runs import Run, Status, Sweep, load_sweep
 
 SEED = "seed"
-_ORDER: dict[Status, int] = {"finished": 0, "running": 1, "pending": 2, "failed": 3}
+_ORDER: dict[Status, int] = {"finished": 0, "running": 1, "pending": 2, "interrupted": 3, "failed": 4}
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ class SeedGroup:
 
 
 def standings(sweep: Sweep) -> tuple[Standing, ...]:
-    """All runs: finished ones by falling val mIoU, then running, pending and failed ones in job order.
+    """All runs: finished ones by falling val mIoU, then running, pending, interrupted and failed ones in job order.
 
     The test score never ranks: choosing a run by it would make it a second validation split.
     """

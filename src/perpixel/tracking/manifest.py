@@ -10,7 +10,7 @@ import sys
 import time
 import traceback
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
@@ -61,20 +61,22 @@ def count_look(run: Path, split: str) -> int:
 
 @contextmanager
 def recording(run: Path, **facts: Any) -> Iterator[None]:
-    """Keep a run's manifest true: running inside the block, finished or failed (with the error) after it.
+    """Keep a run's manifest true: running inside the block, after it finished, interrupted (it can go on) or failed
+    (with the error). A run that goes on keeps the time it was started, and its durations add up.
 
     Args:
         run: the run directory.
         facts: what the caller knows: name, job, sweep, seed.
     """
-    began = time.perf_counter()
+    before = read(run)
+    began = time.perf_counter() - (before.get("duration_s") or 0.0)
     update(
         run,
         **facts,
         status="running",
         error=None,
         command=COMMAND,
-        started=_now(),
+        started=before.get("started", now()),
         finished=None,
         duration_s=None,
         versions=_versions(),
@@ -83,25 +85,28 @@ def recording(run: Path, **facts: Any) -> Iterator[None]:
     )
     try:
         yield
+    except (SystemExit, KeyboardInterrupt) as stop:
+        _close(run, began, status="interrupted", error=f"{_describe(stop)}; go on with resume={run}")
+        raise
     except BaseException as error:
-        _close(run, began, status="failed", error=_describe(error))
-        (run / "error.txt").write_text(traceback.format_exc(), encoding="utf-8")
+        with suppress(OSError):  # a full disk is reported as itself, not as a manifest that could not be written
+            _close(run, began, status="failed", error=_describe(error))
+            (run / "error.txt").write_text(traceback.format_exc(), encoding="utf-8")
         raise
     _close(run, began, status="finished", error=None)
 
 
 def _close(run: Path, began: float, **facts: Any) -> None:
-    update(run, **facts, finished=_now(), duration_s=round(time.perf_counter() - began, 3))
+    update(run, **facts, finished=now(), duration_s=round(time.perf_counter() - began, 3))
 
 
 def _describe(error: BaseException) -> str:
     text = str(error) or "no message"
-    return (
-        f"stopped with exit code {error.code}" if isinstance(error, SystemExit) else f"{type(error).__name__}: {text}"
-    )
+    return text if isinstance(error, SystemExit) else f"{type(error).__name__}: {text}"
 
 
-def _now() -> str:
+def now() -> str:
+    """This moment in UTC, ISO 8601."""
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 

@@ -11,13 +11,15 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, Literal, cast, get_args
 
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError  # type: ignore[import-untyped,unused-ignore]
 
-Status = Literal["pending", "running", "finished", "failed"]
+from perpixel.tracking.files import is_in_use
+
+Status = Literal["pending", "running", "finished", "interrupted", "failed"]
 
 SWEEP_FILE = "sweep.json"
 
@@ -30,8 +32,8 @@ class Run:
         directory: where the run lives; a pending run's directory may not exist yet.
         name: the run's name, else its directory's.
         job: number within the sweep, None for a run on its own.
-        status: "pending" until a manifest is written.
-        error: what a failed run died of.
+        status: "pending" until a manifest is written; "interrupted" runs can go on where they stopped.
+        error: what a failed or interrupted run died of.
         overrides: the command-line overrides, ``key=value``.
         config: the resolved config as plain containers, empty where there is none yet.
         manifest: the manifest as written.
@@ -138,8 +140,8 @@ def load_run(directory: Path) -> Run:
         directory=directory,
         name=str(manifest.get("name") or directory.name),
         job=manifest.get("job"),
-        status=_status(manifest),
-        error=manifest.get("error"),
+        status=_status(manifest, directory),
+        error=_error(manifest, directory),
         overrides=_overrides(directory / "overrides.yaml"),
         config=_mapping(_yaml(directory / "config.yaml")),
         manifest=manifest,
@@ -190,9 +192,22 @@ def _job(directory: Path, job: Mapping[str, Any]) -> Run:
     return replace(run, job=int(job["num"]), overrides=tuple(job.get("overrides", ())) or run.overrides)
 
 
-def _status(manifest: Mapping[str, Any]) -> Status:
-    status = manifest.get("status", "pending")
-    return cast(Status, status) if status in ("running", "finished", "failed") else "pending"
+def _status(manifest: Mapping[str, Any], directory: Path) -> Status:
+    status = manifest.get("status")
+    if status == "running" and _is_orphan(manifest, directory):
+        return "interrupted"
+    return cast(Status, status) if status in get_args(Status) else "pending"
+
+
+def _error(manifest: Mapping[str, Any], directory: Path) -> str | None:
+    if _is_orphan(manifest, directory):
+        return f"its process died without a word (killed, or the machine went down); go on with resume={directory}"
+    return manifest.get("error")
+
+
+def _is_orphan(manifest: Mapping[str, Any], directory: Path) -> bool:
+    """Whether a run calls itself running, but no process has its directory any more."""
+    return manifest.get("status") == "running" and not is_in_use(directory)
 
 
 def _overrides(path: Path) -> tuple[str, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import logging
 from collections.abc import Callable, Mapping, Sequence
@@ -11,17 +12,31 @@ from typing import Any
 
 import lightning.pytorch as pl
 import torch
-from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint, TQDMProgressBar
+from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
+from lightning.pytorch.callbacks import Callback, EarlyStopping, TQDMProgressBar
 from lightning.pytorch.loggers import Logger
-from torch import nn
+from torch import Tensor, nn
 
-from perpixel.config.schema import CheckpointConfig, TrainerConfig, TrainingConfig
+from perpixel.config.schema import TrainerConfig, TrainingConfig
 from perpixel.labels import LabelSpace
-from perpixel.training.callbacks import EMA, History, StopOnSignal
+from perpixel.metrics import PixelMetric
+from perpixel.training.callbacks import (
+    EMA,
+    Checkpoints,
+    EpochMeans,
+    ExactResume,
+    FiniteGuard,
+    History,
+    NonFinite,
+    StopOnSignal,
+)
 from perpixel.training.module import MakeOptimizer, MakeSchedule, Scores, SegmentationModule
 from perpixel.training.quiet import quieten
+from perpixel.training.store import CheckpointError, CheckpointStore, StoreIO
 
 log = logging.getLogger(__name__)
+
+MOST_ROLLBACKS = 10  # a training that breaks more often is not helped by other samples
 
 
 @dataclass(frozen=True)
@@ -34,11 +49,12 @@ class Experiment:
         labels: of the masks.
         data: its loaders.
         splits: names of the splits that exist.
-        make_optimizer, make_schedule: see ``SegmentationModule``.
+        make_optimizer, make_schedule, final_metrics: see ``SegmentationModule``.
         loggers: Lightning loggers, beside the files that every run writes.
         fit_callbacks: further callbacks while training.
         val_callbacks: callbacks of the final evaluation on val.
         on_look: called with a split's name before it is scored for the record.
+        on_rollback: called when a step was not finite and training goes back; all ranks call it.
     """
 
     model: nn.Module
@@ -48,14 +64,16 @@ class Experiment:
     splits: Sequence[str]
     make_optimizer: MakeOptimizer
     make_schedule: MakeSchedule
+    final_metrics: Sequence[PixelMetric] = ()
     loggers: Sequence[Logger] = ()
     fit_callbacks: Sequence[Callback] = ()
     val_callbacks: Sequence[Callback] = ()
     on_look: Callable[[str], None] = field(default=lambda split: None)
+    on_rollback: Callable[[NonFinite], None] = field(default=lambda found: None)
 
 
 def fit(
-    experiment: Experiment, trainer: TrainerConfig, training: TrainingConfig, run: Path, resume: Path | None = None
+    experiment: Experiment, trainer: TrainerConfig, training: TrainingConfig, run: Path, resume: bool = False
 ) -> dict[str, Scores]:
     """Train, load the best weights, score val and (once) test.
 
@@ -67,28 +85,18 @@ def fit(
         trainer: Lightning's arguments.
         training: ours.
         run: the run directory; it exists.
-        resume: a checkpoint to go on from.
+        resume: go on from the run's newest intact checkpoint; from the beginning where it has none.
 
     Returns:
         Scores by split.
+
+    Raises:
+        NonFinite: see ``training.on_nan``.
+        CheckpointError: a checkpoint could not be written.
+        Interrupted: told to stop; the state is saved.
     """
     quieten()
-    module = SegmentationModule(
-        experiment.model,
-        experiment.loss,
-        experiment.labels,
-        experiment.make_optimizer,
-        experiment.make_schedule,
-        compile_model=training.compile,
-        channels_last=training.channels_last,
-    )
-    fitter = pl.Trainer(
-        **_arguments(trainer),
-        logger=list(experiment.loggers) or False,
-        callbacks=_callbacks(experiment, trainer, training, run),
-        default_root_dir=run,
-    )
-    fitter.fit(module, datamodule=experiment.data, ckpt_path=resume, weights_only=True if resume else None)
+    module, fitter = _trained(experiment, trainer, training, run, resume)
     load_best(module, run)
     scores = {
         split: evaluate(module, experiment, trainer, split, experiment.val_callbacks if split == "val" else ())
@@ -100,6 +108,62 @@ def fit(
         for logger in experiment.loggers:
             logger.log_metrics({f"final/{split}/mIoU": found.values["mIoU"] for split, found in scores.items()})
     return scores
+
+
+def _trained(
+    experiment: Experiment, trainer: TrainerConfig, training: TrainingConfig, run: Path, resume: bool
+) -> tuple[SegmentationModule, pl.Trainer]:
+    """Fit; after a rollback once more, from the last state that was good."""
+    for rollbacks in itertools.count():
+        try:
+            return _fit_once(experiment, trainer, training, run, resume)
+        except NonFinite as found:
+            if training.on_nan != "rollback" or rollbacks == MOST_ROLLBACKS:
+                raise
+            log.warning("%s\nGoing back to the last checkpoint; that step gets other samples.", found)
+            experiment.on_rollback(found)
+            for batch in found.step.batches:
+                experiment.data.redraw(found.step.epoch, batch)  # type: ignore[attr-defined]
+            resume = True
+    raise AssertionError
+
+
+def _fit_once(
+    experiment: Experiment, trainer: TrainerConfig, training: TrainingConfig, run: Path, resume: bool
+) -> tuple[SegmentationModule, pl.Trainer]:
+    module = SegmentationModule(
+        experiment.model,
+        experiment.loss,
+        experiment.labels,
+        experiment.make_optimizer,
+        experiment.make_schedule,
+        compile_model=training.compile,
+        channels_last=training.channels_last,
+        final_metrics=experiment.final_metrics,
+    )
+    store = CheckpointStore(run / "checkpoints", training.checkpoint.keep)
+    fitter = pl.Trainer(
+        **_arguments(trainer),
+        logger=list(experiment.loggers) or False,
+        callbacks=_callbacks(experiment, trainer, training, run, store),
+        plugins=_plugins(store),
+        default_root_dir=run,
+    )
+    if fitter.is_global_zero:
+        store.tidy()
+    newest = store.newest_valid("state") if resume else None
+    if resume:
+        log.info("going on from %s", newest[0] if newest else "the beginning: there is no checkpoint yet")
+    fitter.fit(
+        module, datamodule=experiment.data, ckpt_path=newest and newest[0], weights_only=True if newest else None
+    )
+    return module, fitter
+
+
+def _plugins(store: CheckpointStore) -> list[Any]:
+    """One door for checkpoints; and only the launcher may requeue a cluster's job, never Lightning beside it."""
+    cluster = [SLURMEnvironment(auto_requeue=False)] if SLURMEnvironment.detect() else []
+    return [StoreIO(store), *cluster]
 
 
 def evaluate(
@@ -126,11 +190,11 @@ def evaluate(
 
 
 def write_scores(path: Path, labels: LabelSpace, scores: Mapping[str, Scores]) -> None:
-    """``metrics.json``: classes, palette, and per split scores (null where undefined), absent classes and confusion."""
+    """``metrics.json``: classes, palette, and per split scores (null where undefined) and details (see ``Scores``)."""
     record: dict[str, Any] = {"classes": labels.names, "palette": labels.palette}
     for split, found in scores.items():
         values = {name: value if value == value else None for name, value in found.values.items()}
-        record[split] = {**values, "absent": found.absent, "confusion": found.confusion}
+        record[split] = {**values, **found.details}
     path.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
 
 
@@ -138,20 +202,33 @@ def _arguments(trainer: TrainerConfig) -> dict[str, Any]:
     return {**asdict(trainer), "use_distributed_sampler": False, "enable_checkpointing": None}
 
 
-def _callbacks(experiment: Experiment, trainer: TrainerConfig, training: TrainingConfig, run: Path) -> list[Callback]:
-    """In the order they act: the average is updated before anything reads or saves weights."""
-    checkpoints = run / "checkpoints"
-    found: list[Callback] = []
-    if training.ema_decay is not None:
-        found.append(EMA(training.ema_decay))
-    found += [*experiment.fit_callbacks, History(run / "metrics.jsonl"), StopOnSignal(checkpoints / "last.ckpt")]
-    if training.early_stopping.patience is not None:
-        found.append(_early_stopping(training))
-    if trainer.enable_progress_bar is not False and not trainer.barebones:
-        found.append(TQDMProgressBar(leave=False))
+def _callbacks(
+    experiment: Experiment, trainer: TrainerConfig, training: TrainingConfig, run: Path, store: CheckpointStore
+) -> list[Callback]:
+    """In the order they act: what is not finite is found and the average updated before anything reads or saves."""
+    guard = FiniteGuard(training.nan_check_steps)
+    average = EMA(training.ema_decay) if training.ema_decay is not None else None
+    checkpoints = None
     if trainer.enable_checkpointing is not False and not trainer.barebones:
-        found += _checkpoints(training.checkpoint, checkpoints)
-    return found
+        weights = average.weights if average else _own_weights
+        checkpoints = Checkpoints(store, training.checkpoint, weights, guard.check, training.on_nan == "rollback")
+    found: list[Callback | None] = [
+        guard,
+        average,
+        ExactResume(),
+        EpochMeans(),
+        *experiment.fit_callbacks,
+        History(run / "metrics.jsonl"),
+        StopOnSignal(checkpoints),
+        _early_stopping(training) if training.early_stopping.patience is not None else None,
+        TQDMProgressBar(leave=False) if trainer.enable_progress_bar is not False and not trainer.barebones else None,
+        checkpoints,
+    ]
+    return [callback for callback in found if callback is not None]
+
+
+def _own_weights(module: pl.LightningModule) -> dict[str, Tensor]:
+    return module.state_dict()
 
 
 def _early_stopping(training: TrainingConfig) -> Callback:
@@ -166,30 +243,19 @@ def _early_stopping(training: TrainingConfig) -> Callback:
     )
 
 
-def _checkpoints(settings: CheckpointConfig, directory: Path) -> list[Callback]:
-    """best.ckpt by the monitored score, last.ckpt at the end of every epoch or every n steps."""
-    fixed: dict[str, Any] = {
-        "dirpath": directory,
-        "auto_insert_metric_name": False,  # file names without =, which Hydra cannot parse
-        "enable_version_counter": False,
-    }
-    best = ModelCheckpoint(**fixed, filename="best", monitor=settings.monitor, mode=settings.mode)
-    last = ModelCheckpoint(
-        **fixed,
-        filename="last",
-        every_n_train_steps=settings.every_n_steps,
-        every_n_epochs=None if settings.every_n_steps else 1,
-        save_on_train_epoch_end=None if settings.every_n_steps else True,
-    )
-    return [best, last]
-
-
 def load_best(module: SegmentationModule, run: Path) -> None:
-    """Give a module the best checkpoint's weights (the averaged ones, with EMA); warns where there is none."""
-    best = run / "checkpoints" / "best.ckpt"
-    if best.is_file():
-        state = torch.load(best, map_location=module.device, weights_only=True)["state_dict"]
+    """Give a module the best weights of a run (the averaged ones, with EMA); warns where there are none.
+
+    Raises:
+        CheckpointError: all that were kept are damaged.
+    """
+    store = CheckpointStore(run / "checkpoints")
+    found = store.newest_valid("best")
+    if found is not None:
+        state = torch.load(found[0], map_location=module.device, weights_only=True)["state_dict"]
         module.load_state_dict(state)
+    elif store.entries("best"):
+        raise CheckpointError(f"every checkpoint of the best weights in '{store.directory}' is damaged.")
     else:
         log.warning(
             "no best checkpoint was written (no validation, or checkpoints are off): the last weights are scored."

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import lightning.pytorch as pl
 import torch
 import torch.distributed
+from lightning.pytorch.trainer.states import TrainerFn
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import LRScheduler
 from torchmetrics import MeanMetric
 
 from perpixel.labels import LabelSpace
-from perpixel.metrics import SegmentationMetrics
+from perpixel.metrics import PixelMetric, SegmentationMetrics, to_labels
 
 Batch = Mapping[str, Any]
 MakeOptimizer = Callable[[nn.Module], torch.optim.Optimizer]
@@ -28,13 +29,12 @@ class Scores:
 
     Attributes:
         values: scores by name; NaN where undefined.
-        absent: classes with neither truth nor prediction, left out of the means.
-        confusion: rows = truth, columns = prediction, pixels.
+        details: what else the metrics tell, ready for JSON: ``absent`` (classes with neither truth nor prediction, left
+            out of the means), ``confusion`` (rows = truth, columns = prediction, pixels), and of ``final_metrics``.
     """
 
     values: dict[str, float]
-    absent: tuple[str, ...]
-    confusion: list[list[int]]
+    details: dict[str, Any]
 
 
 class SegmentationModule(pl.LightningModule):
@@ -53,6 +53,8 @@ class SegmentationModule(pl.LightningModule):
         make_schedule: called with the optimiser and the run's number of optimiser steps.
         compile_model: run the network through ``torch.compile``.
         channels_last: keep network and images in channels-last memory format.
+        final_metrics: what is measured beside the confusion matrix when a split is scored for the record; validations
+            while training do without.
     """
 
     def __init__(
@@ -64,11 +66,13 @@ class SegmentationModule(pl.LightningModule):
         make_schedule: MakeSchedule | None = None,
         compile_model: bool = False,
         channels_last: bool = False,
+        final_metrics: Sequence[PixelMetric] = (),
     ) -> None:
         super().__init__()
         self.model = model.to(memory_format=torch.channels_last) if channels_last else model
         self.loss = loss
         self.val_metrics = SegmentationMetrics(labels)
+        self.final_metrics = nn.ModuleList(final_metrics)
         self.val_loss = MeanMetric()
         self.channels_last = channels_last
         self._compile = compile_model
@@ -87,8 +91,8 @@ class SegmentationModule(pl.LightningModule):
             self._run = torch.compile(self.model.forward)
         return self._run(image)
 
-    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """The loss of one batch."""
+    def training_step(self, batch: Batch, batch_idx: int) -> dict[str, Any]:
+        """The ``loss`` of one batch, and under ``logged`` what its epoch means are logged of."""
         output = self(batch["image"])
         logits = getattr(output, "logits", output)
         if set_progress := getattr(self.loss, "set_progress", None):
@@ -98,15 +102,9 @@ class SegmentationModule(pl.LightningModule):
         if aux := getattr(output, "aux", None):
             parts["aux"] = torch.stack([self._loss(one, batch) for one in aux]).mean()
             loss = loss + self.model.aux_weight * parts["aux"]
-        self._log_training(loss.detach(), parts, len(batch["mask"]))
-        return loss
-
-    def _log_training(self, loss: Tensor, parts: Mapping[str, Tensor], size: int) -> None:
-        self.log("loss", loss, prog_bar=True, logger=False, on_step=True, on_epoch=False, batch_size=size)
-        once = {"on_step": False, "on_epoch": True, "sync_dist": True, "batch_size": size}
-        self.log("train/loss", loss, **once)  # type: ignore[arg-type]
-        for name, value in parts.items():
-            self.log(f"train/loss/{name}", value.detach(), **once)  # type: ignore[arg-type]
+        self.log("loss", loss.detach(), prog_bar=True, logger=False, on_step=True, batch_size=len(batch["mask"]))
+        logged = {"train/loss": loss.detach()} | {f"train/loss/{name}": part.detach() for name, part in parts.items()}
+        return {"loss": loss, "logged": logged}
 
     def _loss(self, logits: Tensor, batch: Batch) -> Tensor:
         """The loss, of pixels counted by weight where the data brings weights."""
@@ -130,10 +128,10 @@ class SegmentationModule(pl.LightningModule):
     def validation_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Score one batch; returns its predicted labels (B, H, W) for callbacks that draw."""
         logits = self(batch["image"])
+        for metric in self._metrics():  # before the loss: they say which sample has an impossible target
+            metric.update(logits, batch["mask"], batch.get("name"))
         self.val_loss.update(self._loss(logits, batch), weight=len(batch["mask"]))
-        labels: Tensor = logits.argmax(dim=1)
-        self.val_metrics.update(labels, batch["mask"])
-        return labels
+        return to_labels(logits)
 
     test_step = validation_step
 
@@ -148,15 +146,19 @@ class SegmentationModule(pl.LightningModule):
         self.log_dict({f"test/{name}": value for name, value in self._finish_scores().items()})
 
     def _finish_scores(self) -> dict[str, Tensor]:
-        named = {"loss": self.val_loss.compute(), **self.val_metrics.compute()}
-        self.last = Scores(
-            {name: float(value) for name, value in named.items()},
-            self.val_metrics.absent,
-            self.val_metrics.total.tolist(),
-        )
+        named = {"loss": self.val_loss.compute()}
+        details: dict[str, Any] = {}
         self.val_loss.reset()
-        self.val_metrics.reset()
+        for metric in self._metrics():
+            named |= metric.compute()
+            details |= metric.details
+            metric.reset()
+        self.last = Scores({name: float(value) for name, value in named.items()}, details)
         return named
+
+    def _metrics(self) -> list[PixelMetric]:
+        fitting = self.trainer.state.fn == TrainerFn.FITTING
+        return [self.val_metrics, *([] if fitting else self.final_metrics)]  # type: ignore[list-item]
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """The optimiser, and the schedule stepping once per optimiser step."""

@@ -1,9 +1,25 @@
 """What happens around the training loop, one idea a file."""
 
+from perpixel.training.callbacks.checkpoints import Checkpoints
 from perpixel.training.callbacks.ema import EMA
+from perpixel.training.callbacks.exact import ExactResume
+from perpixel.training.callbacks.finite import FiniteGuard, NonFinite
 from perpixel.training.callbacks.first_batch import FirstBatch
 from perpixel.training.callbacks.history import History
+from perpixel.training.callbacks.means import EpochMeans
 from perpixel.training.callbacks.overlays import Overlays
 from perpixel.training.callbacks.stop import Interrupted, StopOnSignal
 
-__all__ = ["EMA", "FirstBatch", "History", "Interrupted", "Overlays", "StopOnSignal"]
+__all__ = [
+    "EMA",
+    "Checkpoints",
+    "EpochMeans",
+    "ExactResume",
+    "FiniteGuard",
+    "FirstBatch",
+    "History",
+    "Interrupted",
+    "NonFinite",
+    "Overlays",
+    "StopOnSignal",
+]

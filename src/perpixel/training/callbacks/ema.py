@@ -33,6 +33,7 @@ class EMA(WeightAveraging):
         super().__init__(multi_avg_fn=self._average)
         self.decay = decay
         self.updates = 0
+        self._swapped = False
 
     def _average(self, averaged: Sequence[Tensor], current: Sequence[Tensor], _: Tensor | int) -> None:
         """Called once per device and dtype; counting in Python spares a host synchronisation for torch's counter."""
@@ -47,6 +48,32 @@ class EMA(WeightAveraging):
         before = self._latest_update_step
         super().on_train_batch_end(trainer, pl_module, outputs, batch, batch_idx)
         self.updates += self._latest_update_step > before
+
+    def weights(self, pl_module: Any) -> dict[str, Tensor]:
+        """The averaged state of the module, by its own names."""
+        assert self._average_model is not None
+        averaged = pl_module if self._swapped else self._average_model.module
+        return dict(averaged.state_dict())
+
+    def _swap_models(self, pl_module: Any) -> None:
+        super()._swap_models(pl_module)
+        self._swapped = not self._swapped
+
+    def on_save_checkpoint(self, trainer: Any, pl_module: Any, checkpoint: dict[str, Any]) -> None:
+        """Averages under ``state_dict``, raw weights under ``current_model_state``.
+
+        A run that is told to stop during validation saves while the two are swapped: they go back for that moment.
+        """
+        if not self._swapped:
+            return super().on_save_checkpoint(trainer, pl_module, checkpoint)
+        self._swap_models(pl_module)
+        try:
+            checkpoint["state_dict"] = {name: tensor.clone() for name, tensor in pl_module.state_dict().items()}
+            super().on_save_checkpoint(trainer, pl_module, checkpoint)
+            checkpoint["state_dict"] = {name: tensor.clone() for name, tensor in checkpoint["state_dict"].items()}
+        finally:
+            self._swap_models(pl_module)
+        return None
 
     def state_dict(self) -> dict[str, Any]:
         """The number of updates goes on after a resume."""

@@ -10,14 +10,19 @@ from typing import Any
 
 import lightning.pytorch as pl
 
+from perpixel.tracking.files import write_atomically
+
 
 class History(pl.Callback):
     """Appends to ``metrics.jsonl``: epoch, step, time_s since the run began, learning rate, losses and scores.
 
     Training speed is images per second of all ranks over the epoch's training batches, validation not counted.
 
+    A resumed run goes on behind the lines of its finished epochs; the line of an epoch whose end was not saved goes,
+    since that end is repeated. Time spent in an interrupted epoch does not count.
+
     Args:
-        path: the file; an existing one is continued.
+        path: the file.
     """
 
     def __init__(self, path: Path) -> None:
@@ -26,6 +31,19 @@ class History(pl.Callback):
         self._epoch_began = 0.0
         self._trained_s = 0.0
         self._images = 0
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Keep what is behind, and start the clocks: in the middle of an epoch no hook tells that one begins."""
+        if trainer.is_global_zero and self.path.exists():
+            progress: Any = trainer.fit_loop.epoch_progress.current
+            self._go_on(progress.processed)
+        self.on_train_epoch_start(trainer, pl_module)
+
+    def _go_on(self, epochs: int) -> None:
+        lines = [json.loads(line) for line in self.path.read_text(encoding="utf-8").splitlines() if line.endswith("}")]
+        kept = [line for line in lines if line["epoch"] < epochs]
+        write_atomically(self.path, "".join(json.dumps(line) + "\n" for line in kept))
+        self._began -= kept[-1]["time_s"] if kept else 0.0
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Start the epoch's clock."""

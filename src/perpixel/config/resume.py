@@ -1,0 +1,74 @@
+"""A stopped run's own config, with the changes that the user names."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from perpixel.config import guard
+from perpixel.config.checks import check_values
+from perpixel.config.errors import ConfigError, nearest, together
+from perpixel.config.foreign import read_run_config
+
+KEY = "resume"
+
+
+def resumed_config(run: Path, overrides: Sequence[str]) -> tuple[DictConfig, list[str]]:
+    """What a run goes on with: the config that it saved, not today's YAMLs, and only what is changed on the command
+    line.
+
+    Args:
+        run: a run directory.
+        overrides: as typed; ``resume`` itself and Hydra's keys are left out.
+
+    Returns:
+        The config, and the changes as ``key=value``.
+
+    Raises:
+        ConfigError: no run, or changes that a run cannot take; all faults at once.
+    """
+    path = run / "config.yaml"
+    if not path.is_file():
+        raise ConfigError(f"{KEY}={run}: this is no run directory (it has no config.yaml).")
+    cfg = read_run_config(path)
+    changes = [
+        change
+        for change in OverridesParser.create().parse_overrides(list(overrides))
+        if change.key_or_group != KEY and not change.key_or_group.startswith("hydra")
+    ]
+    faults = [fault for change in changes for fault in _apply(cfg, change)]
+    faults = faults or guard.check_job(OmegaConf.to_container(cfg)) + check_values(cfg)
+    if faults:
+        raise together(faults)
+    return cfg, [change.input_line or "" for change in changes]
+
+
+def _apply(cfg: DictConfig, change: Override) -> Iterator[str]:
+    key, line = change.key_or_group, change.input_line
+    if change.is_add() or change.is_delete() or change.is_sweep_override():
+        yield f"{line}: a resumed run takes key=value, nothing added, deleted or swept."
+    elif (known := _keys(cfg)) and key not in known:
+        yield f"{key}: this run's config has no such key.{nearest(key, known)}"
+    elif OmegaConf.is_dict(OmegaConf.select(cfg, key)):
+        yield (
+            f"{line}: a resumed run keeps its {key}; single keys can change ({key}.<key>=…). For another {key} start a "
+            f"new run, with init_from=<this run> if it is to begin with these weights."
+        )
+    else:
+        try:
+            OmegaConf.update(cfg, key, change.value())
+        except OmegaConfBaseException as error:
+            yield f"{line}: {str(error).splitlines()[0]}"
+
+
+def _keys(node: Any, where: str = "") -> list[str]:
+    if not OmegaConf.is_dict(node):
+        return []
+    paths = {str(key): f"{where}.{key}" if where else str(key) for key in node}
+    return [name for key, path in paths.items() for name in (path, *_keys(node[key], path))]

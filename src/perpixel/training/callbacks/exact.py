@@ -1,0 +1,92 @@
+"""What a checkpoint needs beside weights and optimiser so that a resumed run equals an uninterrupted one to the bit."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import lightning.pytorch as pl
+import torch
+from torch import Tensor
+
+from perpixel.training.ranks import from_all_ranks
+
+_ZERO = {"ready": 0, "started": 0, "processed": 0, "completed": 0}
+_BEGUN = {"ready": 1, "started": 1, "processed": 0, "completed": 0}
+
+
+class ExactResume(pl.Callback):
+    """Adds the random states of all ranks to a checkpoint, and puts Lightning's loop counters in order.
+
+    Lightning counts a batch as completed after the hooks that save, and reads on resume from which counter lags behind
+    where it was; a validation that was due or under way is then skipped, or finished from the middle with half its
+    counts. Here a checkpoint always says one of three things: *within an epoch* (all batches so far completed), *within
+    an epoch, validation due* (a validation that was interrupted is repeated as a whole), or *epoch finished*.
+    """
+
+    def __init__(self) -> None:
+        self._random: Sequence[dict[str, Tensor]] | None = None
+        self._before_validation: Sequence[dict[str, Tensor]] = ()
+
+    def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """A rank that stops during validation saves alone, so the others' states are collected while they are here."""
+        self._before_validation = from_all_ranks(trainer, _random_state())
+
+    def on_save_checkpoint(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        """See the class."""
+        states = self._before_validation if trainer.validating else from_all_ranks(trainer, _random_state())
+        checkpoint["random"] = list(states)
+        if _epoch_is_open(trainer):
+            due = trainer.validating or _validation_is_due(trainer)
+            _tidy(checkpoint["loops"]["fit_loop"], due)
+
+    def on_load_checkpoint(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        """Keep the random states until training starts: set-up draws random numbers, too."""
+        self._random = checkpoint["random"]
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Go on with the saved random states; a rank that did not exist before keeps its own."""
+        if self._random is not None and trainer.global_rank < len(self._random):
+            _set_random_state(self._random[trainer.global_rank])
+        self._random = None
+
+
+def _epoch_is_open(trainer: pl.Trainer) -> bool:
+    progress: Any = trainer.fit_loop.epoch_progress.current
+    return bool(progress.processed < progress.started)
+
+
+def _validation_is_due(trainer: pl.Trainer) -> bool:
+    loop = trainer.fit_loop
+    assert loop._data_fetcher is not None
+    return bool(loop.epoch_loop._should_check_val_fx(loop._data_fetcher))
+
+
+def _tidy(loops: dict[str, Any], validation_due: bool) -> None:
+    """Rewrite the counters of an open epoch, in place."""
+    batches = loops["epoch_loop.batch_progress"]
+    for tracker in (batches["total"], batches["current"]):
+        tracker["completed"] = tracker["processed"]
+    validation = _BEGUN if validation_due else _ZERO
+    loops["epoch_loop.val_loop.batch_progress"] = {
+        "total": dict(validation),
+        "current": dict(validation),
+        "is_last_batch": False,
+    }
+    if not validation_due:  # otherwise Lightning counts the step once the validation is repeated
+        loops["epoch_loop.state_dict"]["_batches_that_stepped"] += 1
+
+
+def _random_state() -> dict[str, Tensor]:
+    """torch's global streams (dropout, for instance); everything else here draws from generators of its own."""
+    return {"cpu": torch.get_rng_state()} | ({"cuda": torch.cuda.get_rng_state()} if torch.cuda.is_available() else {})
+
+
+def _set_random_state(state: Mapping[str, Tensor]) -> None:
+    torch.set_rng_state(state["cpu"])
+    if "cuda" in state and torch.cuda.is_available():
+        torch.cuda.set_rng_state(state["cuda"])

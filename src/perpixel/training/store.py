@@ -1,0 +1,220 @@
+"""Checkpoints on disk: whole, listed with their SHA-256, and the newest one that is intact is found."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import zipfile
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, BinaryIO, Literal, cast
+
+import torch
+from lightning.fabric.plugins import CheckpointIO
+from lightning.fabric.utilities.types import _PATH
+
+from perpixel.tracking.files import PARTIAL, replacing, write_atomically
+
+log = logging.getLogger(__name__)
+
+LEDGER = "checkpoints.json"
+Kind = Literal["state", "best"]
+
+
+class CheckpointError(RuntimeError):
+    """A checkpoint could not be written or read; the message says where and what to do."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One checkpoint of the ledger.
+
+    Attributes:
+        file: its name in the directory.
+        kind: "state" is all that training needs to go on; "best" only the weights that are evaluated.
+        step: optimiser steps behind it.
+        sha256: of the file's bytes.
+        bytes: its size.
+        written: when, ISO 8601.
+        score: of "best": the monitored score.
+    """
+
+    file: str
+    kind: Kind
+    step: int
+    sha256: str
+    bytes: int
+    written: str
+    score: float | None = None
+
+    def __post_init__(self) -> None:
+        if Path(self.file).name != self.file:  # a list from elsewhere could have us read or delete anything
+            raise ValueError(f"'{self.file}' is no file name")
+
+
+class CheckpointStore:
+    """The checkpoints of a run: ``checkpoints.json`` lists them in the order they were written.
+
+    A file counts once it is listed: it is written under a temporary name, reaches the disk, is renamed, and only then
+    enters the ledger (itself replaced in the same way). So whatever moment the process dies at, what the ledger lists
+    is whole; and a byte that changes later is found by its SHA-256.
+
+    Args:
+        directory: made when the first checkpoint is written.
+        keep: how many of each kind stay; 2 or more, so that a damaged one has a predecessor.
+    """
+
+    def __init__(self, directory: Path, keep: int = 2) -> None:
+        self.directory = directory
+        self.keep = keep
+
+    def entries(self, kind: Kind) -> list[Entry]:
+        """What the ledger lists, oldest first."""
+        return [entry for entry in self._ledger() if entry.kind == kind]
+
+    def write(self, kind: Kind, content: Mapping[str, Any], step: int, score: float | None = None) -> Path:
+        """Write, list, and let go of what is superseded.
+
+        Raises:
+            CheckpointError: the disk is full or cannot be written to; earlier checkpoints are intact.
+        """
+        try:
+            self.directory.mkdir(parents=True, exist_ok=True)
+            path = self._free_name(kind, step)
+            with replacing(path) as file:
+                hashing = _Hashing(file)
+                torch.save(dict(content), cast(BinaryIO, hashing))
+            entry = Entry(path.name, kind, step, hashing.hexdigest(), hashing.size, _now(), score)
+            self._keep_newest([*self._ledger(), entry])
+        except (OSError, RuntimeError) as error:  # torch's writer turns an OSError of its file into a RuntimeError
+            raise self._not_written(error) from error
+        return path
+
+    def newest_valid(self, kind: Kind) -> tuple[Path, Entry] | None:
+        """The newest intact checkpoint; each damaged one is named in a warning. None where there is none."""
+        for entry in reversed(self.entries(kind)):
+            path = self.directory / entry.file
+            if (fault := _fault(path, entry)) is None:
+                return path, entry
+            log.warning("checkpoint '%s' is damaged (%s): the one before it is used", path, fault)
+        return None
+
+    def tidy(self) -> None:
+        """Delete what a killed process left: files half written, and whole ones that never entered the ledger."""
+        listed = {entry.file for entry in self._ledger()}
+        for path in self.directory.glob("*.ckpt"):
+            if path.name not in listed:
+                path.unlink()
+        for path in self.directory.glob(f"{PARTIAL}*"):
+            path.unlink()
+
+    def _free_name(self, kind: Kind, step: int) -> Path:
+        """A name of its own for every checkpoint: overwriting one would leave a moment without it."""
+        names = (f"{kind}-{step:08d}{suffix}.ckpt" for suffix in ("", *(f"-{n}" for n in range(2, 1000))))
+        return next(path for name in names if not (path := self.directory / name).exists())
+
+    def _ledger(self) -> list[Entry]:
+        path = self.directory / LEDGER
+        if not path.is_file():
+            return []
+        try:
+            return [Entry(**entry) for entry in json.loads(path.read_text(encoding="utf-8"))]
+        except (ValueError, TypeError) as error:
+            log.warning("the list of checkpoints '%s' is damaged (%s): it is made anew from the files", path, error)
+            return self._rebuilt()
+
+    def _rebuilt(self) -> list[Entry]:
+        """Without the ledger, the files' own CRC-32 sums tell which are intact."""
+        files = sorted(self.directory.glob("*-*.ckpt"), key=lambda path: (path.stat().st_mtime_ns, path.name))
+        return [_entry_of(path) for path in files if _is_whole_archive(path)]
+
+    def _keep_newest(self, entries: Iterable[Entry]) -> None:
+        entries = list(entries)
+        kept = {entry.file for kind in ("state", "best") for entry in _of_kind(entries, kind)[-self.keep :]}
+        listed = [asdict(entry) for entry in entries if entry.file in kept]
+        write_atomically(self.directory / LEDGER, json.dumps(listed, indent=1) + "\n")
+        for entry in entries:
+            if entry.file not in kept:
+                (self.directory / entry.file).unlink(missing_ok=True)
+
+    def _not_written(self, error: Exception) -> CheckpointError:
+        cause = error if isinstance(error, OSError) else error.__context__ or error
+        reason = getattr(cause, "strerror", None) or str(cause)
+        return CheckpointError(
+            f"no checkpoint could be written to '{self.directory}': {reason}. Earlier checkpoints there are intact. "
+            f"Make room or give write access, then go on with resume={self.directory.parent}."
+        )
+
+
+class StoreIO(CheckpointIO):
+    """Lightning's door to the store: every ``trainer.save_checkpoint`` goes through it, on rank 0."""
+
+    def __init__(self, store: CheckpointStore) -> None:
+        self.store = store
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: _PATH, storage_options: Any = None) -> None:
+        """The store names the file; ``path`` is not used."""
+        self.store.write("state", checkpoint, checkpoint["global_step"])
+
+    def load_checkpoint(self, path: _PATH, map_location: Any = None, weights_only: bool | None = None) -> Any:
+        """Tensors and plain containers only: a checkpoint cannot run code."""
+        return torch.load(path, map_location=map_location or "cpu", weights_only=True)
+
+    def remove_checkpoint(self, path: _PATH) -> None:
+        """The store alone decides what goes."""
+
+
+class _Hashing:
+    """A file that hashes what is written to it."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self._hash = hashlib.sha256()
+        self.size = 0
+
+    def write(self, content: bytes) -> int:
+        self._hash.update(content)
+        self.size += len(content)
+        return self._file.write(content)
+
+    def flush(self) -> None:
+        self._file.flush()
+
+    def hexdigest(self) -> str:
+        return self._hash.hexdigest()
+
+
+def _fault(path: Path, entry: Entry) -> str | None:
+    if not path.is_file():
+        return "it is missing"
+    if (size := path.stat().st_size) != entry.bytes:
+        return f"{size} bytes instead of {entry.bytes}"
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    return None if digest == entry.sha256 else "its SHA-256 is not the one in the list"
+
+
+def _entry_of(path: Path) -> Entry:
+    kind, step = path.stem.split("-")[:2]
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    return Entry(path.name, cast(Kind, kind), int(step), digest, path.stat().st_size, _now())
+
+
+def _is_whole_archive(path: Path) -> bool:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return archive.testzip() is None
+    except (OSError, zipfile.BadZipFile):
+        return False
+
+
+def _of_kind(entries: Iterable[Entry], kind: str) -> list[Entry]:
+    return [entry for entry in entries if entry.kind == kind]
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
