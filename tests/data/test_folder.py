@@ -187,7 +187,7 @@ def test_one_channel(make_folder: MakeFolder) -> None:
         ({"fractions": [0.5, 0.2, 0.2]}, "add up to 1"),
         ({"fractions": [1.0, 0.0, 0.0]}, "split 'val' of data=folder is empty"),
         ({"split": "magic"}, "choose fractions, folders or lists"),
-        ({"encoding": "magic"}, "choose index or colour"),
+        ({"encoding": "magic"}, "choose index, colour, labelme, coco"),
         ({"ignore_index": 300}, "8-bit"),
         ({"image_key": "x(.+)"}, r"none of the 20 images.*data\.source\.image_key"),
         ({"split": "lists", "lists": {"train": "no.txt"}}, r"no\.txt' does not exist"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -87,10 +87,6 @@ class StreetMasks(MaskReader):
         """Train ids of a mask file, (H, W) uint8."""
         reader = self._by_train_id if path.stem.endswith("_labelTrainIds") else self._by_id
         return reader.decode(read_values(path, window), str(path))
-
-    def decode(self, values: npt.NDArray[Any], where: str) -> npt.NDArray[np.uint8]:
-        """(H, W) label ids → train ids."""
-        return self._by_id.decode(values, where)
 
     def key(self) -> str:
         """The table of label ids; that of train ids follows from it."""

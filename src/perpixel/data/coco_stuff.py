@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -96,11 +96,8 @@ class MatlabMasks(MaskReader):
         if "S" not in content:
             raise ValueError(f"'{path}' holds no variable 'S', the map of COCO-Stuff 10k.")
         values = content["S"]
-        return self.decode(values if window is None else values[window.slices], str(path))
-
-    def decode(self, values: npt.NDArray[Any], where: str) -> npt.NDArray[np.uint8]:
-        """(H, W) ids → class indices."""
-        return self._values.decode(values.astype(np.int64), where)
+        part = values if window is None else values[window.slices]
+        return self._values.decode(part.astype(np.int64), str(path))
 
     def key(self) -> str:
         """The table of ids."""

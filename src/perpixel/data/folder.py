@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-from perpixel.data.decode import IMAGE_SUFFIXES, MASK_SUFFIXES
-from perpixel.data.extras import Extra, extras_of
+from perpixel.data.decode import IMAGE_SUFFIXES
+from perpixel.data.encodings import SUFFIXES, Encoding, Labelling
+from perpixel.data.extras import extras_of
 from perpixel.data.files import FileSource, OnBadFile
-from perpixel.data.inspection import SHOWN
-from perpixel.data.masks import BinaryMasks, ColourMasks, IndexMasks, MaskReader
-from perpixel.data.pairs import Pair, tiled, unique_names
-from perpixel.data.palettes import voc_colours
+from perpixel.data.finding import find, find_coco, paired, with_extra
+from perpixel.data.pairs import tiled
 from perpixel.data.plan import SplitPlan, SplitRule
 from perpixel.data.policy import Policy
-from perpixel.labels import LabelSpace
-
-Encoding = Literal["index", "colour"]
 
 
 class Folder(FileSource):
@@ -35,10 +30,16 @@ class Folder(FileSource):
         classes: class names, in the order of their indices; None where a policy names them by stored value.
         policy: file of a label policy (see ``perpixel.data.policy``) over the classes or, without, the stored values.
         palette: an RGB triple per class; None gives PASCAL VOC's colours.
-        encoding: ``index`` where a mask's values (or palette indices) are the classes, ``colour`` where its RGB are.
+        encoding: ``index`` where a mask's values (or palette indices) are the classes, ``colour`` where its RGB are,
+            ``labelme`` for shapes in one LabelMe JSON an image, ``coco`` for one or several COCO JSONs of instances
+            (``masks`` names the file, its folder or a glob; images are found by ``file_name``).
         binary: masks are 0/255; 255 becomes class 1.
+        reduce_zero_label: stored 0 has no label, 1 is the first class (ADE20K's way).
         ignore_index: mask value of pixels without a label, or None where every pixel has one.
         ignore_colours: the same for ``encoding=colour``, as RGB triples.
+        elsewhere: for shapes, the class of the pixels that nobody drew on; None leaves them without a label, which is
+            right for scribbles, boxes and coarse polygons.
+        line_width: of drawn lines and points, in pixels.
         image_key, mask_key: regular expressions for the whole path without suffix; their groups make the key.
         split: ``fractions`` (drawn by ``split_seed``), ``folders`` (keys begin with train/, val/ or test/), ``lists``.
         fractions: shares of train, val and test; a share of 0 leaves the split out.
@@ -76,8 +77,11 @@ class Folder(FileSource):
         palette: Sequence[Sequence[int]] | None = None,
         encoding: Encoding = "index",
         binary: bool = False,
+        reduce_zero_label: bool = False,
         ignore_index: int | None = 255,
         ignore_colours: Sequence[Sequence[int]] = (),
+        elsewhere: str | None = None,
+        line_width: float = 3.0,
         image_key: str = "(.+)",
         mask_key: str = "(.+)",
         split: SplitRule = "fractions",
@@ -99,22 +103,25 @@ class Folder(FileSource):
         mean: Sequence[float] | None = None,
         std: Sequence[float] | None = None,
     ) -> None:
+        labelling = Labelling(
+            encoding, classes, palette, binary, reduce_zero_label, ignore_index, ignore_colours, elsewhere, line_width
+        )
         rules: Mapping[str, str] = {}
         if classes is None and policy is not None:
             loaded, policy = Policy.load(policy), None
-            reader: MaskReader = loaded.on_values()
+            reader = labelling.reader_by(loaded)
             rules = loaded.rules
         else:
-            labels = _label_space(classes, palette, ignore_index)
-            reader = _mask_reader(labels, encoding, binary, ignore_colours)
+            reader = labelling.reader()
         base = Path(root).expanduser()
-        pairs = _paired(
-            _found(base, images, image_key, IMAGE_SUFFIXES, "images"),
-            _found(base, masks, mask_key, MASK_SUFFIXES, "masks"),
-        )
+        found = find(base, images, image_key, IMAGE_SUFFIXES, "images")
+        if encoding == "coco":
+            pairs = paired(found, find_coco(base, masks, mask_key))
+        else:
+            pairs = paired(found, find(base, masks, mask_key, SUFFIXES[encoding], "masks"))
         additional = extras_of(weights, extras)
         for extra in additional:
-            pairs = _with_extra(base, pairs, extra)
+            pairs = with_extra(base, pairs, extra)
         plan = SplitPlan(base, reader, split, fractions, split_seed, stratify, group_by, folds, fold, split_file, lists)
         divided = plan.divide(pairs)
         if tile is not None:
@@ -122,89 +129,3 @@ class Folder(FileSource):
             divided = {name: [part for pair in whole for part in tiled(pair, size)] for name, whole in divided.items()}
         super().__init__(divided, reader, policy, channels, mean, std, on_bad_file, max_bad, cache, additional)
         self.rules = self.rules or rules
-
-
-def _label_space(
-    classes: Sequence[str] | None, palette: Sequence[Sequence[int]] | None, ignore_index: int | None
-) -> LabelSpace:
-    if classes is None:
-        raise ValueError("name your masks' classes: data.source.classes=[background,thing], or data.source.policy.")
-    if not 1 <= len(classes) <= 255 or not (ignore_index is None or 0 <= ignore_index <= 255):
-        raise ValueError(
-            f"data.source has {len(classes)} classes and ignore_index={ignore_index}: masks are 8-bit, so name "
-            "1…255 classes and choose an ignore index within 0…255 (or null)."
-        )
-    colours = voc_colours(len(classes)) if palette is None else [(int(r), int(g), int(b)) for r, g, b in palette]
-    return LabelSpace(tuple(classes), tuple(colours), ignore_index)
-
-
-def _mask_reader(
-    labels: LabelSpace, encoding: Encoding, binary: bool, ignore_colours: Sequence[Sequence[int]]
-) -> MaskReader:
-    if binary:
-        return BinaryMasks(labels)
-    if encoding == "colour":
-        return ColourMasks(labels, ignore_colours)
-    if encoding == "index":
-        return IndexMasks(labels)
-    raise ValueError(f"data.source.encoding={encoding!r} is unknown: choose index or colour.")
-
-
-def _found(root: Path, where: str, pattern: str, suffixes: Sequence[str], what: str) -> dict[str, Path]:
-    """Files by key."""
-    is_glob = "*" in where
-    base = root if is_glob else root / where
-    paths = sorted(root.glob(where) if is_glob else base.rglob("*"))
-    files = [path for path in paths if path.suffix.lower() in suffixes and path.is_file()]
-    if not files:
-        raise ValueError(
-            f"no {what} found: looked for {', '.join(suffixes)} {'as' if is_glob else 'under'} '{root / where}'. "
-            f"Set data.source.root and data.source.{what} to where they are."
-        )
-    return _by_key(files, base, pattern, what)
-
-
-def _by_key(files: Sequence[Path], base: Path, pattern: str, what: str) -> dict[str, Path]:
-    keyed: dict[str, Path] = {}
-    for path in files:
-        match = re.fullmatch(pattern, path.relative_to(base).with_suffix("").as_posix())
-        if match is None:
-            continue
-        key = "/".join(match.groups() or (match.group(),))
-        if key in keyed:
-            raise ValueError(
-                f"'{keyed[key]}' and '{path}' both have the key '{key}': rename one, or make "
-                f"data.source.{what.removesuffix('s')}_key tell them apart."
-            )
-        keyed[key] = path
-    if not keyed:
-        raise ValueError(
-            f"none of the {len(files)} {what} under '{base}' matches "
-            f"data.source.{what.removesuffix('s')}_key={pattern!r} "
-            f"(first: '{files[0].relative_to(base).with_suffix('').as_posix()}')."
-        )
-    return keyed
-
-
-def _paired(images: Mapping[str, Path], masks: Mapping[str, Path]) -> dict[str, Pair]:
-    lonely = [key for key in images if key not in masks]
-    if lonely:
-        raise ValueError(
-            f"{len(lonely)} of {len(images)} images have no mask, first: {', '.join(map(repr, lonely[:SHOWN]))}. "
-            f"The masks' keys look like {', '.join(map(repr, list(masks)[:2]))}: make the keys meet with "
-            "data.source.image_key and data.source.mask_key, or take the images without mask away."
-        )
-    names = unique_names(list(images))
-    return {key: Pair(name, path, masks[key]) for name, (key, path) in zip(names, images.items(), strict=True)}
-
-
-def _with_extra(root: Path, pairs: Mapping[str, Pair], extra: Extra) -> dict[str, Pair]:
-    files = _found(root, extra.files, extra.key, IMAGE_SUFFIXES, f"extras.{extra.name}")
-    lonely = [key for key in pairs if key not in files]
-    if lonely:
-        raise ValueError(
-            f"{len(lonely)} of {len(pairs)} images have no '{extra.name}' in '{root / extra.files}', first: "
-            f"{', '.join(map(repr, lonely[:SHOWN]))}. Its keys look like {', '.join(map(repr, list(files)[:2]))}: make "
-            f"the keys meet with data.source.extras.{extra.name}.key, or add the files."
-        )
-    return {key: pair._replace(extras=(*pair.extras, files[key])) for key, pair in pairs.items()}

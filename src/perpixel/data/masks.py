@@ -29,24 +29,32 @@ class MaskReader(ABC):
     labels: LabelSpace
     stores_indices = False
 
+    @abstractmethod
     def __call__(self, path: Path, window: Window | None = None) -> npt.NDArray[np.uint8]:
         """Class indices of a mask file or a window of it, (H, W) uint8.
 
         Raises:
             ValueError: the file cannot be read or holds what the labels do not know; names the file and the mend.
         """
-        return self.decode(read_values(path, window), str(path))
-
-    @abstractmethod
-    def decode(self, values: Values, where: str) -> npt.NDArray[np.uint8]:
-        """Stored values, (H, W) or (H, W, 3), → (H, W) class indices."""
 
     @abstractmethod
     def key(self) -> str:
         """What the classes depend on besides the files' bytes, for the content hash."""
 
 
-class IndexMasks(MaskReader):
+class ValueMasks(MaskReader):
+    """Reads pictures that hold a value, or a colour, for each pixel."""
+
+    def __call__(self, path: Path, window: Window | None = None) -> npt.NDArray[np.uint8]:
+        """Class indices of a mask file or a window of it, (H, W) uint8."""
+        return self.decode(read_values(path, window), str(path))
+
+    @abstractmethod
+    def decode(self, values: Values, where: str) -> npt.NDArray[np.uint8]:
+        """Stored values, (H, W) or (H, W, 3), → (H, W) class indices."""
+
+
+class IndexMasks(ValueMasks):
     """Masks whose values are class indices, or are translated to them by a table.
 
     Args:
@@ -106,7 +114,7 @@ class BinaryMasks(IndexMasks):
         super().__init__(labels, {0: 0, 1: 1, 255: 1})
 
 
-class ColourMasks(MaskReader):
+class ColourMasks(ValueMasks):
     """Masks that show each class in its palette colour.
 
     Args:

@@ -1,0 +1,102 @@
+"""How a folder's labels are stored, and so which reader they take."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from perpixel.data.decode import MASK_SUFFIXES
+from perpixel.data.masks import BinaryMasks, ColourMasks, IndexMasks, MaskReader
+from perpixel.data.palettes import voc_colours
+from perpixel.data.policy import Policy
+from perpixel.data.shapes import ShapeMasks
+from perpixel.labels import LabelSpace
+
+Encoding = Literal["index", "colour", "labelme", "coco"]
+
+SUFFIXES: dict[Encoding, tuple[str, ...]] = {
+    "index": MASK_SUFFIXES, "colour": MASK_SUFFIXES, "labelme": (".json",), "coco": (".json",),
+}  # fmt: skip
+"""Files that may hold labels, by their encoding."""
+
+
+@dataclass(frozen=True)
+class Labelling:
+    """What stored labels mean; the arguments are those of ``perpixel.data.Folder``."""
+
+    encoding: Encoding
+    classes: Sequence[str] | None
+    palette: Sequence[Sequence[int]] | None
+    binary: bool
+    reduce_zero_label: bool
+    ignore_index: int | None
+    ignore_colours: Sequence[Sequence[int]]
+    elsewhere: str | None
+    line_width: float
+
+    def __post_init__(self) -> None:
+        if self.encoding not in SUFFIXES:
+            raise ValueError(f"data.source.encoding={self.encoding!r} is unknown: choose {', '.join(SUFFIXES)}.")
+
+    @property
+    def drawn(self) -> bool:
+        """Whether labels are shapes with names rather than pixels with values."""
+        return self.encoding in ("labelme", "coco")
+
+    def reader(self) -> MaskReader:
+        """The reader of masks whose classes the config lists.
+
+        Raises:
+            ValueError: classes are missing, or do not fit the encoding.
+        """
+        labels = self._labels()
+        if self.drawn:
+            return self._shapes(labels, {name: index for index, name in enumerate(labels.names)}, rest_ignored=False)
+        if self.binary:
+            return BinaryMasks(labels)
+        if self.encoding == "colour":
+            return ColourMasks(labels, self.ignore_colours)
+        return IndexMasks(labels, _from_one(labels) if self.reduce_zero_label else None)
+
+    def reader_by(self, policy: Policy) -> MaskReader:
+        """The reader of masks whose stored values, or names of shapes, a policy explains.
+
+        Raises:
+            ValueError: the policy names classes where masks hold numbers.
+        """
+        if not self.drawn:
+            return policy.on_values()
+        return self._shapes(policy.labels, policy.by_name(), policy.rest_ignored)
+
+    def _labels(self) -> LabelSpace:
+        classes, ignore_index = self.classes, self.ignore_index
+        if classes is None:
+            raise ValueError("name your masks' classes: data.source.classes=[background,thing], or data.source.policy.")
+        if not 1 <= len(classes) <= 255 or not (ignore_index is None or 0 <= ignore_index <= 255):
+            raise ValueError(
+                f"data.source has {len(classes)} classes and ignore_index={ignore_index}: masks are 8-bit, so name "
+                "1…255 classes and choose an ignore index within 0…255 (or null)."
+            )
+        given = self.palette
+        colours = voc_colours(len(classes)) if given is None else [(int(r), int(g), int(b)) for r, g, b in given]
+        return LabelSpace(tuple(classes), tuple(colours), ignore_index)
+
+    def _shapes(self, labels: LabelSpace, indices: dict[str, int], rest_ignored: bool) -> ShapeMasks:
+        if self.elsewhere is not None and self.elsewhere not in labels.names:
+            raise ValueError(
+                f"data.source.elsewhere='{self.elsewhere}' is no class: choose one of {', '.join(labels.names)}, or "
+                "null where what nobody drew on has no label."
+            )
+        if self.elsewhere is None and labels.ignore_index is None:
+            raise ValueError(
+                "what nobody drew on needs a value: leave data.source.ignore_index at 255, or name the class of such "
+                "pixels in data.source.elsewhere."
+            )
+        elsewhere = labels.fill if self.elsewhere is None else labels.names.index(self.elsewhere)
+        return ShapeMasks(labels, indices, elsewhere, self.line_width, rest_ignored)
+
+
+def _from_one(labels: LabelSpace) -> dict[int, int]:
+    """Stored 0 has no label, 1 is the first class."""
+    return {0: labels.fill, 255: labels.fill, **{index + 1: index for index in range(labels.num_classes)}}

@@ -1,0 +1,105 @@
+"""COCO's annotations, one JSON for a whole set, as one small file for each image.
+
+A worker then reads what it needs, and neither parses half a gigabyte nor keeps it; and an image's content hash follows
+from its own annotations.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import tempfile
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from perpixel.data.remembered import cache_folder, stamp
+
+_INDEX = "index.json"
+_VERSION = "1"
+
+
+def coco_files(annotations: Path) -> dict[str, Path]:
+    """Annotation files by the ``file_name`` of their image, in the form that ``ShapeMasks`` reads.
+
+    They are written into the user's cache folder, once for an unchanged file. Larger objects are drawn first, so that
+    smaller ones lie on top; an annotation without segmentation is its box.
+
+    Raises:
+        ValueError: it is no COCO file of instances, or the cache folder cannot be written to.
+    """
+    folder = cache_folder() / "coco" / f"{stamp([annotations])}-{_VERSION}" / annotations.stem
+    if not (folder / _INDEX).is_file():
+        try:
+            _unpack(annotations, folder)
+        except OSError as error:
+            raise ValueError(
+                f"'{annotations}' is unpacked into '{folder.parent}', which failed ({error}): set XDG_CACHE_HOME to a "
+                "folder that can be written to."
+            ) from None
+    index: dict[str, str] = json.loads((folder / _INDEX).read_text(encoding="utf-8"))
+    return {name: folder / file for name, file in index.items()}
+
+
+def _unpack(annotations: Path, folder: Path) -> None:
+    """Several processes may do it at once: the folder appears whole, by renaming."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder.parent, ignore_cleanup_errors=True) as draft:
+        whole = Path(draft) / "whole"
+        whole.mkdir()
+        index = {}
+        for number, content in enumerate(_images(annotations)):
+            name = content.pop("file_name")
+            file = f"{number}_{re.sub(r'[^A-Za-z0-9-]', '_', PurePosixPath(name).stem)[:60]}.json"
+            (whole / file).write_text(json.dumps(content), encoding="utf-8")
+            index[name] = file
+        (whole / _INDEX).write_text(json.dumps(index), encoding="utf-8")
+        with suppress(OSError):  # another process was first
+            whole.rename(folder)
+
+
+def _images(annotations: Path) -> Iterator[dict[str, Any]]:
+    try:
+        content = json.loads(annotations.read_text(encoding="utf-8"))
+        names = {category["id"]: str(category["name"]) for category in content["categories"]}
+        objects: Mapping[Any, list[dict[str, Any]]] = defaultdict(list)
+        for one in content["annotations"]:
+            objects[one["image_id"]].append(one)
+        for image in content["images"]:
+            drawn = sorted(objects[image["id"]], key=_area, reverse=True)
+            yield {
+                "file_name": str(image["file_name"]),
+                "origin": f"{annotations}: {image['file_name']}",
+                "imageHeight": image["height"],
+                "imageWidth": image["width"],
+                "shapes": [shape for one in drawn for shape in _shapes(one, names[one["category_id"]])],
+            }
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(
+            f"'{annotations}' is no COCO file of instances ({type(error).__name__}: {error}): it needs images, "
+            "categories and annotations, each with their ids."
+        ) from None
+
+
+def _area(one: Mapping[str, Any]) -> float:
+    if one.get("area") is not None:
+        return float(one["area"])
+    *_, width, height = one.get("bbox") or (0, 0)
+    return float(width * height)
+
+
+def _shapes(one: Mapping[str, Any], label: str) -> list[dict[str, Any]]:
+    """An object: polygons (their union), run lengths, or its box."""
+    segmentation = one.get("segmentation")
+    if isinstance(segmentation, Mapping):
+        return [{"label": label, "shape_type": "rle", "size": segmentation["size"], "counts": segmentation["counts"]}]
+    if segmentation:
+        return [{"label": label, "shape_type": "polygon", "points": _pairs(part)} for part in segmentation]
+    left, top, width, height = one["bbox"]
+    return [{"label": label, "shape_type": "rectangle", "points": [[left, top], [left + width, top + height]]}]
+
+
+def _pairs(flat: Sequence[float]) -> list[list[float]]:
+    return [[x, y] for x, y in zip(flat[::2], flat[1::2], strict=True)]

@@ -1,0 +1,109 @@
+"""Annotation files, one for each image, read as masks."""
+
+from __future__ import annotations
+
+import difflib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from perpixel.data.masks import MaskReader
+from perpixel.data.shapes.drawing import Frame, draw
+from perpixel.data.tiff import Window
+from perpixel.labels import LabelSpace
+
+UNLABELLED = "__ignore__"
+"""LabelMe's own name for areas that are to be ignored."""
+
+
+class ShapeMasks(MaskReader):
+    """Draws LabelMe's JSON files (and the files that ``coco_files`` makes of COCO's).
+
+    Shapes are drawn in the order of the file, later ones over earlier ones. What nobody drew on has no label, or is one
+    class for all; so boxes, coarse polygons and scribbles train on what they say and on nothing else.
+
+    Args:
+        labels: the label space of the result.
+        indices: class index (or the ignore value) of each name.
+        elsewhere: value of the pixels outside all shapes.
+        line_width: of lines, line strips and points, in pixels.
+        rest_ignored: whether names that ``indices`` does not list are ignored rather than refused.
+    """
+
+    def __init__(
+        self,
+        labels: LabelSpace,
+        indices: Mapping[str, int],
+        elsewhere: int,
+        line_width: float = 3.0,
+        rest_ignored: bool = False,
+    ) -> None:
+        if line_width < 1:
+            raise ValueError(f"data.source.line_width={line_width} must be at least 1 pixel.")
+        self.labels = labels
+        self.indices = {UNLABELLED: labels.fill, **indices}
+        self.elsewhere = elsewhere
+        self.line_width = line_width
+        self.rest_ignored = rest_ignored
+
+    def __call__(self, path: Path, window: Window | None = None) -> npt.NDArray[np.uint8]:
+        """Class indices of an annotation file or a window of it, (H, W) uint8.
+
+        Raises:
+            ValueError: the file is no such annotation, a name is unknown, or a shape cannot be drawn.
+        """
+        content = _content(path)
+        where = content.get("origin", path)
+        whole = Window(0, 0, *(_side(content, side, where) for side in ("imageHeight", "imageWidth")))
+        frame = Frame(window or whole, self.line_width)
+        mask = np.full(frame.canvas, self.elsewhere, np.uint8)
+        for number, shape in enumerate(content["shapes"]):
+            try:
+                index = self._index(str(shape["label"]))
+                for area, inside in draw(shape, frame):
+                    mask[area][inside] = index
+            except (KeyError, TypeError, ValueError) as error:
+                raise ValueError(f"'{where}', shape {number}: {error}") from None
+        return mask
+
+    def key(self) -> str:
+        """What names mean, and how lines are drawn."""
+        return repr((sorted(self.indices.items()), self.elsewhere, self.line_width, self.rest_ignored))
+
+    def _index(self, name: str) -> int:
+        if name in self.indices:
+            return self.indices[name]
+        if self.rest_ignored:
+            return self.labels.fill
+        near = difflib.get_close_matches(name, self.indices, n=3)
+        hint = f"did you mean {' or '.join(map(repr, near))}?" if near else f"known are {', '.join(self.indices)}."
+        raise ValueError(
+            f"the class '{name}' is unknown; {hint} Add it to data.source.classes, or merge, rename or ignore it in a "
+            "policy (data.source.policy)."
+        )
+
+
+def _content(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ValueError(f"'{path}' does not exist.") from None
+    except (OSError, ValueError) as error:
+        raise ValueError(f"'{path}' is no JSON file that can be read ({error}).") from None
+    if not isinstance(content, dict) or not isinstance(content.get("shapes"), list):
+        raise ValueError(
+            f"'{path}' is no LabelMe annotation (it has no list 'shapes'). For one COCO file for all images, set "
+            "data.source.encoding=coco."
+        )
+    return content
+
+
+def _side(content: Mapping[str, Any], side: str, where: object) -> int:
+    value = content.get(side)
+    if not isinstance(value, int) or value < 1:
+        raise ValueError(f"'{where}' does not say {side}: open the image in LabelMe and save it again.")
+    return value
