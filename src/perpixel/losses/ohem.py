@@ -54,6 +54,8 @@ class OHEM(Loss):
     def _hard(self, surprise: Tensor, valid: Tensor) -> Tensor:
         """(B, H, W) bool: labelled pixels above the bound, or among the share that is always kept."""
         surprise = surprise.masked_fill(~valid, -1.0)
-        rank = (valid.sum() * self.min_kept).long().clamp_max(surprise.numel() - 1)
+        if self.min_kept == 0:
+            return surprise >= self.bound
+        rank = (valid.sum().double() * self.min_kept).ceil().long().sub(1).clamp_min(0)
         hardest = surprise.flatten().sort(descending=True).values
         return valid & (surprise >= hardest.index_select(0, rank.view(1)).clamp_max(self.bound))
