@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import cv2
@@ -48,15 +48,34 @@ class RandomScaleCrop(A.DualTransform):
         self.fill_mask: float = 0  # the recipe sets it
 
     def get_params_dependent_on_data(self, params: dict[str, Any], data: dict[str, Any]) -> dict[str, Any]:
-        """Draw the window, in pixels of the input: top, left, height, width."""
+        """Draw the window."""
+        return {"window": self._draw(params["shape"][:2], data.get("mask"))}
+
+    def cut_first(self, targets: Mapping[str, Any], treated: Mapping[str, str]) -> dict[str, Array]:
+        """What a call does, for arrays that decode only what is cut out of them (``Windowed``) as for others.
+
+        Args:
+            targets: ``image``, ``mask`` and others by name.
+            treated: ``image`` or ``mask`` for each of the others.
+        """
+        window = self._draw(targets["image"].shape[:2], targets.get("mask"))
+        return {
+            name: self.apply_to_mask(array, window, self.fill_mask)
+            if treated.get(name, name) == "mask"
+            else self.apply(array, window, self.fill)
+            for name, array in targets.items()
+        }
+
+    def _draw(self, shape: tuple[int, int], mask: Any) -> Window:
+        """A window, in pixels of the input: top, left, height, width."""
         low, high = self.scale
         factor = math.exp(self.py_random.uniform(math.log(low), math.log(high)))
         height, width = (max(1, round(side / factor)) for side in self.size)
         row = column = None
-        if self.focus > 0 and "mask" in data and self.py_random.random() < self.focus:
-            row, column = self._pixel_of_a_class(data["mask"])
-        rows, columns = params["shape"][:2]
-        return {"window": (self._start(rows, height, row), self._start(columns, width, column), height, width)}
+        if self.focus > 0 and mask is not None and self.py_random.random() < self.focus:
+            row, column = self._pixel_of_a_class(np.asarray(mask))
+        rows, columns = shape
+        return self._start(rows, height, row), self._start(columns, width, column), height, width
 
     def _start(self, side: int, window: int, inside: int | None) -> int:
         """A start of a window within the image (or around it, where it is larger) that holds the place ``inside``."""
@@ -96,7 +115,7 @@ def cut(array: Array, window: Window, fill: float) -> Array:
     inside = array[max(top, 0) : bottom, max(left, 0) : right]
     if inside.shape[:2] == (height, width):
         return inside
-    result = np.full((height, width, *array.shape[2:]), fill, array.dtype)
+    result = np.full((height, width, *inside.shape[2:]), fill, inside.dtype)
     row, column = max(-top, 0), max(-left, 0)
     result[row : row + inside.shape[0], column : column + inside.shape[1]] = inside
     return result

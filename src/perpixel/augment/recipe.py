@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from perpixel.augment.backend import A
+from perpixel.augment.crop import RandomScaleCrop
 from perpixel.augment.targets import Targets, checked_targets, without_weight_outside
 
 Image = npt.NDArray[Any]
@@ -66,6 +67,9 @@ class Recipe:
         self.additional_targets: dict[str, str] = {}
         self.geometry = tuple(_masks_by_nearest(transform, fill) for transform in geometry)
         self.colour = tuple(_image_only(transform) for transform in colour)
+        first = self.geometry[0] if self.geometry else None
+        self._crop = first if isinstance(first, RandomScaleCrop) else None
+        self._after_crop = self.geometry[1:] if self._crop else self.geometry
         self.expect(additional_targets or {})
 
     def expect(self, targets: Mapping[str, str]) -> None:
@@ -76,11 +80,12 @@ class Recipe:
         """
         self.additional_targets |= checked_targets(targets)
         treated = {name: "image" if kind == "image" else "mask" for name, kind in self.additional_targets.items()}
+        self._treated = treated
         self._stages: tuple[A.Compose, ...]
         if "image" in treated.values():  # only geometry is theirs
-            self._stages = (A.Compose(self.geometry, additional_targets=treated), A.Compose(self.colour))
+            self._stages = (A.Compose(self._after_crop, additional_targets=treated), A.Compose(self.colour))
         else:
-            self._stages = (A.Compose([*self.geometry, *self.colour], additional_targets=treated),)
+            self._stages = (A.Compose([*self._after_crop, *self.colour], additional_targets=treated),)
 
     def __call__(self, image: Image, mask: Mask, rng: np.random.Generator) -> tuple[Image, Mask]:
         """Augment one sample.
@@ -126,11 +131,22 @@ class Recipe:
         shared = random.Random(int(rng.integers(2**63)))
         geometry, *colour = self._stages
         geometry.set_random_state(rng, shared)
-        result: Targets = geometry(**targets)
+        result: Targets = geometry(force_apply=True, **self._cut(targets, rng, shared))
         for stage in colour:
             stage.set_random_state(rng, shared)
             result["image"] = stage(image=result["image"])["image"]
         return result
+
+    def _cut(self, targets: Targets, rng: np.random.Generator, shared: random.Random) -> Targets:
+        """The first crop, outside the pipeline: albumentations would have all pixels of an image decoded."""
+        shared.random()  # the coin that a pipeline tosses before its first transform, kept so that draws stay the same
+        shapes = {name: tuple(array.shape[:2]) for name, array in targets.items()}
+        if len(set(shapes.values())) > 1:
+            raise ValueError(f"the targets must be the same picture at the same size, but their (H, W) are {shapes}.")
+        if self._crop is None:
+            return {name: np.asarray(array) for name, array in targets.items()}
+        self._crop.set_random_state(rng, shared)
+        return self._crop.cut_first(targets, self._treated)
 
 
 def checked_size(size: Sequence[int]) -> tuple[int, int]:

@@ -55,6 +55,10 @@ class Split(ABC):
     def read(self, index: int, rng: np.random.Generator) -> Sample:
         """Sample ``index``; a split that draws (a random window, say) takes all its randomness from ``rng``."""
 
+    def open(self, index: int, rng: np.random.Generator) -> Sample:
+        """What ``read`` gives, for a recipe that will cut a part of it: image and mask may be ``augment.Windowed``."""
+        return self.read(index, rng)
+
     @abstractmethod
     def fingerprint(self) -> str:
         """SHA-256 (hex) of what the split holds: equal content gives equal hashes on every machine."""

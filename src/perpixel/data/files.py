@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import numpy as np
 import numpy.typing as npt
 
-from perpixel.data.base import DataSource, Sample, Split, SplitName
-from perpixel.data.decode import image_shape, read_image
+from perpixel.augment.windowed import Windowed
+from perpixel.data.base import NOTHING, Array, DataSource, Sample, Split, SplitName
+from perpixel.data.decode import MASK_SUFFIXES, image_shape, read_image
 from perpixel.data.decoded import decoded
 from perpixel.data.extras import Extra, read_extras
 from perpixel.data.hashing import digest, file_digest
@@ -19,6 +20,7 @@ from perpixel.data.pairs import Pair
 from perpixel.data.policy import apply_policy
 from perpixel.data.remembered import remembered, stamp
 from perpixel.data.statistics import channel_statistics, evenly
+from perpixel.data.tiff import Window
 
 OnBadFile = Literal["error", "skip"]
 
@@ -63,6 +65,23 @@ class FileSplit(Split):
         if not self.extras:
             return Sample(image, mask, pair.name)
         return Sample(image, mask, pair.name, read_extras(self.extras, pair.extras, pair.window, mask.shape))
+
+    def open(self, index: int, rng: np.random.Generator) -> Sample:
+        """Pair ``index``, of which only what a recipe cuts out is decoded.
+
+        Raises:
+            ValueError: as ``read``; damage outside what is cut out, and unknown values there, are left to ``verify``.
+        """
+        pair = self.pairs[index]
+        if self.cache or pair.mask.suffix.lower() not in MASK_SUFFIXES:
+            return self.read(index, rng)
+        whole = image_shape(pair.image)
+        check_sizes(pair, whole, image_shape(pair.mask))
+        window = pair.window or Window(0, 0, *whole)
+        image = Windowed(window[2:], lambda part: read_image(pair.image, self.channels, window.part(part)))
+        mask = Windowed(window[2:], lambda part: self.read_mask(pair.mask, window.part(part)))
+        extras = read_extras(self.extras, pair.extras, pair.window, window[2:]) if self.extras else NOTHING
+        return Sample(cast(Array, image), cast(Array, mask), pair.name, extras)
 
     def _decode(self, pair: Pair) -> tuple[npt.NDArray[Any], npt.NDArray[np.uint8]]:
         image = read_image(pair.image, self.channels, pair.window)

@@ -24,6 +24,10 @@ class Subset(Split):
         """Sample ``index`` of the part."""
         return self.split.read(self.indices[index], rng)
 
+    def open(self, index: int, rng: np.random.Generator) -> Sample:
+        """Sample ``index`` of the part."""
+        return self.split.open(self.indices[index], rng)
+
     def shape(self, index: int) -> tuple[int, int] | None:
         """(H, W) of sample ``index`` of the part."""
         return self.split.shape(self.indices[index])

@@ -33,6 +33,11 @@ class Window(NamedTuple):
         """Rows and columns, to index an array with."""
         return slice(self.top, self.top + self.height), slice(self.left, self.left + self.width)
 
+    def part(self, rectangle: tuple[int, int, int, int]) -> Window:
+        """A rectangle of the window (its top, left, height, width), in the picture's own coordinates."""
+        top, left, height, width = rectangle
+        return Window(self.top + top, self.left + left, height, width)
+
 
 def is_plain(path: Path) -> bool:
     """Whether a TIFF is an 8-bit picture (grey, palette, RGB, CMYK, with alpha or not): Pillow reads all compressions.

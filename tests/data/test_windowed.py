@@ -1,0 +1,93 @@
+"""Only what is cut out is decoded, and the samples stay the same."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from perpixel.augment import CutMix, Default, Mosaic, Plain, Recipe, Strong
+from perpixel.augment.windowed import Windowed
+from perpixel.data import Folder
+from perpixel.data.base import Split
+from perpixel.data.module import TrainSamples
+from perpixel.data.samplers import Key
+from perpixel.data.subset import Subset
+
+CLASSES = ["a", "b", "c"]
+RECIPES: dict[str, Recipe] = {
+    "crop": Plain(size=(5, 6)),
+    "pad": Plain(size=(20, 30)),
+    "scale": Default(size=(6, 5)),
+    "focus": Default(size=(6, 5), focus=1.0),
+    "strong": Strong(size=(8, 8)),
+    "cutmix": CutMix(Default(size=(6, 6)), p=1.0),
+    "mosaic": Mosaic(Default(size=(6, 6)), p=1.0),
+}
+
+
+class Eager(Split):
+    """The same samples, decoded whole."""
+
+    def __init__(self, split: Split) -> None:
+        self.split = split
+        self.read = split.read  # type: ignore[method-assign]
+        self.fingerprint = split.fingerprint  # type: ignore[method-assign]
+
+    def __len__(self) -> int:
+        return len(self.split)
+
+    def read(self, index, rng):  # type: ignore[no-untyped-def]
+        raise NotImplementedError
+
+    def fingerprint(self) -> str:
+        raise NotImplementedError
+
+
+@pytest.mark.parametrize("recipe", RECIPES.values(), ids=RECIPES)
+@pytest.mark.parametrize("tile", [None, [7, 9]])
+def test_samples_are_those_of_whole_images(
+    recipe: Recipe, tile: list[int] | None, make_folder: Callable[..., Path]
+) -> None:
+    split = Folder(str(make_folder([f"{i}" for i in range(9)])), CLASSES, tile=tile).split("train")
+    lazy, eager = (TrainSamples(part, recipe, seed=3) for part in (split, Eager(split)))
+    for position in range(12):
+        key = Key(1, position, position % len(split))
+        first, second = lazy[key], eager[key]
+        np.testing.assert_array_equal(first.image, second.image)
+        np.testing.assert_array_equal(first.mask, second.mask)
+
+
+def test_only_the_crop_is_read() -> None:
+    asked = []
+
+    def read(part: tuple[int, int, int, int]) -> np.ndarray:
+        asked.append(part)
+        return np.zeros((part[2], part[3], 3), np.uint8)
+
+    image = Windowed((1024, 2048), read)
+    Plain(size=(16, 32)).apply({"image": image}, np.random.default_rng(0))  # type: ignore[dict-item]
+    assert [part[2:] for part in asked] == [(16, 32)]
+    assert np.asarray(image).shape == (1024, 2048, 3)
+    assert image[10:20, 30:40].shape == (10, 10, 3)
+    assert len(asked) == 2, "what was read whole is kept"
+
+
+def test_a_part_of_a_split_is_windowed_too(make_folder: Callable[..., Path]) -> None:
+    split = Folder(str(make_folder([f"{i}" for i in range(9)])), CLASSES).split("train")
+    sample = Subset(split, [2]).open(0, np.random.default_rng(0))
+    assert isinstance(sample.image, Windowed)
+    assert sample.name == split.pairs[2].name
+
+
+def test_image_and_mask_of_different_sizes_are_refused(make_folder: Callable[..., Path]) -> None:
+    from PIL import Image
+
+    split = Folder(str(make_folder([f"{i}" for i in range(9)])), CLASSES).split("train")
+    Image.new("L", (3, 3)).save(split.pairs[0].mask)
+    with pytest.raises(ValueError, match="the same picture at the same size"):
+        split.open(0, np.random.default_rng(0))
+    with pytest.raises(ValueError, match="the same picture at the same size"):
+        Plain(size=(4, 4))(np.zeros((9, 9, 3), np.uint8), np.zeros((9, 8), np.uint8), np.random.default_rng(0))
