@@ -51,9 +51,10 @@ def _config_of(run: Path) -> DictConfig:
     path = run / "config.yaml"
     if not path.is_file():
         raise ValueError(f"run={run}: this is no run directory (it has no config.yaml).")
-    if not (run / "checkpoints" / "best.ckpt").is_file():
+    if not any((run / "checkpoints").glob("best-*.ckpt")):
         raise ValueError(
-            f"run={run}: this run has no checkpoints/best.ckpt; it failed or is not done. See {run / 'manifest.json'}."
+            f"run={run}: this run has no best weights in checkpoints/; it failed or is not done. "
+            f"See {run / 'manifest.json'}."
         )
     refuse_links(run)
     return read_run_config(path)

@@ -28,6 +28,7 @@ from perpixel.reporting.report import write_report
 from perpixel.tracking import manifest
 from perpixel.tracking.files import in_use, write_atomically
 from perpixel.tracking.leaderboard import write_leaderboard
+from perpixel.tracking.links import refuse_links
 from perpixel.tracking.loggers import RunIdentity, Tracker
 from perpixel.tracking.runs import SWEEP_FILE
 from perpixel.training import (
@@ -111,6 +112,7 @@ def resume_job(directory: Path, overrides: Sequence[str]) -> Callable[[], None]:
         ConfigError: the run's config or the changes have faults, or there is nothing left to do.
     """
     run = directory.resolve()
+    refuse_links(run)
     cfg, changes = resumed_config(run, overrides)
     check_nodes(cfg)
     status = manifest.read(run).get("status")
