@@ -129,6 +129,47 @@ def another(rng: np.random.Generator) -> dict[str, np.ndarray]:
     return {"image": 255 - image, "mask": np.where((mask == 1) | (mask == 2), mask, mask + 10).astype(np.uint8)}
 
 
+EXTRAS = {"second": "image", "parts": "mask", "weight": "weight"}
+
+
+def with_extras(basic: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Extras that are functions of image and mask, and must stay so."""
+    image, mask = basic["image"], basic["mask"]
+    return basic | {"second": image[..., :1], "parts": mask + np.uint8(100), "weight": (mask + 1) / np.float32(8)}
+
+
+def check_extras(result: dict[str, np.ndarray], unchanged: np.ndarray) -> None:
+    labelled = result["mask"] != 77
+    np.testing.assert_array_equal(result["parts"], np.where(labelled, result["mask"] + 100, 77))
+    np.testing.assert_array_equal(result["weight"], np.where(labelled, (result["mask"] + 1) / np.float32(8), 0))
+    np.testing.assert_array_equal(result["second"], unchanged[..., :1])
+
+
+@every_recipe
+@every_input
+def test_extras_stay_with_image_and_mask(make: type[Recipe], shape: tuple[int, int]) -> None:
+    """To the pixel; and colours are the first image's alone."""
+    recipe = built(make, fill=77, additional_targets=EXTRAS)
+    geometry = Recipe(SIZE, 77, None, geometry=recipe.geometry)
+    basic = targets(shape)
+    for seed in range(20):
+        result = recipe.apply(with_extras(basic), np.random.default_rng(seed))
+        without_colour, mask = geometry(*basic.values(), np.random.default_rng(seed))
+        check_extras(result, without_colour)
+        np.testing.assert_array_equal(result["mask"], mask)
+
+
+@every_mixture
+def test_mixtures_mix_extras_alike(make: type[Mixing]) -> None:
+    """The mixtures' own recipe has no colours here: the second image is the first one's red."""
+    recipe = make(recipe=Strong(size=SIZE, fill=77, jitter=0, degrade=0, grey=0), p=1.0, **MIXTURES[make])
+    recipe.expect(EXTRAS)
+    for seed in range(20):
+        rng = np.random.default_rng(seed)
+        result = recipe.sample(with_extras(targets((61, 77))), rng, lambda rng=rng: with_extras(another(rng)))
+        check_extras(result, result["image"])
+
+
 @every_mixture
 def test_mixtures_keep_size_dtype_and_values(make: type[Mixing]) -> None:
     for seed in range(20):
