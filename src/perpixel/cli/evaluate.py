@@ -28,7 +28,7 @@ def main() -> None:
 
 
 def evaluate(cfg: DictConfig) -> None:
-    """Score, print and write ``evaluation_<split>.json`` into the run directory.
+    """Score, print a table, and write ``evaluation_<split>.json`` with its reliability diagram into the run directory.
 
     Raises:
         ValueError: the directory is no finished run, the split does not exist, or the data have changed.
@@ -37,13 +37,12 @@ def evaluate(cfg: DictConfig) -> None:
     trained = _config_of(run)
     if cfg.batch_size is not None:
         trained.data.eval_batch_size = cfg.batch_size
+    trained.evaluation.update({key: value for key, value in cfg.evaluation.items() if value is not None})
     from perpixel.cli.scoring import score_run
+    from perpixel.reporting.tables import print_scores
 
-    scores = score_run(run, trained, cfg.split, cfg.allow_changed)
-    shown = {name: scores[name] for name in ("mIoU", "fwIoU", "mDice", "pixel_accuracy", "mean_accuracy")}
-    log.info("%s of %s", cfg.split, run)
-    for name, value in {**shown, **{k: v for k, v in scores.items() if k.startswith("IoU/")}}.items():
-        log.info("  %-24s %s", name, "absent" if value is None else f"{value:.4f}")
+    scores = score_run(run, trained, cfg.split, cfg.data.allow_changed)
+    print_scores(f"{cfg.split} of {run}", scores)
     log.info("written to %s", run / f"evaluation_{cfg.split}.json")
 
 
@@ -63,4 +62,4 @@ def _config_of(run: Path) -> DictConfig:
 def read_scores(path: Path, split: str) -> dict[str, float | None]:
     """The numbers of one split from a scores file."""
     found = json.loads(path.read_text(encoding="utf-8"))[split]
-    return {name: value for name, value in found.items() if name not in ("absent", "confusion")}
+    return {name: value for name, value in found.items() if value is None or isinstance(value, int | float)}

@@ -15,9 +15,11 @@ from omegaconf import DictConfig, OmegaConf
 from perpixel.augment import Recipe
 from perpixel.cli.pictures import Pictures
 from perpixel.config import build, faults, together
+from perpixel.config.schema import EvaluationConfig
 from perpixel.data import DataModule, DataSource
 from perpixel.data.content import total_pixels
 from perpixel.data.fixed import FixedSamples
+from perpixel.evaluation import final_metrics
 from perpixel.export.bundle import read_weights
 from perpixel.losses import Loss
 from perpixel.losses.weights import resolve_all
@@ -143,6 +145,11 @@ def build_tracker(cfg: DictConfig) -> Tracker:
     return tracker
 
 
+def _evaluation(cfg: DictConfig) -> EvaluationConfig:
+    typed = OmegaConf.merge(OmegaConf.structured(EvaluationConfig), cfg.evaluation)
+    return cast(EvaluationConfig, OmegaConf.to_object(typed))
+
+
 def assemble(cfg: DictConfig, run: Path, tracker_logger: Any, on_look: Callable[[str], None]) -> Experiment:
     """All objects of one training.
 
@@ -170,6 +177,7 @@ def assemble(cfg: DictConfig, run: Path, tracker_logger: Any, on_look: Callable[
         splits=source.splits,
         make_optimizer=_build(cfg, "optimizer"),
         make_schedule=_build(cfg, "scheduler"),
+        final_metrics=final_metrics(_evaluation(cfg), source.labels),
         loggers=[tracker_logger] if tracker_logger is not None else [],
         fit_callbacks=[FirstBatch(run / "first_batch.png", pictures.first_batch)],
         val_callbacks=[Overlays(cfg.training.overlays, len(source.split("val")), pictures.overlay)],

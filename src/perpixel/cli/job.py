@@ -23,7 +23,7 @@ from perpixel.data.hashing import refuse_changed_data
 from perpixel.export.bundle import save_bundle
 from perpixel.models import SegmentationModel
 from perpixel.models.checkerboard import advice, measure_checkerboard
-from perpixel.reporting.pictures import confusion_picture, curves_picture
+from perpixel.reporting.pictures import confusion_picture, curves_picture, reliability_picture
 from perpixel.reporting.report import write_report
 from perpixel.tracking import manifest
 from perpixel.tracking.files import in_use, write_atomically
@@ -210,6 +210,10 @@ def _finish(
         path = run / f"confusion_{split}.png"
         save_png(path, confusion_picture(found.details["confusion"], experiment.labels.names))
         pictures[f"confusion/{split}"] = path
+        if "reliability" in found.details:
+            path = run / f"reliability_{split}.png"
+            save_png(path, reliability_picture(found.details["reliability"]))
+            pictures[f"reliability/{split}"] = path
     pictures |= {f"overlays/{path.stem}": path for path in sorted((run / "overlays").glob("*.png"))}
     model, data = cast(SegmentationModel, experiment.model), cast(DataModule, experiment.data)
     save_bundle(run / "model", model, cfg, experiment.labels, data)

@@ -11,14 +11,26 @@ from omegaconf import DictConfig
 from perpixel.cli.evaluate import read_scores
 from perpixel.cli.experiment import assemble, check_nodes, without_weights
 from perpixel.cli.job import typed
+from perpixel.cli.pictures import save_png
+from perpixel.config.schema import TrainerConfig
 from perpixel.data import DataModule
 from perpixel.data.hashing import refuse_changed_data
+from perpixel.reporting.pictures import reliability_picture
 from perpixel.tracking import manifest
 from perpixel.training import SegmentationModule, evaluate, load_best, write_scores
 
 
 def score_run(run: Path, cfg: DictConfig, split: str, allow_changed: bool) -> dict[str, float | None]:
     """Scores of a run's best weights on a split, by name; a look at test is counted in the manifest.
+
+    Leaves ``evaluation_<split>.json`` and, where calibration is measured, ``evaluation_<split>_reliability.png`` in the
+    run directory. It may have been moved since it was trained, or brought to another machine.
+
+    Args:
+        run: the run directory.
+        cfg: its config.
+        split: val or test.
+        allow_changed: score although the data are not what the run was trained with.
 
     Raises:
         ValueError: the split does not exist, or its content hash is not the one in the manifest.
@@ -31,13 +43,22 @@ def score_run(run: Path, cfg: DictConfig, split: str, allow_changed: bool) -> di
         raise ValueError(f"split={split}: this data set can be scored on {', '.join(scored)}.")
     now = {split: cast(DataModule, experiment.data).fingerprints()[split]}
     refuse_changed_data(now, manifest.read(run).get("data", {}), allow_changed)
-    module = SegmentationModule(experiment.model, experiment.loss, experiment.labels)
+    module = SegmentationModule(
+        experiment.model, experiment.loss, experiment.labels, final_metrics=experiment.final_metrics
+    )
     load_best(module, run)
-    one_process = replace(typed(cfg).trainer, devices=1, strategy="auto")
-    found = evaluate(module, experiment, one_process, split)
+    found = evaluate(module, experiment, _here(typed(cfg).trainer), split)
     path = run / f"evaluation_{split}.json"
     write_scores(path, experiment.labels, {split: found})
+    if "reliability" in found.details:
+        save_png(path.with_name(f"{path.stem}_reliability.png"), reliability_picture(found.details["reliability"]))
     return read_scores(path, split)
+
+
+def _here(trainer: TrainerConfig) -> TrainerConfig:
+    """One process on this machine, which need not have the devices of the one that trained."""
+    accelerator = "cpu" if trainer.accelerator == "cpu" else "auto"
+    return replace(trainer, accelerator=accelerator, devices=1, num_nodes=1, strategy="auto")
 
 
 def _count(run: Path, split: str) -> None:

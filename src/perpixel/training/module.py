@@ -158,7 +158,7 @@ class SegmentationModule(pl.LightningModule):
 
     def _metrics(self) -> list[PixelMetric]:
         fitting = self.trainer.state.fn == TrainerFn.FITTING
-        return [self.val_metrics, *([] if fitting else self.final_metrics)]  # type: ignore[list-item]
+        return [self.val_metrics, *([] if fitting else self.final_metrics)]
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """The optimiser, and the schedule stepping once per optimiser step."""

@@ -1,0 +1,70 @@
+"""Scores as a table on the terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+HEADINGS = {
+    "BoundaryIoU": "boundary IoU",
+    "BoundaryF": "boundary F",
+    "ThinRecall": "thin recall",
+    "SmallObjectRecall": "small-object recall",
+}
+"""Headings that break where the terminal is narrow; other scores go by their own name."""
+
+PIPED_WIDTH = 120
+"""Columns where the output is no terminal and has no width of its own."""
+
+Scores = Mapping[str, float | None]
+
+
+def print_scores(title: str, scores: Scores) -> None:
+    """Print the scores of one split: a row per class, the means under them, then the scores that are one number.
+
+    Args:
+        title: above the table.
+        scores: by name, ``IoU/<class>`` and its like with their means ``mIoU`` …; None where undefined.
+    """
+    console = Console()
+    if not console.is_terminal:
+        console = Console(width=PIPED_WIDTH)
+    console.print(class_table(title, scores))
+    for name, value in overall(scores).items():
+        console.print(f"  {name:<15}{_number(value)}", highlight=False)
+
+
+def class_table(title: str, scores: Scores) -> Table:
+    """A row per class and a column per score, with the mean over the classes that have one in the last row."""
+    columns = _columns(scores)
+    names = list(dict.fromkeys(name.partition("/")[2] for name in scores if "/" in name))
+    table = Table("class", title=Text(title), show_footer=True, caption="–: no pixels to score; left out of the mean")
+    table.columns[0].footer = "mean"
+    for score in columns:
+        footer = _number(scores.get(_mean(score)))
+        table.add_column(HEADINGS.get(score, score), footer=footer, justify="right")
+    for name in names:
+        table.add_row(Text(name), *(_number(scores.get(f"{score}/{name}")) for score in columns))
+    return table
+
+
+def overall(scores: Scores) -> dict[str, float | None]:
+    """The scores that are neither one class's nor a mean over classes."""
+    means = {_mean(score) for score in _columns(scores)}
+    return {name: value for name, value in scores.items() if "/" not in name and name not in means}
+
+
+def _columns(scores: Scores) -> list[str]:
+    return list(dict.fromkeys(name.partition("/")[0] for name in scores if "/" in name))
+
+
+def _mean(score: str) -> str:
+    """``IoU`` → ``mIoU``, ``precision`` → ``mPrecision``."""
+    return f"m{score[0].upper()}{score[1:]}"
+
+
+def _number(value: float | None) -> str:
+    return "–" if value is None else f"{value:.4f}"
