@@ -28,6 +28,7 @@ from perpixel.losses import (
     Sum,
     Tversky,
 )
+from perpixel.models import SetLoss
 
 CLASSES, IGNORE = 4, 255
 
@@ -48,6 +49,7 @@ LOSSES: dict[str, Callable[[], Loss]] = {
     "boundary_ce": BoundaryCrossEntropy,
     "ce_lovasz": lambda: Sum([CrossEntropy(), Lovasz()], [1.0, 1.0]),
     "ce_dice": lambda: Sum([CrossEntropy(), Dice()], [1.0, 0.5]),
+    "mask2former": SetLoss,  # for per-pixel logits; for sets of masks see test_set_loss.py
 }
 WEIGHTED: dict[str, Callable[[list[float]], Loss]] = {
     "ce": lambda weights: CrossEntropy(class_weights=weights),

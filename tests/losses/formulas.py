@@ -167,5 +167,6 @@ FORMULAS: dict[str, Formula] = {
     "boundary_ce": boundary_cross_entropy,
     "ce_lovasz": lambda case: cross_entropy(case) + lovasz(case),
     "ce_dice": lambda case: cross_entropy(case) + 0.5 * overlap(case, dice),
+    "mask2former": cross_entropy,  # of per-pixel logits
 }
 """By the names of the contract suite."""
