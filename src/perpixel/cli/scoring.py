@@ -43,11 +43,16 @@ def score_run(run: Path, cfg: DictConfig, split: str, allow_changed: bool) -> di
         raise ValueError(f"split={split}: this data set can be scored on {', '.join(scored)}.")
     now = {split: cast(DataModule, experiment.data).fingerprints()[split]}
     refuse_changed_data(now, manifest.read(run).get("data", {}), allow_changed)
+    settings = typed(cfg)
     module = SegmentationModule(
-        experiment.model, experiment.loss, experiment.labels, final_metrics=experiment.final_metrics
+        experiment.model,
+        experiment.loss,
+        experiment.labels,
+        channels_last=settings.training.channels_last,  # another memory format rounds differently
+        final_metrics=experiment.final_metrics,
     )
     load_best(module, run)
-    found = evaluate(module, experiment, _here(typed(cfg).trainer), split)
+    found = evaluate(module, experiment, _here(settings.trainer), split)
     path = run / f"evaluation_{split}.json"
     write_scores(path, experiment.labels, {split: found})
     if "reliability" in found.details:

@@ -61,7 +61,7 @@ def _draw_accuracy(axes: Axes, confidence: Values, accuracy: Values) -> None:
     axes.bar(left, gap, width, foot, align="edge", label="gap to the mean confidence", **style)
     axes.plot((0, 1), (0, 1), color="black", linestyle="--", linewidth=1, label="right as often as sure")
     axes.set(ylabel="share of the pixels that is right", xlim=(0, 1), ylim=(0, 1))
-    axes.legend(loc="upper left", frameon=False)
+    axes.legend(loc="upper left", facecolor="white", edgecolor="none", framealpha=0.85)
     _tidy(axes)
 
 
