@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Sequence
 from typing import Any, NotRequired, TypedDict, cast
@@ -13,7 +14,7 @@ import torch
 from lightning.pytorch import LightningDataModule
 from lightning.pytorch.accelerators import CUDAAccelerator
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, Dataset, get_worker_info
 
 from perpixel.augment import Recipe
 from perpixel.augment.depth import FULL_SCALE
@@ -79,8 +80,23 @@ def collate(samples: Sequence[Sample]) -> Batch:
 
 def _stacked(arrays: Sequence[npt.NDArray[Any]]) -> Tensor:
     """(B, H, W) of (H, W), and (B, C, H, W) of (H, W, C) arrays."""
-    together = np.stack(arrays)
-    return torch.from_numpy(np.ascontiguousarray(together.transpose(0, 3, 1, 2)) if together.ndim == 4 else together)
+    height, width, *channels = arrays[0].shape
+    batch = _new((len(arrays), *channels, height, width), arrays[0].dtype)
+    for place, array in zip(batch.numpy(), arrays, strict=True):
+        if channels:
+            cv2.split(np.ascontiguousarray(array), list(place))  # seven times as fast as NumPy's transpose
+        else:
+            place[...] = array
+    return batch
+
+
+def _new(shape: tuple[int, ...], dtype: npt.DTypeLike) -> Tensor:
+    """An empty tensor; a worker's lies where the training process can see it, so that it is not copied there."""
+    kind = torch.from_numpy(np.empty(0, dtype)).dtype
+    if get_worker_info() is None:
+        return torch.empty(shape, dtype=kind)
+    memory = torch.UntypedStorage._new_shared(math.prod(shape) * kind.itemsize)  # as torch's own default_collate does
+    return torch.empty(0, dtype=kind).set_(memory).view(shape)
 
 
 class DataModule(LightningDataModule):
