@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from perpixel.config import ConfigError, compose
+from perpixel.config.guard import check_hydra
 
 
 @pytest.mark.parametrize(
@@ -30,6 +31,16 @@ from perpixel.config import ConfigError, compose
         "hydra.launcher._target_=${output}",
         "loss._target_=os.system",
         "+data.source.more={_target_: shutil.copyfile, src: a, dst: b}",
+        "+hydra.job.env_set.GIT_CONFIG_COUNT=1",
+        "+hydra.job.env_set.MPLBACKEND=module://evil",
+        "+hydra.job.env_set.WANDB_BASE_URL=http://evil",
+        "+hydra.job.env_set.CXX=/tmp/evil",
+        "hydra.job_logging.handlers.file.filename=/root/.bashrc",
+        "hydra.job_logging.handlers.file.filename='${hydra.runtime.output_dir}/../../.bashrc'",
+        "hydra.job_logging.handlers.file.filename='${hydra.run.dir}/.profile.log'",
+        "hydra.job.name=../../evil",
+        "output='${oc.env:AWS_SECRET_ACCESS_KEY}'",
+        "hydra.run.dir='${oc.env:GITHUB_TOKEN}'",
     ],
 )
 def test_hostile_configs_are_refused_and_nothing_of_them_runs(
@@ -39,3 +50,10 @@ def test_hostile_configs_are_refused_and_nothing_of_them_runs(
     with pytest.raises(ConfigError):
         compose([override.replace("SENTINEL", str(tmp_path / "sentinel"))])
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("key", ["loss._target_", "hydra.job.env_set.CXX", "hydra/launcher"])
+def test_axes_of_a_sweep_may_not_slip_past_the_guard(key: str) -> None:
+    """Hydra's sweeper adds ``hydra.sweeper.params`` to each job's overrides, after they were checked."""
+    assert check_hydra({"sweeper": {"params": {key: "evil"}}})
+    assert not check_hydra({"sweeper": {"params": {"optimizer.lr": "0.1,0.2"}}})

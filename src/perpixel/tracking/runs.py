@@ -252,7 +252,7 @@ def _json(path: Path) -> dict[str, Any]:
 def _parse(text: str) -> dict[str, Any]:
     try:
         return _mapping(json.loads(text))
-    except json.JSONDecodeError:
+    except (json.JSONDecodeError, RecursionError):
         return {}
 
 
