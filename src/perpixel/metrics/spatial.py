@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -14,6 +15,9 @@ from perpixel.metrics.edges import edge_counts, pixels_of_diagonal
 from perpixel.metrics.maps import Labels
 from perpixel.metrics.predictions import to_labels
 from perpixel.metrics.structures import small_object_counts, thin_counts
+from perpixel.threads import for_each
+
+Counts = tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.int64]]
 
 
 class SpatialMetrics(PixelMetric):
@@ -65,23 +69,35 @@ class SpatialMetrics(PixelMetric):
         """Count a batch, as `SegmentationMetrics` does; a GPU is waited for."""
         truths = target.cpu()
         check_targets(truths, self.labels, names)
-        predictions = to_labels(logits_or_labels).cpu().numpy()
-        for prediction, truth in zip(predictions, truths.numpy(), strict=True):
-            self._update(prediction, truth)
+        predictions = to_labels(logits_or_labels).cpu()
+        if predictions.shape != truths.shape:
+            raise ValueError(f"prediction {tuple(predictions.shape)} and target {tuple(truths.shape)} must be alike.")
+        counted: dict[int, Counts] = {}
+
+        def count(image: int, _: None) -> None:
+            counted[image] = self._count(predictions[image].numpy(), truths[image].numpy())
+
+        for_each(count, range(len(truths)), truths.device, lambda: None)
+        for counts in counted.values():  # integers: their order does not matter
+            self._update(*counts)
 
     def compute(self) -> dict[str, Tensor]:
         """The scores by name, float64 scalars: ``mBoundaryIoU``, ``mBoundaryF``, …, ``BoundaryIoU/<class>``, …"""
         return self._compute()
 
-    def _update(self, prediction: Labels, truth: Labels) -> None:
+    def _count(self, prediction: Labels, truth: Labels) -> Counts:
+        """One image's edges, thin structures and small objects."""
         classes = self.labels.num_classes
         band, tolerance = (pixels_of_diagonal(share, *truth.shape) for share in (self.dilation_ratio, self.tolerance))
-        for state, counts in (
-            (self.edges, np.stack(edge_counts(prediction, truth, classes, band, tolerance))),
-            (self.thin, thin_counts(prediction, truth, classes, self.thin_width)),
-            (self.small, small_object_counts(prediction, truth, classes, self.small_area)),
-        ):
-            state += torch.from_numpy(counts).to(state.device)
+        return (
+            np.stack(edge_counts(prediction, truth, classes, band, tolerance)),
+            thin_counts(prediction, truth, classes, self.thin_width),
+            small_object_counts(prediction, truth, classes, self.small_area),
+        )
+
+    def _update(self, *counts: npt.NDArray[np.int64]) -> None:
+        for state, more in zip((self.edges, self.thin, self.small), counts, strict=True):
+            state += torch.from_numpy(more).to(state.device)
 
     def _compute(self) -> dict[str, Tensor]:
         common, either, found, truth, right, predicted = self.edges.double()
