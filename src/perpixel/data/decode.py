@@ -10,6 +10,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from tokenize import TokenError
 from typing import Any
 
 import cv2
@@ -210,6 +211,10 @@ def _opened(path: Path) -> Iterator[Image.Image]:
         _refuse_bombs(path, MAX_PIXELS, 2)
     except (OSError, SyntaxError) as error:
         raise ValueError(f"'{path}' cannot be decoded ({error}): copy it again, or remove it.") from None
+    except ValueError as error:
+        if str(path) in str(error):
+            raise
+        raise ValueError(f"'{path}' cannot be decoded ({error}): remove it.") from None
 
 
 def _upright(image: Image.Image) -> Image.Image:
@@ -221,7 +226,7 @@ def _load_npy(path: Path) -> Array:
         array: Array = np.load(path, mmap_mode="r", allow_pickle=False)
     except FileNotFoundError:
         raise ValueError(f"'{path}' does not exist.") from None
-    except (OSError, ValueError, EOFError) as error:
+    except (OSError, ValueError, EOFError, SyntaxError, TokenError) as error:  # the header is a Python literal
         raise ValueError(f"'{path}' is no NumPy array that can be read ({error}).") from None
     if not isinstance(array, np.ndarray):  # an .npz by another name
         raise ValueError(f"'{path}' is an archive of arrays: save one array with numpy.save.")
