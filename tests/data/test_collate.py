@@ -33,6 +33,11 @@ def test_a_worker_hands_over_memory_that_is_shared_already() -> None:
     assert torch.equal(batch["image"], collate(given)["image"])
 
 
+def test_samples_that_are_not_alike_are_refused() -> None:
+    with pytest.raises(ValueError, match="differ in size or depth"):
+        collate([*samples(3, np.uint8), *samples(3, np.uint16)])
+
+
 def _shared(given: list[Sample]) -> dict[str, object]:
     batch = collate(given)
     return {**batch, "shared": batch["image"].is_shared() and batch["mask"].is_shared()}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, NotRequired, TypedDict, cast
 
 import cv2
@@ -20,6 +20,7 @@ from perpixel.augment import Recipe
 from perpixel.augment.depth import FULL_SCALE
 from perpixel.augment.targets import Targets
 from perpixel.data.base import DataSource, Sample, Split, SplitName
+from perpixel.data.canary import Choice, choose_canary
 from perpixel.data.randomness import sample_rng
 from perpixel.data.samplers import EvaluationBatches, Key, Rank, TrainSampler
 from perpixel.data.subset import Subset
@@ -80,6 +81,12 @@ def collate(samples: Sequence[Sample]) -> Batch:
 
 def _stacked(arrays: Sequence[npt.NDArray[Any]]) -> Tensor:
     """(B, H, W) of (H, W), and (B, C, H, W) of (H, W, C) arrays."""
+    kinds = sorted({f"{array.shape} {array.dtype}" for array in arrays})
+    if len(kinds) > 1:
+        raise ValueError(
+            f"the samples of a batch differ in size or depth: {' and '.join(kinds)}. Convert the files to one depth; "
+            "with images of different sizes, data.eval_batch_size=1."
+        )
     height, width, *channels = arrays[0].shape
     batch = _new((len(arrays), *channels, height, width), arrays[0].dtype)
     for place, array in zip(batch.numpy(), arrays, strict=True):
@@ -114,6 +121,8 @@ class DataModule(LightningDataModule):
         num_workers: loader processes per rank; 0 reads in the training process. Results do not depend on it.
         seed: order, draws and augmentation are functions of it.
         limit: use only this many training samples, a fixed choice by the seed; None uses all.
+        canary: samples that are never trained on and can be read by ``canary_batches``: how many validation samples,
+            or names, or a file of names (see ``perpixel.data.canary``); None has none.
         mean, std: per channel, in units of full scale, in place of the source's (the statistics that pretrained
             weights expect, say).
 
@@ -132,6 +141,7 @@ class DataModule(LightningDataModule):
         num_workers: int = 0,
         seed: int = 0,
         limit: int | None = None,
+        canary: Choice | None = None,
         mean: Sequence[float] | None = None,
         std: Sequence[float] | None = None,
     ) -> None:
@@ -151,6 +161,7 @@ class DataModule(LightningDataModule):
         self.num_workers = num_workers
         self.seed = seed
         self.limit = limit
+        self.canary = None if canary is None else choose_canary(source, canary)
         self.mean = _per_channel("mean", source.mean if mean is None else mean, source.channels)
         self.std = _per_channel("std", source.std if std is None else std, source.channels)
         self._sampler: TrainSampler | None = None
@@ -194,6 +205,12 @@ class DataModule(LightningDataModule):
         batches = EvaluationBatches(split, self.eval_batch_size, self._rank())
         return self._loader(EvaluationSamples(split), batch_sampler=batches)
 
+    def canary_batches(self) -> Iterator[Batch]:
+        """The canary samples, one a batch, at native size and without augmentation; read in this process."""
+        assert self.canary is not None, "no canary was chosen"
+        samples = EvaluationSamples(self.canary)
+        return (collate([samples[index]]) for index in range(len(self.canary)))
+
     def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
         """Normalise on the device, after the small integers have travelled."""
         ready: dict[str, Any] = {**batch, "image": self.normalise(batch["image"]), "mask": batch["mask"].long()}
@@ -210,8 +227,9 @@ class DataModule(LightningDataModule):
         return pixels.mul_(1 / (scale * std)).sub_(mean / std)  # in place: ten times faster than new tensors on a CPU
 
     def fingerprints(self) -> dict[str, str]:
-        """SHA-256 of each split's content, by split name; ``limit`` counts."""
+        """SHA-256 of each split's content, by split name (and of the canary's); ``limit`` counts."""
         splits = {name: self.source.split(name) for name in self.source.splits}
+        splits |= {"canary": self.canary} if self.canary is not None else {}  # type: ignore[dict-item]
         return {name: split.fingerprint() for name, split in (splits | {"train": self._training_split()}).items()}
 
     def state_dict(self) -> dict[str, Any]:
@@ -243,7 +261,9 @@ class DataModule(LightningDataModule):
         self._redrawn |= {(epoch, batch * together + offset) for offset in range(together)}
 
     def _training_split(self) -> Split:
-        split = self.source.split("train")
+        split: Split = self.source.split("train")
+        if self.canary is not None and (kept := self.canary.within("train")):
+            split = Subset(split, [index for index in range(len(split)) if index not in set(kept)])
         if self.limit is None or self.limit >= len(split):
             return split
         chosen = np.random.default_rng(self.seed).permutation(len(split))[: self.limit]
