@@ -15,7 +15,7 @@ from omegaconf import OmegaConf
 from PIL import Image
 
 from perpixel.labels import LabelSpace
-from perpixel.reporting.pictures import overlay_strip
+from perpixel.reporting.pictures import overlay_strip, reliability_picture
 
 LABELS = LabelSpace(
     names=("ocean", "tropical", "arid", "temperate", "continental", "polar"),
@@ -27,6 +27,11 @@ Lower data.batch_size, data.size or model width.
 <script>alert("from an error")</script>"""
 QUALITY = {"transposed,ce": 0.74, "transposed,dice": 0.86, "bilinear,ce": 0.80, "bilinear,dice": 0.90}
 SIZE = 96
+RELIABILITY = {
+    "share": [0.0, 0.05, 0.15, 0.3, 0.5],
+    "confidence": [None, 0.33, 0.51, 0.72, 0.94],
+    "accuracy": [None, 0.36, 0.45, 0.61, 0.9],
+}
 
 
 def fabricate_sweep(root: Path, seeds: tuple[int, ...] = ()) -> Path:
@@ -61,6 +66,8 @@ def fabricate_run(directory: Path, job: dict[str, Any], quality: float, samples:
     _write_history(directory, scores["val"]["mIoU"], job["num"])
     metrics = {"classes": LABELS.names, "palette": LABELS.palette, **scores}
     (directory / "metrics.json").write_text(json.dumps(metrics))
+    for split in scores:
+        Image.fromarray(reliability_picture(RELIABILITY)).save(directory / f"reliability_{split}.png")
     for sample in range(samples):
         _write_overlay(directory / "overlays" / f"val_{sample:03d}.png", sample, quality, job["num"])
 
@@ -147,8 +154,14 @@ def _scores(confusion: npt.NDArray[np.int64]) -> dict[str, Any]:
         "pixel_accuracy": float(hits.sum() / truth.sum()),
         "mean_accuracy": float((hits / truth).mean()),
         **{f"IoU/{name}": float(value) for name, value in zip(LABELS.names, iou, strict=True)},
+        "mBoundaryIoU": float(iou.mean() ** 2),
+        "mBoundaryF": float(iou.mean() ** 1.5),
+        "mThinRecall": None,
+        "mSmallObjectRecall": float(iou.min()),
+        "ECE": float((1 - iou.mean()) / 3),
         "absent": [],
         "confusion": confusion.tolist(),
+        "reliability": RELIABILITY,
     }
 
 

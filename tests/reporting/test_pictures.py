@@ -8,7 +8,15 @@ import pytest
 from PIL import Image
 
 from perpixel.labels import LabelSpace
-from perpixel.reporting.pictures import batch_picture, confusion_picture, curves_picture, overlay_strip, panels
+from perpixel.reporting.pictures import (
+    batch_picture,
+    confusion_picture,
+    curves_picture,
+    overlay_strip,
+    panels,
+    reliability_picture,
+)
+from perpixel.reporting.pictures.reliability import _title
 
 LABELS = LabelSpace(("sky", "road"), ((10, 20, 200), (90, 90, 90)))
 WRONG = (229, 41, 41)
@@ -94,3 +102,25 @@ def test_a_confusion_matrix_with_an_absent_class_and_an_odd_name() -> None:
     assert picture.dtype == np.uint8
     assert picture.shape[2] == 3
     assert np.ptp(picture) > 200
+
+
+@pytest.mark.parametrize("accuracy", [[None, 0.3, 0.9], [None, 0.6, 1.0], [None, None, None]])
+def test_the_reliability_diagram_shows_bars_gaps_and_the_error(accuracy: list[float | None]) -> None:
+    confidence = [None if value is None else 0.5 + 0.3 * place for place, value in enumerate(accuracy)]
+    share = [0.0, 0.25, 0.75] if accuracy[1] is not None else [None] * 3
+    picture = reliability_picture({"share": share, "confidence": confidence, "accuracy": accuracy})
+    colours = {tuple(colour) for colour in picture.reshape(-1, 3)}
+    assert picture.dtype == np.uint8
+    assert {(37, 99, 235), (234, 88, 12)} <= colours
+    assert ((100, 116, 139) in colours) == (accuracy[1] is not None), "the histogram has bars where there are pixels"
+
+
+def test_the_title_of_the_diagram_tells_the_error_and_its_side() -> None:
+    share, confidence, accuracy = (
+        np.array([0.0, 0.25, 0.75]),
+        np.array([np.nan, 0.5, 0.9]),
+        np.array([np.nan, 0.7, 0.8]),
+    )
+    assert _title(share, confidence, accuracy) == "ECE 0.125; on average 0.025 surer than right"
+    assert _title(share, accuracy, confidence) == "ECE 0.125; on average 0.025 less sure than right"
+    assert _title(share, share * np.nan, share * np.nan) == "no labelled pixels"

@@ -12,6 +12,7 @@ from PIL import Image
 from perpixel.reporting.curves import MOST_POINTS, chart
 from perpixel.reporting.differences import compare, flatten
 from perpixel.reporting.gallery import MOST_SAMPLES, SIDE, gallery
+from perpixel.reporting.quality import quality_tables
 from perpixel.reporting.report import write_report
 from perpixel.tracking.runs import Run, load_sweep
 
@@ -122,8 +123,25 @@ def test_what_differs_is_shown_and_paths_that_repeat_the_directory_are_not(html:
 def test_a_single_run_gets_a_page_of_its_own(sweep_dir: Path) -> None:
     text = write_report(sweep_dir / "3_decoder-bilinear,loss-dice").read_text()
     assert "Leaderboard" not in text
-    assert "<h2>Scores</h2>" in text
-    assert "fwIoU" in text
+    scores = text.partition("<h2>Scores</h2>")[2].partition("<h2>")[0]
+    assert "fwIoU" in scores
+    assert "mSmallObjectRecall" in scores
+    assert "mPrecision" not in scores, "no split has it"
+    diagrams = [image for image in Page(text).all("img") if str(image["alt"]).startswith("reliability diagram")]
+    assert [image["alt"] for image in diagrams] == ["reliability diagram on val", "reliability diagram on test"]
+
+
+def test_a_sweep_compares_edges_and_calibration_run_by_run(html: str) -> None:
+    section = html.partition("small objects, calibration</h2>")[2].partition("<h2>")[0]
+    tables = [re.findall(r"<tr>.*?</tr>", part, re.S) for part in section.split("<table>")[1:]]
+    assert [len(rows) for rows in tables] == [5, 5], "a heading and the four finished runs, for val and test"
+    assert "boundary IoU" in tables[0][0]
+    assert "thin recall" not in tables[0][0], "no run has one"
+    assert [row.count("best") for row in tables[0][1:]] == [4, 0, 0, 0], "the first run, also by its lowest ECE"
+
+
+def test_runs_without_such_scores_have_no_such_table() -> None:
+    assert quality_tables([Run(Path("a"), "a", scores={"val": {"mIoU": 0.5, "ECE": None}})]) == ()
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ from perpixel.reporting import curves
 from perpixel.reporting.classes import class_rows, worst_confusions
 from perpixel.reporting.differences import compare, flatten
 from perpixel.reporting.gallery import embedded, gallery
+from perpixel.reporting.quality import COLUMNS, quality_tables
 from perpixel.tracking.files import locked, write_atomically
 from perpixel.tracking.leaderboard import Standing, seed_groups, standings
 from perpixel.tracking.runs import SWEEP_FILE, Run, Status, Sweep, load_sweep
@@ -21,9 +22,9 @@ REPORT_FILE = "report.html"
 MOST_CURVES, MOST_COLUMNS = 30, 12
 """A chart holds the curves, and a table the columns, of so many runs: the best, then those still under way."""
 
-_FIRST_BATCH_SIDE = 1400
+_FIRST_BATCH_SIDE, _RELIABILITY_SIDE = 1400, 744
 _CHARTS = (("val mIoU", "val/mIoU", True), ("train loss", "train/loss", False), ("val loss", "val/loss", False))
-_METRICS = ("mIoU", "fwIoU", "mDice", "pixel_accuracy", "mean_accuracy")
+_METRICS = ("mIoU", "fwIoU", "mDice", "mPrecision", "mRecall", "pixel_accuracy", "mean_accuracy", "kappa", *COLUMNS)
 _PROVENANCE = ("git", "seed", "versions", "hardware", "data", "looks")
 
 
@@ -57,7 +58,10 @@ def render(sweep: Sweep, *, single: bool) -> str:
                 "places": places,
                 "label": sweep.label,
                 "colour": {run.directory: place for place, run in enumerate(sweep.runs)},
-                "metrics": _METRICS,
+                "metrics": [
+                    name for name in _METRICS if any(name in scored for run in runs for scored in run.scores.values())
+                ],
+                "quality": () if single else quality_tables(runs),
                 **_headline(places),
                 **_comparisons(runs),
                 "seed_groups": seed_groups(sweep),
@@ -66,6 +70,7 @@ def render(sweep: Sweep, *, single: bool) -> str:
                 "tables": _class_tables(runs, single=single),
                 "gallery": gallery(runs),
                 "first_batch": embedded(runs[0].directory / "first_batch.png", _FIRST_BATCH_SIDE) if single else None,
+                "reliability": _reliability(runs[0]) if single else {},
             }
         )
     )
@@ -85,9 +90,7 @@ def _environment() -> Environment:
 
 def _headline(places: Sequence[Standing]) -> dict[str, Any]:
     runs = [place.run for place in places]
-    counts = {
-        status: sum(run.status == status for run in runs) for status in get_args(Status)
-    }
+    counts = {status: sum(run.status == status for run in runs) for status in get_args(Status)}
     best = places[0].run if places and places[0].rank == 1 else None
     return {
         "best": best,
@@ -107,6 +110,12 @@ def _comparisons(runs: Sequence[Run]) -> dict[str, Any]:
         "configs": compare([_config(run) for run in begun]),
         "provenance": compare([_provenance(run) for run in begun]),
     }
+
+
+def _reliability(run: Run) -> dict[str, str]:
+    """The reliability diagrams that a run has drawn, by split."""
+    drawn = {split: embedded(run.directory / f"reliability_{split}.png", _RELIABILITY_SIDE) for split in run.scores}
+    return {split: picture for split, picture in drawn.items() if picture}
 
 
 def _config(run: Run) -> dict[str, str]:
