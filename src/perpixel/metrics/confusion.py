@@ -71,24 +71,27 @@ def refuse_strays(strays: int, num_classes: int, ignore_index: int) -> None:
 
 def _count_bytes(guess: Tensor, truth: Tensor, num_classes: int) -> npt.NDArray[np.int64] | None:
     """(256, C): pairs of every value a byte can have with every class; None if the target holds other values."""
-    narrow = torch.int16 if ROWS * num_classes <= 2**15 else torch.int32
+    size = ROWS * num_classes
+    narrow = torch.int16 if size <= 2**15 else torch.int32
+    least, most = PART_PIXELS
+    length = max(least, size, min(most, len(truth) // 8))  # a part pays for a table of that size, too
     counters: list[Tensor] = []
     too_wide: list[slice] = []
 
-    def fresh() -> Tensor:
-        counters.append(torch.zeros(ROWS * num_classes, dtype=torch.int64))
-        return counters[-1]
+    def fresh() -> tuple[Tensor, Tensor]:
+        counters.append(torch.zeros(size, dtype=torch.int64))
+        return counters[-1], torch.empty(2, min(length, len(truth)), dtype=narrow)
 
-    def count(part: slice, counter: Tensor) -> None:
+    def count(part: slice, own: tuple[Tensor, Tensor]) -> None:
+        counter, room = own
         _check_predictions(guess[part], num_classes)
         if truth.dtype != torch.uint8 and not _within(truth[part], ROWS):
             too_wide.append(part)
             return
-        pairs = truth[part].to(torch.uint8).to(narrow).mul_(num_classes).add_(guess[part])
-        counter += torch.bincount(pairs, minlength=len(counter))
+        # Into room that is there already: new memory costs as much as the sum (in deterministic mode it is filled).
+        rows, columns = (into[: len(of)].copy_(of) for into, of in zip(room, (truth[part], guess[part]), strict=True))
+        counter += torch.bincount(torch.add(columns, rows, alpha=num_classes, out=rows), minlength=size)
 
-    least, most = PART_PIXELS
-    length = max(least, min(most, len(truth) // 8))
     parts = [slice(start, start + length) for start in range(0, len(truth), length)]
     for_each(count, parts, truth.device, fresh)
     if too_wide:
