@@ -27,7 +27,7 @@ from perpixel.models import Encoder, SegmentationModel, Upsampling
 from perpixel.models.transfer import transfer
 from perpixel.optim import OptimizerFactory, Schedule
 from perpixel.tracking.loggers import Tracker
-from perpixel.training import Experiment, FirstBatch, Overlays
+from perpixel.training import CanaryScores, Experiment, FirstBatch, Overlays
 
 log = logging.getLogger(__name__)
 
@@ -136,6 +136,7 @@ def build_data(cfg: DictConfig, source: DataSource) -> DataModule:
         num_workers=cfg.data.num_workers,
         seed=cfg.seed,
         limit=cfg.data.limit,
+        canary=cast(Any, OmegaConf.to_container(cfg.data))["canary"],
     )
 
 
@@ -179,7 +180,10 @@ def assemble(cfg: DictConfig, run: Path, tracker_logger: Any, on_look: Callable[
         make_schedule=_build(cfg, "scheduler"),
         final_metrics=final_metrics(_evaluation(cfg), source.labels),
         loggers=[tracker_logger] if tracker_logger is not None else [],
-        fit_callbacks=[FirstBatch(run / "first_batch.png", pictures.first_batch)],
+        fit_callbacks=[
+            FirstBatch(run / "first_batch.png", pictures.first_batch),
+            *([CanaryScores(source.labels, data.canary_batches)] if data.canary is not None else []),
+        ],
         val_callbacks=[Overlays(cfg.training.overlays, len(source.split("val")), pictures.overlay)],
         on_look=on_look,
     )

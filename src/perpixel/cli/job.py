@@ -197,6 +197,8 @@ def _describe(experiment: Experiment, run: Path, allow_changed: bool) -> None:
     data = cast(DataModule, experiment.data)
     now = data.fingerprints()
     refuse_changed_data(now, manifest.read(run).get("data", {}), allow_changed)
+    if data.canary is not None:
+        (run / "canary.json").write_text(json.dumps({"names": data.canary.names}, indent=1) + "\n", encoding="utf-8")
     manifest.update(run, data=now, bad_files=data.source.quarantined, parameters=parameters)
     log.info("%s: %s parameters; run directory %s", type(experiment.model).__name__, f"{parameters:,}", run)
 

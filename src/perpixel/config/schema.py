@@ -27,6 +27,7 @@ class DataConfig:
     num_workers: int = 0  # per rank
     allow_changed: bool = False  # go on with a run although the data are no longer what it was trained with
     limit: int | None = None  # use only this many training samples
+    canary: Any = None  # fixed samples, never trained on and scored after every epoch: how many, their names, or a file
     overfit: int | None = None  # train on and score this many fixed training samples, as a sanity check
 
 

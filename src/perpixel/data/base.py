@@ -70,6 +70,15 @@ class Split(ABC):
         """
         return None
 
+    def sample_name(self, index: int) -> str:
+        """The name that ``read`` gives to a sample."""
+        return self.read(index, np.random.default_rng(index)).name
+
+    @property
+    def fixed(self) -> bool:
+        """Whether sample ``index`` is the same picture at every reading."""
+        return True
+
     def verify(self) -> None:  # noqa: B027 - splits whose masks are right by construction have nothing to do
         """Look at every sample's labels before training.
 

@@ -161,6 +161,10 @@ class GridWindows(_Windows):
         """Window ``index`` of the grid; ``rng`` is not used."""
         return self._cut(*self.corners[index])
 
+    def sample_name(self, index: int) -> str:
+        """Where window ``index`` lies."""
+        return window_name(*self.corners[index])
+
     def fingerprint(self) -> str:
         """As the windows of one split, on a grid."""
         return digest(super().fingerprint(), "grid")
@@ -181,6 +185,11 @@ class RandomWindows(_Windows):
         places = window_places(self.name, self.size)
         row, column = divmod(int(places[rng.integers(len(places))]), WIDTH)
         return self._cut(row, column)
+
+    @property
+    def fixed(self) -> bool:
+        """Every reading draws another window."""
+        return False
 
     def fingerprint(self) -> str:
         """As the windows of one split, drawn; how many an epoch draws is the run's matter, not the data's."""

@@ -89,6 +89,10 @@ class FileSplit(Split):
         check_sizes(pair, image.shape[:2], mask.shape)
         return image, mask
 
+    def sample_name(self, index: int) -> str:
+        """Of the pair."""
+        return self.pairs[index].name
+
     def shape(self, index: int) -> tuple[int, int]:
         """(H, W) from the image's header."""
         pair = self.pairs[index]

@@ -32,6 +32,15 @@ class Subset(Split):
         """(H, W) of sample ``index`` of the part."""
         return self.split.shape(self.indices[index])
 
+    def sample_name(self, index: int) -> str:
+        """The sample's name in the whole split."""
+        return self.split.sample_name(self.indices[index])
+
+    @property
+    def fixed(self) -> bool:
+        """As the whole split."""
+        return self.split.fixed
+
     def verify(self) -> None:
         """Look at the whole split's labels."""
         self.split.verify()

@@ -40,8 +40,8 @@ class Scores:
 class SegmentationModule(pl.LightningModule):
     """Trains and scores a network that gives one logit per class and pixel.
 
-    Batches are mappings with ``image`` (B, C, H, W) float, ``mask`` (B, H, W) int64 and, where the data brings per-pixel
-    weights, ``weight`` (B, H, W) float.
+    Batches are mappings with ``image`` (B, C, H, W) float, ``mask`` (B, H, W) int64 and, where the data brings weights
+    per pixel, ``weight`` (B, H, W) float.
 
     Args:
         model: images → logits (B, num_classes, H, W), or, while training, an object with ``logits`` and ``aux``

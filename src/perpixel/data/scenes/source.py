@@ -114,7 +114,7 @@ class Scenes(DataSource):
             sky=self._stream(split, index, 2),
             sensor=self._stream(split, index, 3),
         )
-        return Sample(image, mask, f"{split}-{index:05d}")
+        return Sample(image, mask, scene_name(split, index))
 
     def _facts(self, split: SplitName, index: int) -> Facts:
         camera, weather = self._stream(split, index, 0).random(2)
@@ -126,6 +126,11 @@ class Scenes(DataSource):
     def _stream(self, split: SplitName, index: int, part: int) -> np.random.Generator:
         """The random stream of one part of a scene; ``spawn_key`` keeps (1, 0) and (1,) apart, plain lists do not."""
         return np.random.default_rng(np.random.SeedSequence(self.seed, spawn_key=(STREAMS[split], index, part)))
+
+
+def scene_name(split: SplitName, index: int) -> str:
+    """Split and number, as in ``train-00017``."""
+    return f"{split}-{index:05d}"
 
 
 def render(
@@ -171,6 +176,10 @@ class _SceneSplit(Split):
         if not 0 <= index < self.length:
             raise IndexError(f"scene {index} of {self.length} in split '{self.name}'")
         return self.source.recall(self.name, index)
+
+    def sample_name(self, index: int) -> str:
+        """Split and number."""
+        return scene_name(self.name, index)
 
     def fingerprint(self) -> str:
         """SHA-256 of the generator's version, its arguments, and a coarse look at the split's first scene.

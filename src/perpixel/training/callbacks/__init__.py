@@ -1,5 +1,6 @@
 """What happens around the training loop, one idea a file."""
 
+from perpixel.training.callbacks.canary import CanaryScores
 from perpixel.training.callbacks.checkpoints import Checkpoints
 from perpixel.training.callbacks.ema import EMA
 from perpixel.training.callbacks.exact import ExactResume
@@ -12,6 +13,7 @@ from perpixel.training.callbacks.stop import Interrupted, StopOnSignal
 
 __all__ = [
     "EMA",
+    "CanaryScores",
     "Checkpoints",
     "EpochMeans",
     "ExactResume",

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -54,6 +55,15 @@ class EMA(WeightAveraging):
         assert self._average_model is not None
         averaged = pl_module if self._swapped else self._average_model.module
         return dict(averaged.state_dict())
+
+    @contextmanager
+    def swapped_in(self, pl_module: Any) -> Iterator[None]:
+        """The module holds the average for a while."""
+        self._swap_models(pl_module)
+        try:
+            yield
+        finally:
+            self._swap_models(pl_module)
 
     def _swap_models(self, pl_module: Any) -> None:
         super()._swap_models(pl_module)
