@@ -27,6 +27,7 @@ from perpixel.models import Encoder, SegmentationModel, Upsampling
 from perpixel.models.transfer import transfer
 from perpixel.optim import OptimizerFactory, Schedule
 from perpixel.tracking.loggers import Tracker
+from perpixel.tracking.sheltered import Sheltered
 from perpixel.training import CanaryScores, Experiment, FirstBatch, Overlays
 
 log = logging.getLogger(__name__)
@@ -143,7 +144,7 @@ def build_data(cfg: DictConfig, source: DataSource) -> DataModule:
 def build_tracker(cfg: DictConfig) -> Tracker:
     """The tracking service of a config."""
     tracker: Tracker = _build(cfg, "logger")
-    return tracker
+    return Sheltered(tracker)
 
 
 def _evaluation(cfg: DictConfig) -> EvaluationConfig:
