@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import logging
 import os
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
+
+from perpixel.tracking.reach import silence
 
 if TYPE_CHECKING:
     from lightning.pytorch.loggers import Logger
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -31,7 +37,13 @@ class RunIdentity:
 
 
 class Tracker(ABC):
-    """A tracking service. Only rank 0 talks to it."""
+    """A tracking service. Only rank 0 talks to it, through ``perpixel.tracking.sheltered``.
+
+    Attributes:
+        timeout_s: how long its start and its end may take, each.
+    """
+
+    timeout_s: float = 20.0
 
     @abstractmethod
     def start(self, run: RunIdentity) -> Logger:
@@ -46,6 +58,10 @@ class Tracker(ABC):
 
     def finish(self, failed: bool) -> None:  # noqa: B027 - most services have nothing to close
         """The run is over."""
+
+    def mend(self) -> str:
+        """What to do where the service did not take everything."""
+        return "metrics.jsonl in the run directory has everything."
 
 
 class Csv(Tracker):
@@ -81,25 +97,60 @@ class WandB(Tracker):
     Without an API key the run is kept offline in the run directory; ``wandb sync`` sends it later. A run's id follows
     from its directory, so a resumed run goes on as the same one.
 
+    W&B keeps its own log on disk in either mode. Where its server does not answer in time, the run goes on offline; at
+    the end the upload gets as long again, and what is left can be sent with ``wandb sync``.
+
     Args:
         project: W&B project.
         entity: W&B team or user; None for the key's own.
         mode: online, offline or disabled; None for online with a key and offline without.
+        timeout_s: how long the start may wait for the server, and the end for the upload.
+
+    Raises:
+        ValueError: an unknown mode, or a time that is not positive.
     """
 
-    def __init__(self, project: str = "perpixel", entity: str | None = None, mode: str | None = None) -> None:
-        self.project, self.entity = project, entity
+    def __init__(
+        self,
+        project: str = "perpixel",
+        entity: str | None = None,
+        mode: Literal["online", "offline", "disabled"] | None = None,
+        timeout_s: float = 20.0,
+    ) -> None:
+        if timeout_s <= 0:
+            raise ValueError(f"logger.timeout_s={timeout_s}: give the seconds that may be waited for the server.")
+        self.project, self.entity, self.timeout_s = project, entity, timeout_s
+        self._run: Any = None
         self.mode = mode or ("online" if os.environ.get("WANDB_API_KEY") else "offline")
 
     def start(self, run: RunIdentity) -> Logger:
         _require("wandb")
-        import wandb
         from lightning.pytorch.loggers import WandbLogger
 
-        self._run = wandb.init(
+        self._run = self._online(run) if self.mode == "online" else self._init(run, self.mode)
+        return WandbLogger(experiment=self._run, save_dir=run.directory)
+
+    def _online(self, run: RunIdentity) -> Any:
+        """An online run, or an offline one where the server stays silent or refuses."""
+        import wandb
+
+        reason = silence(wandb.setup().settings.base_url, self.timeout_s)
+        try:
+            if reason is None:
+                return self._init(run, "online")
+        except Exception as error:  # W&B's own kinds, and whatever its service process may raise
+            reason = f"{type(error).__name__}: {error}"
+        self._run = self._init(run, "offline")
+        log.warning("logger: the W&B server cannot be used (%s). The run is kept offline; %s", reason, self.mend())
+        return self._run
+
+    def _init(self, run: RunIdentity, mode: str) -> Any:
+        import wandb
+
+        return wandb.init(
             project=self.project,
             entity=self.entity,
-            mode=self.mode,  # type: ignore[arg-type]
+            mode=mode,  # type: ignore[arg-type]
             dir=run.directory,
             id=_identifier(run),
             name=run.name,
@@ -107,8 +158,10 @@ class WandB(Tracker):
             resume="allow",
             config=dict(run.config),
             reinit="finish_previous",
+            settings=wandb.Settings(
+                init_timeout=self.timeout_s, login_timeout=self.timeout_s, finish_timeout=self.timeout_s
+            ),
         )
-        return WandbLogger(experiment=self._run, save_dir=run.directory)
 
     def pictures(self, pictures: Mapping[str, Path]) -> None:
         import wandb
@@ -117,7 +170,17 @@ class WandB(Tracker):
 
     def finish(self, failed: bool) -> None:
         """Mark the run finished, or failed."""
+        if self._run is None:
+            return
+        began = time.monotonic()
         self._run.finish(exit_code=int(failed))
+        if time.monotonic() - began >= self.timeout_s:
+            log.warning("logger: the W&B server did not take everything within its time: %s", self.mend())
+
+    def mend(self) -> str:
+        """The command that sends a run's local log."""
+        directory = getattr(getattr(self._run, "settings", None), "sync_dir", None)
+        return f"send it later with: wandb sync {directory}" if directory else super().mend()
 
 
 def _identifier(run: RunIdentity) -> str:
