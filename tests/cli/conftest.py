@@ -7,8 +7,12 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
+import torch
+
+from perpixel.training.store import CheckpointStore, Kind
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -16,6 +20,14 @@ ROOT = Path(__file__).resolve().parents[2]
 def environment() -> dict[str, str]:
     """One thread a process: tests run side by side."""
     return os.environ | {"OMP_NUM_THREADS": "1", "NO_ALBUMENTATIONS_UPDATE": "1", "WANDB_SILENT": "true"}
+
+
+def newest(run: Path, kind: Kind) -> dict[str, Any]:
+    """What a run's newest checkpoint holds."""
+    found = CheckpointStore(run / "checkpoints").newest_valid(kind)
+    assert found is not None
+    content: dict[str, Any] = torch.load(found[0], weights_only=True)
+    return content
 
 
 class Shell:

@@ -13,7 +13,8 @@ import torch
 import perpixel
 from perpixel.cli import job
 from perpixel.cli.job import OutOfMemory
-from tests.cli.conftest import Shell
+from perpixel.training import CheckpointStore
+from tests.cli.conftest import Shell, newest
 
 
 def history(run: Path) -> list[dict[str, Any]]:
@@ -57,10 +58,7 @@ def test_accumulation_equals_the_larger_batch(tiny: list[str]) -> None:
     halves = perpixel.train(
         [*same, "data.batch_size=2", "trainer.limit_train_batches=8", "trainer.accumulate_grad_batches=2"]
     )
-    first, second = (
-        torch.load(result.directory / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"]
-        for result in (whole, halves)
-    )
+    first, second = (newest(result.directory, "state")["state_dict"] for result in (whole, halves))
     for name, weight in first.items():
         torch.testing.assert_close(weight, second[name], rtol=1e-3, atol=1e-5)
 
@@ -77,9 +75,9 @@ def test_early_stopping_stops(tiny: list[str]) -> None:
 
 
 def test_a_mid_epoch_checkpoint_cadence_is_kept(tiny: list[str]) -> None:
-    result = perpixel.train([*tiny, "training.checkpoint.every_n_steps=3", "trainer.max_epochs=1"])
-    saved = torch.load(result.directory / "checkpoints" / "last.ckpt", weights_only=True)
-    assert saved["global_step"] == 3
+    settings = ["training.checkpoint.every_n_steps=3", "training.checkpoint.keep=5", "trainer.max_epochs=2"]
+    store = CheckpointStore(perpixel.train([*tiny, *settings]).directory / "checkpoints")
+    assert [entry.step for entry in store.entries("state")] == [3, 6, 8]
 
 
 def test_sample_limits_and_unscored_tests(tiny: list[str]) -> None:

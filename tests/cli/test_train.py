@@ -12,7 +12,7 @@ from PIL import Image
 from safetensors.torch import load_file
 
 import perpixel
-from tests.cli.conftest import Shell
+from tests.cli.conftest import Shell, newest
 
 FILES = [
     "config.yaml",
@@ -24,8 +24,7 @@ FILES = [
     "curves.png",
     "confusion_val.png",
     "report.html",
-    "checkpoints/best.ckpt",
-    "checkpoints/last.ckpt",
+    "checkpoints/checkpoints.json",
     "model/model.safetensors",
     "model/model.json",
 ]
@@ -98,12 +97,12 @@ def test_one_line_an_epoch(trained: Path) -> None:
 
 
 def test_the_saved_model_is_the_best_checkpoint_with_its_averaged_weights(trained: Path) -> None:
-    best = torch.load(trained / "checkpoints" / "best.ckpt", weights_only=True)
+    best, state = (newest(trained, kind) for kind in ("best", "state"))
     saved = load_file(trained / "model" / "model.safetensors")
     averaged = {name.removeprefix("model."): w for name, w in best["state_dict"].items() if name.startswith("model.")}
     assert saved.keys() == averaged.keys()
     assert all(torch.equal(saved[name], averaged[name]) for name in saved)
-    raw = {name.removeprefix("model."): w for name, w in best["current_model_state"].items()}
+    raw = {name.removeprefix("model."): w for name, w in state["current_model_state"].items()}
     assert any(not torch.equal(saved[name], raw[name]) for name in saved)
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from perpixel.tracking.files import in_use
 from perpixel.tracking.leaderboard import Spread, seed_groups, standings, write_leaderboard
 from perpixel.tracking.runs import Run, Sweep, load_run, load_sweep
 
@@ -56,8 +57,17 @@ def read_csv(path: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(handle))
 
 
+def test_a_run_whose_process_is_gone_is_interrupted_and_tells_how_to_go_on(sweep_dir: Path) -> None:
+    run = load_sweep(sweep_dir).runs[-1]
+    assert run.manifest["status"] == "running"
+    assert run.status == "interrupted"
+    assert f"resume={run.directory}" in str(run.error)
+
+
 def test_finished_runs_rank_by_val_miou_and_failed_ones_stand_last(sweep_dir: Path) -> None:
-    write_leaderboard(sweep_dir)
+    (running,) = (run.directory for run in load_sweep(sweep_dir).runs if run.manifest.get("status") == "running")
+    with in_use(running):
+        write_leaderboard(sweep_dir)
     rows = read_csv(sweep_dir / "leaderboard.csv")
     assert [row["status"] for row in rows] == ["finished", "finished", "running", "pending", "failed"]
     assert [row["rank"] for row in rows] == ["1", "2", "", "", ""]

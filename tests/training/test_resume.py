@@ -14,13 +14,14 @@ import lightning.pytorch as pl
 import pytest
 import torch
 import torch.nn.functional as F
+from tests.cli.conftest import newest
+from tests.conftest import tiny_overrides
 from torch import Tensor
 
 import perpixel
 from perpixel.cli import experiment
-from perpixel.training import CheckpointStore, Interrupted
+from perpixel.training import Interrupted
 from perpixel.training.callbacks import StopOnSignal
-from tests.conftest import tiny_overrides
 
 BASE = [
     "trainer.max_epochs=3",
@@ -83,14 +84,6 @@ def lines(run: Path) -> list[dict[str, Any]]:
     return [{key: line[key] for key in EXACT if key in line} for line in found]
 
 
-def state(run: Path) -> dict[str, Any]:
-    """The last checkpoint, without what tells time."""
-    found = CheckpointStore(run / "checkpoints").newest_valid("state")
-    assert found is not None
-    content: dict[str, Any] = torch.load(found[0], weights_only=True)
-    return content
-
-
 def assert_equal(first: Any, second: Any, where: str = "") -> None:
     if isinstance(first, Tensor):
         assert torch.equal(first, second), where
@@ -108,7 +101,7 @@ def assert_equal(first: Any, second: Any, where: str = "") -> None:
 
 def assert_same_run(run: Path, undisturbed: Path) -> None:
     assert lines(run) == lines(undisturbed)
-    assert_equal(state(run), state(undisturbed))
+    assert_equal(newest(run, "state"), newest(undisturbed, "state"))
     scores, others = (json.loads((path / "metrics.json").read_text()) for path in (run, undisturbed))
     assert scores == others
 

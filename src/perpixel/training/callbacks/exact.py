@@ -38,9 +38,9 @@ class ExactResume(pl.Callback):
         """See the class."""
         states = self._before_validation if trainer.validating else from_all_ranks(trainer, _random_state())
         checkpoint["random"] = list(states)
-        if _epoch_is_open(trainer):
-            due = trainer.validating or _validation_is_due(trainer)
-            _tidy(checkpoint["loops"]["fit_loop"], due)
+        is_open = _epoch_is_open(trainer)
+        due = is_open and (trainer.validating or _validation_is_due(trainer))
+        _tidy(checkpoint["loops"]["fit_loop"], is_open, due)
 
     def on_load_checkpoint(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
@@ -66,19 +66,20 @@ def _validation_is_due(trainer: pl.Trainer) -> bool:
     return bool(loop.epoch_loop._should_check_val_fx(loop._data_fetcher))
 
 
-def _tidy(loops: dict[str, Any], validation_due: bool) -> None:
-    """Rewrite the counters of an open epoch, in place."""
-    batches = loops["epoch_loop.batch_progress"]
-    for tracker in (batches["total"], batches["current"]):
-        tracker["completed"] = tracker["processed"]
+def _tidy(loops: dict[str, Any], epoch_is_open: bool, validation_due: bool) -> None:
+    """Rewrite the counters, in place."""
+    if epoch_is_open:
+        batches = loops["epoch_loop.batch_progress"]
+        for tracker in (batches["total"], batches["current"]):
+            tracker["completed"] = tracker["processed"]
+        if not validation_due:  # otherwise Lightning counts the step once the validation is repeated
+            loops["epoch_loop.state_dict"]["_batches_that_stepped"] += 1
     validation = _BEGUN if validation_due else _ZERO
     loops["epoch_loop.val_loop.batch_progress"] = {
         "total": dict(validation),
         "current": dict(validation),
         "is_last_batch": False,
     }
-    if not validation_due:  # otherwise Lightning counts the step once the validation is repeated
-        loops["epoch_loop.state_dict"]["_batches_that_stepped"] += 1
 
 
 def _random_state() -> dict[str, Tensor]:
