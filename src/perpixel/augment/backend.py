@@ -7,6 +7,7 @@ import os
 os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
 
 import albumentations as A
+from albucore import multiply, multiply_add
 from albumentations.core.type_definitions import Targets
 
-__all__ = ["A", "Targets"]
+__all__ = ["A", "Targets", "multiply", "multiply_add"]

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from perpixel.augment.backend import A
 from perpixel.augment.crop import RandomScaleCrop
+from perpixel.augment.jitter import ColourJitter
 from perpixel.augment.recipe import Recipe
 from perpixel.labels import PADDING_INDEX
 
@@ -54,7 +55,7 @@ def jitter_of(brightness: float, contrast: float, saturation: float, hue: float,
     """Colour jitter for any number of channels; saturation and hue are RGB's alone, and set to 0 they are left out."""
     if saturation == hue == 0:
         return [A.RandomBrightnessContrast(brightness, contrast, p=p)]
-    return [A.ColorJitter(*(_around(x) for x in (brightness, contrast, saturation)), hue=(-hue, hue), p=p)]
+    return [ColourJitter(*(_around(x) for x in (brightness, contrast, saturation)), hue=(-hue, hue), p=p)]
 
 
 def _around(change: float) -> tuple[float, float]:
