@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import hashlib
 from collections import Counter
@@ -25,6 +26,7 @@ from perpixel.models import (
     Encoder,
     Linknet,
     MANet,
+    Mask2Former,
     Nearest,
     NoEncoder,
     PixelShuffle,
@@ -75,6 +77,17 @@ WITHOUT_STEPS: list[tuple[str, Callable[..., SegmentationModel], Encoder, dict[s
     ("pspnet", PSPNet, RESNET, {"channels": 16}, 3),
     ("deeplabv3", DeepLabV3, RESNET, {"channels": 16}, 3),
 ]
+# Predicts masks, not pixels: its training output is no logits, and its only resize is of the masks.
+MASKS: list[tuple[str, Callable[..., SegmentationModel], Encoder, dict[str, Any], int]] = [
+    (
+        "mask2former",
+        Mask2Former,
+        RESNET,
+        {"queries": 6, "channels": 32, "heads": 2, "pixel_layers": 1, "decoder_layers": 2},
+        0,
+    ),
+]
+ALL = [*MODELS, *WITHOUT_STEPS, *MASKS]
 # Interpolations of pooled regions (a pyramid of 1, 2², 3², 6² averages), which no upsampling can stand for.
 POOLED_REGIONS = {"upernet": 4, "pspnet": 4}
 UPSAMPLINGS: list[tuple[str, Upsampling]] = [
@@ -88,13 +101,13 @@ UPSAMPLINGS: list[tuple[str, Upsampling]] = [
 ]
 
 each_model = pytest.mark.parametrize("model", [name for name, *_ in MODELS])
-any_model = pytest.mark.parametrize("model", [name for name, *_ in [*MODELS, *WITHOUT_STEPS]])
+any_model = pytest.mark.parametrize("model", [name for name, *_ in ALL])
 each_upsampling = pytest.mark.parametrize("upsampling", [name for name, _ in UPSAMPLINGS])
 
 
 @lru_cache(maxsize=len(UPSAMPLINGS))
 def make(model: str, upsampling: str, in_channels: int = 3) -> SegmentationModel:
-    _, build, encoder, arguments, _ = next(row for row in [*MODELS, *WITHOUT_STEPS] if row[0] == model)
+    _, build, encoder, arguments, _ = next(row for row in ALL if row[0] == model)
     torch.manual_seed(0)
     chosen = dict(UPSAMPLINGS)[upsampling]
     return build(encoder=encoder, upsampling=chosen, num_classes=CLASSES, in_channels=in_channels, **arguments)
@@ -235,7 +248,7 @@ def test_upsampling_moves_no_random_stream(model: str) -> None:
 def test_images_may_have_any_number_of_channels(model: str, channels: int) -> None:
     network = make(model, "bilinear", channels).eval()
     with torch.no_grad():
-        assert network(torch.randn(1, channels, 64, 64)).shape == (1, CLASSES, 64, 64)
+        assert network(torch.randn(1, channels, 70, 50)).shape == (1, CLASSES, 70, 50)
 
 
 @any_model
@@ -258,7 +271,7 @@ def test_without_feature_steps_only_the_logits_are_interpolated(model: str, fact
     assert len(resizes.outside) == POOLED_REGIONS.get(model, 0)
 
 
-@pytest.mark.parametrize("model", [name for name, *_ in WITHOUT_STEPS])
+@pytest.mark.parametrize("model", [name for name, *_ in [*WITHOUT_STEPS, *MASKS]])
 @pytest.mark.parametrize("upsampling", [name for name, _ in UPSAMPLINGS if name != "bilinear"])
 def test_where_there_is_nothing_to_replace_the_reason_is_given(model: str, upsampling: str) -> None:
     with pytest.raises(ValueError, match=rf"model={model} has nothing that decoder=\w+ could replace: .* Use decoder"):
@@ -276,7 +289,7 @@ AUX_STAGES = {
 
 @any_model
 def test_auxiliary_heads_speak_in_training_only(model: str) -> None:
-    _, build, encoder, arguments, _ = next(row for row in [*MODELS, *WITHOUT_STEPS] if row[0] == model)
+    _, build, encoder, arguments, _ = next(row for row in ALL if row[0] == model)
     aux = {"weight": 0.4, "stages": [AUX_STAGES.get(model, "encoder.4")]}
     torch.manual_seed(0)
     network = build(encoder=encoder, upsampling=Bilinear(), num_classes=CLASSES, aux=aux, **arguments)
@@ -284,7 +297,8 @@ def test_auxiliary_heads_speak_in_training_only(model: str) -> None:
     images = torch.randn(2, 3, 70, 64)
     output = network.train()(images)
     assert isinstance(output, SegmentationOutput)
-    assert [each.shape for each in output.aux] == [output.logits.shape] == [(2, CLASSES, 70, 64)]
+    assert [each.shape for each in output.aux] == [(2, CLASSES, 70, 64)]
+    assert model == "mask2former" or output.logits.shape == (2, CLASSES, 70, 64)
     sum(each.square().mean() for each in output.aux).backward()
     assert network.aux is not None
     assert all(parameter.grad is not None for parameter in network.aux.parameters())
@@ -293,20 +307,49 @@ def test_auxiliary_heads_speak_in_training_only(model: str) -> None:
         assert isinstance(network.eval()(images), torch.Tensor)
 
 
+# Export is slow with the number of operators, so it is tried on the smallest encoders there are.
+EXPORT_ENCODERS = {RESNET: Encoder("test_efficientnet"), MIT: Encoder("test_efficientnet"), VIT: Encoder("test_vit")}
+FIRST_OF_EACH = {row[1]: row for row in reversed(ALL)}.values()
 EXPORTED = [
-    *((row[0], UPSAMPLINGS[index % len(UPSAMPLINGS)][0]) for index, row in enumerate(MODELS)),
-    *((row[0], "bilinear") for row in WITHOUT_STEPS),
+    (row[0], upsampling)
+    for row in FIRST_OF_EACH
+    for upsampling in (
+        ("bilinear", "nearest", "transposed", "pixelshuffle", "dysample") if row in MODELS else ("bilinear",)
+    )
 ]
+# The sizes that an export does not take where a model says so in ``export_limits``; all other models take these, too.
+REFUSED_SIZES = {"mask2former": [(257, 140), (99, 130)], "pan": [(257, 140), (99, 130)]}
+
+
+def exportable(model: str, upsampling: str) -> SegmentationModel:
+    _, build, encoder, arguments, _ = next(row for row in ALL if row[0] == model)
+    small = EXPORT_ENCODERS.get(encoder, encoder)
+    return build(encoder=small, upsampling=dict(UPSAMPLINGS)[upsampling], num_classes=CLASSES, **arguments).eval()
 
 
 @pytest.mark.parametrize(("model", "upsampling"), EXPORTED)
+@torch.no_grad()
 def test_every_model_exports(model: str, upsampling: str) -> None:
-    """Upsamplings take turns: export sees operators, and each has been seen with several decoders."""
-    network = make(model, upsampling).eval()
-    images = torch.randn(1, 3, 70, 64)
-    with torch.no_grad():
-        exported = torch.export.export(network, (images,)).module()
-        torch.testing.assert_close(exported(images), network(images))
+    network, images = exportable(model, upsampling), torch.randn(1, 3, 70, 50)
+    exported = torch.export.export(network, (images,)).module()
+    torch.testing.assert_close(exported(images), network(images))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("model", "upsampling"), EXPORTED[:-3:4] + EXPORTED[-3:])  # all models, upsamplings in turn
+@torch.no_grad()
+def test_exports_take_images_of_any_size_or_say_why_not(model: str, upsampling: str) -> None:
+    network = exportable(model, upsampling)
+    images = torch.randn(1, 3, 150, 200)  # no multiple of the stride: where nothing is padded, export forgets padding
+    free = {2: torch.export.Dim.AUTO, 3: torch.export.Dim.AUTO}
+
+    exported = torch.export.export(network, (images,), dynamic_shapes=(free,)).module()
+    refused = REFUSED_SIZES.get(model, [])
+    assert (network.export_limits is not None) == bool(refused)
+    for size in [(257, 140), (99, 130)]:
+        others = torch.randn(1, 3, *size)
+        with pytest.raises(AssertionError, match="Guard failed") if size in refused else contextlib.nullcontext():
+            torch.testing.assert_close(exported(others), network(others))
 
 
 class Copies(TorchDispatchMode):

@@ -120,7 +120,7 @@ class AuxiliaryHeads(nn.Module):
 def tapped_module(decoder: nn.Module, stage: str) -> nn.Module:
     """The module that gives a stage's map, be it as one of several."""
     name = stage.removeprefix("decoder.")
-    there = dict(decoder.named_modules())
+    there: dict[str, nn.Module] = dict(decoder.named_modules())
     return there[name] if name in there else there[name.rpartition(".")[0]]
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -40,11 +40,15 @@ class SegmentationModel(nn.Module):
     Attributes:
         aux: auxiliary heads, None without; used in training only.
         aux_weight: weight of their losses' mean.
+        export_limits: which sizes of image an exported graph (``torch.export``) of the model does not take, and why;
+            None where it takes any.
 
     Subclasses build the three parts in this order, from the random stream of the caller, and whatever depends on the
     upsampling last, from a fork of it. So one seed gives the same encoder, decoder convolutions and head for every
     ``decoder=``, and runs that differ in the upsampling differ in nothing else.
     """
+
+    export_limits: ClassVar[str | None] = None
 
     def __init__(self, encoder: nn.Module, decoder: nn.Module, head: nn.Module, stride: int) -> None:
         super().__init__()

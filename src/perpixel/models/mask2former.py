@@ -72,6 +72,11 @@ class Mask2Former(SegmentationModel):
         ValueError: the ``transformers`` library is missing, or another upsampling was chosen.
     """
 
+    export_limits = (
+        "it takes images of the example's size only: the transformers library's deformable attention turns the sizes "
+        "of its maps into plain numbers"
+    )
+
     def __init__(
         self,
         encoder: Encoder,

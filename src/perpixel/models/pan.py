@@ -74,6 +74,11 @@ class PAN(SegmentationModel):
         aux: auxiliary heads, see :class:`perpixel.models.aux.Auxiliary`.
     """
 
+    export_limits = (
+        "it takes images of the example's size, and others only where the attention's maps round alike: torch.export "
+        "keeps for which of them a 2× step makes a row or column too much"
+    )
+
     def __init__(
         self,
         encoder: Encoder,
