@@ -13,6 +13,7 @@ from perpixel.augment import Strong
 from perpixel.data import DataModule, Folder
 from perpixel.data.decoded import decoded
 from perpixel.data.pairs import Pair
+from perpixel.data.remembered import cache_folder
 
 from .conftest import save
 
@@ -29,7 +30,7 @@ def test_cached_samples_equal_decoded_ones(make_folder: Callable[..., Path]) -> 
             first, second = plain.read(index, rng(0)), cached.read(index, rng(0))
             np.testing.assert_array_equal(first.image, second.image)
             np.testing.assert_array_equal(first.mask, second.mask)
-            assert isinstance(second.image, np.memmap)
+            assert not second.image.flags.writeable, "it is mapped from a file"
     assert plain.fingerprint() == cached.fingerprint()
 
 
@@ -58,6 +59,15 @@ def test_nothing_is_lost_where_nothing_can_be_written(
     monkeypatch.setenv("XDG_CACHE_HOME", str(blocked / "below"))
     split = Folder(str(make_folder(KEYS)), CLASSES, cache=True).split("train")
     assert split.read(0, rng(0)).image.shape == (12, 14, 3)
+
+
+def test_a_damaged_entry_is_written_anew(make_folder: Callable[..., Path], tmp_path: Path) -> None:
+    split = Folder(str(make_folder(KEYS)), CLASSES, cache=True).split("train")
+    whole = split.read(0, rng(0)).image.copy()
+    (entry,) = (path for path in cache_folder().glob("decoded/*/*") if path.is_file())
+    for damaged in (b"", b"perpixel", entry.read_bytes()[:-1], b"x" * 1000):
+        entry.write_bytes(damaged)
+        np.testing.assert_array_equal(split.read(0, rng(0)).image, whole)
 
 
 def _read(pair: Pair) -> tuple[int, int]:
