@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import FunctionCtx, once_differentiable
 
-from perpixel.losses.passes import Slopes, read, slope_of
+from perpixel.losses.passes import Slopes, read, write
 from perpixel.threads import for_each
 
 PART_BYTES = {"cpu": 2**21, "cuda": 2**28}
@@ -98,14 +98,12 @@ class _Evidence(torch.autograd.Function):
         filled = gradient.flatten(2)
         of_pixels, weights = _flat(for_pixels), _flat(weight)
 
-        def write(part: Part, work: Tensor) -> None:
-            at = part.image, part.pixels
+        def fill(part: Part, work: Tensor) -> None:
+            at, chunk = (part.image, part.pixels), (part.image, slice(None), part.pixels)
             slopes = Slopes(_at(of_pixels, part), *(None if s is None else s[part.image] for s in for_sums))
-            chunk = flat[part.image, :, part.pixels]
-            slope = slope_of(chunk, labels[at], _at(weights, part), bases[at], slopes, work)
-            filled[part.image, :, part.pixels] = slope
+            write(flat[chunk], labels[at], _at(weights, part), bases[at], slopes, filled[chunk], work)
 
-        for_each(write, _parts(logits), logits.device, lambda: _work(logits, normaliser.dtype))
+        for_each(fill, _parts(logits), logits.device, lambda: _work(logits, normaliser.dtype))
         return gradient, None, None, None
 
 

@@ -50,31 +50,40 @@ def read(
     normaliser.masked_fill_(ignored, torch.inf)
 
 
-def slope_of(
-    chunk: Tensor, labels: Tensor, weight: Tensor | None, normaliser: Tensor, slopes: Slopes, work: Tensor
-) -> Tensor:
-    """The gradient (C, n) at a part's logits, from the slopes at its evidence.
+def write(
+    chunk: Tensor,
+    labels: Tensor,
+    weight: Tensor | None,
+    normaliser: Tensor,
+    slopes: Slopes,
+    gradient: Tensor,
+    work: Tensor,
+) -> None:
+    """Fill the gradient (C, n) at a part's logits, from the slopes at its evidence.
 
     With p the softmax, slopes d_c at log p_c become d_c − p_c·Σ d at the logits.
     """
     ignored = normaliser.isinf()
     index = labels.long().masked_fill(ignored, 0)
     probs = torch.sub(chunk, normaliser, out=_like(chunk, work[0])).exp_()
+    slope = gradient if gradient.dtype == work.dtype else probs  # straight into its place, if that is as wide
     at_truth = _slope_at_truth(probs, index, weight, slopes).masked_fill_(ignored, 0)
     total = at_truth
     if slopes.log_sums is not None:
         kept = ~ignored if weight is None else weight
         total = total + slopes.log_sums.sum() * kept
     if slopes.predicted is None:
-        slope = probs.mul_(-total)
+        torch.mul(probs, -total, out=slope)
     else:
         mean = torch.mv(probs.t(), slopes.predicted)
         total = total + (mean if weight is None else mean * weight)
         own = slopes.predicted.unsqueeze(1) if weight is None else torch.outer(slopes.predicted, weight)
-        slope = probs.mul_(torch.sub(own, total, out=_like(chunk, work[1])))
+        torch.mul(probs, torch.sub(own, total, out=_like(chunk, work[1])), out=slope)
     if slopes.log_sums is not None:
         slope += torch.outer(slopes.log_sums, kept.to(slope.dtype))
-    return slope.scatter_add_(0, index.unsqueeze(0), at_truth.unsqueeze(0))
+    slope.scatter_add_(0, index.unsqueeze(0), at_truth.unsqueeze(0))
+    if slope is not gradient:
+        gradient.copy_(slope)
 
 
 def _slope_at_truth(probs: Tensor, index: Tensor, weight: Tensor | None, slopes: Slopes) -> Tensor:
