@@ -126,7 +126,7 @@ def test_evaluate_refuses_changed_data(trained: Path, shell: Shell) -> None:
     kept = manifest.read_text()
     manifest.write_text(json.dumps(json.loads(kept) | {"data": {"val": "0" * 64}}))
     assert "has changed since it was trained" in shell.run("evaluate", [f"run={trained}", "split=val"], code=1)
-    shell.run("evaluate", [f"run={trained}", "split=val", "allow_changed=true"])
+    shell.run("evaluate", [f"run={trained}", "split=val", "data.allow_changed=true"])
     manifest.write_text(kept)
 
 

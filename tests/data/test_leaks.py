@@ -76,5 +76,5 @@ def test_changed_data_is_refused_unless_meant(make_folder: Callable[..., Path]) 
     refuse_changed_data({"test": "c" * 64}, then, allowed=False)
     now = then | {"val": "c" * 64}
     refuse_changed_data(now, then, allowed=True)
-    with pytest.raises(ValueError, match=r"split 'val' has another content hash.*allow_changed=true"):
+    with pytest.raises(ValueError, match=r"split 'val' has another content hash.*data.allow_changed=true"):
         refuse_changed_data(now, then, allowed=False)

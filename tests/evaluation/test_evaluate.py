@@ -1,0 +1,159 @@
+"""``evaluate`` and the final scores of a training, through the commands."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from omegaconf import OmegaConf
+from PIL import Image
+
+import perpixel
+from perpixel.cli.evaluate import evaluate
+from perpixel.config import ConfigError, compose
+from perpixel.data.files import FileSplit
+from perpixel.data.masks import IndexMasks
+
+NEW = ("mBoundaryIoU", "mBoundaryF", "mThinRecall", "mSmallObjectRecall", "ECE")
+
+
+def overrides(root: Path, run: Path, *more: str) -> list[str]:
+    return [
+        "data=folder",
+        f"data.source.root={root}",
+        "data.source.classes=[ground,square,disc]",
+        "data.size=[32,32]",
+        "data.batch_size=4",
+        "model=starter_unet",
+        "model.width=4",
+        "model.convs_per_block=1",
+        "trainer.max_epochs=1",
+        "trainer.accelerator=cpu",
+        "trainer.enable_progress_bar=false",
+        "training.overlays=0",
+        f"hydra.run.dir={run}",
+        *more,
+    ]
+
+
+@pytest.fixture(scope="module")
+def trained(tiny_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    run = tmp_path_factory.mktemp("scored") / "run"
+    perpixel.train(overrides(tiny_root, run, "evaluation.thin_width=14", "evaluation.small_area=120"))
+    return run
+
+
+def score(run: Path, *more: str) -> dict[str, Any]:
+    evaluate(compose([f"run={run}", "split=val", *more], "evaluate").cfg)
+    found: dict[str, Any] = json.loads((run / "evaluation_val.json").read_text())["val"]
+    return found
+
+
+def test_a_training_ends_with_all_scores(trained: Path) -> None:
+    metrics = json.loads((trained / "metrics.json").read_text())
+    for split in ("val", "test"):
+        assert all(isinstance(metrics[split][name], float) for name in NEW), metrics[split]
+        assert "ground" in metrics[split]["left_out"]["mSmallObjectRecall"], "it is one large piece"
+        assert sum(metrics[split]["reliability"]["share"]) == pytest.approx(1)
+        assert np.asarray(Image.open(trained / f"reliability_{split}.png")).std() > 5
+    history = [json.loads(line) for line in (trained / "metrics.jsonl").read_text().splitlines()]
+    assert "val/mBoundaryIoU" not in history[0], "validations while training do without"
+    assert "reliability diagram on val" in (trained / "report.html").read_text()
+
+
+def test_a_run_that_was_moved_scores_the_same_without_the_weights_it_began_with(
+    trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = tmp_path / "elsewhere"
+    shutil.copytree(trained, run)
+    config = OmegaConf.load(run / "config.yaml")
+    config.init_from, config.trainer.num_nodes, config.trainer.devices = "/gone/run", 1, 4
+    config.trainer.accelerator = "cpu"
+    OmegaConf.save(config, run / "config.yaml")
+    again = score(run)
+    assert again == json.loads((trained / "metrics.json").read_text())["val"]
+    assert np.asarray(Image.open(run / "evaluation_val_reliability.png")).std() > 5
+    table = capsys.readouterr().out
+    for heading in ("square", "boundary IoU", "thin recall", "ECE", f"{again['mThinRecall']:.4f}"):
+        assert heading in table
+    shutil.rmtree(run)
+
+
+def test_what_is_measured_can_be_changed_and_is_otherwise_the_runs(trained: Path) -> None:
+    assert score(trained, "evaluation.thin_width=3")["mThinRecall"] is None
+    less = score(trained, "evaluation.spatial=false", "evaluation.calibration=false")
+    assert not set(NEW) & set(less)
+    assert less["confusion"] == score(trained)["confusion"]
+    with pytest.raises(ValueError, match=r"evaluation: small_area=0"):
+        score(trained, "evaluation.small_area=0")
+
+
+def test_the_refusal_of_changed_data_is_lifted_by_one_key(trained: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(trained, run)
+    manifest = run / "manifest.json"
+    manifest.write_text(json.dumps(json.loads(manifest.read_text()) | {"data": {"val": "0" * 64}}))
+    with pytest.raises(ValueError, match=r"has changed since it was trained.*data\.allow_changed=true"):
+        score(run)
+    assert score(run, "data.allow_changed=true")["mIoU"] is not None
+    with pytest.raises(ConfigError, match=r"allow_changed: there is no such key.*data\.allow_changed"):
+        compose([f"run={run}", "allow_changed=true"], "evaluate")
+
+
+@pytest.mark.parametrize("binary", [False, True])
+def test_images_of_different_sizes_and_binary_masks(tmp_path: Path, binary: bool) -> None:
+    rng = np.random.default_rng(0)
+    for part in ("images", "masks"):
+        (tmp_path / part).mkdir()
+    for number in range(10):
+        size = (24 + 8 * (number % 3), 40)
+        mask = np.zeros(size, np.uint8)
+        mask[5:9, 3 : 20 + number] = 255 if binary else 1
+        if not binary:
+            mask[-6:] = 255  # without label
+        Image.fromarray(rng.integers(0, 255, (*size, 3), dtype=np.uint8)).save(tmp_path / f"images/{number}.png")
+        Image.fromarray(mask).save(tmp_path / f"masks/{number}.png")
+    more = ["data.source.classes=[no,yes]", f"data.source.binary={str(binary).lower()}", "data.batch_size=2"]
+    result = perpixel.train(overrides(tmp_path, tmp_path / "run", *more))
+    values = result.scores["val"]
+    assert all(0 <= values[name] <= 1 for name in ("mIoU", "mBoundaryIoU", "mThinRecall", "ECE") if values[name])
+    assert values["mThinRecall"] is not None
+    assert values["ThinRecall/no"] is None or not binary
+
+
+@pytest.fixture
+def unlabelled_value(tiny_root: Path, tmp_path: Path) -> tuple[Path, str]:
+    """A copy of the data in which a mask of the validation split holds the value 7; its name."""
+    shutil.copytree(tiny_root, tmp_path / "data")
+    cfg = compose(overrides(tmp_path / "data", tmp_path / "unused")).cfg
+    from perpixel.cli.experiment import build_source
+
+    name = build_source(cfg).split("val").read(1, np.random.default_rng(0)).name
+    path = tmp_path / "data" / "masks" / f"{name}.png"
+    mask = np.array(Image.open(path))
+    mask[:2, :5] = 7
+    Image.fromarray(mask).save(path)
+    return tmp_path, name
+
+
+def test_a_mask_that_slips_past_the_check_of_all_labels_is_named(
+    unlabelled_value: tuple[Path, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    directory, name = unlabelled_value
+    monkeypatch.setattr(FileSplit, "verify", lambda self: None)
+    with pytest.raises(ValueError, match=rf"{name}\.png' holds the value 7 in 10 pixels"):
+        perpixel.train(overrides(directory / "data", directory / "run"))
+
+
+def test_a_mask_that_no_reader_checks_is_named_by_the_metric_in_validation(
+    unlabelled_value: tuple[Path, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    directory, name = unlabelled_value
+    monkeypatch.setattr(FileSplit, "verify", lambda self: None)
+    monkeypatch.setattr(IndexMasks, "decode", lambda self, values, where: np.asarray(values, np.uint8))
+    with pytest.raises(ValueError, match=rf"holds the value 7 \(10 pixels\) in '{name}', but there are 3 classes"):
+        perpixel.train(overrides(directory / "data", directory / "run"))

@@ -1,0 +1,85 @@
+"""What is measured when a split is scored for the record, and how much of it is kept in memory."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, fields
+from typing import Any
+
+import pytest
+import torch
+from omegaconf import OmegaConf
+
+from perpixel.config import compose
+from perpixel.config.schema import EvaluationConfig, RescoringConfig
+from perpixel.evaluation import final_metrics
+from perpixel.labels import LabelSpace
+from perpixel.metrics import Calibration, PixelMetric, SegmentationMetrics, SpatialMetrics
+
+SPACE = LabelSpace(("a", "b", "c"), ((0, 0, 0),) * 3)
+METRICS = (SegmentationMetrics, SpatialMetrics, Calibration)
+
+
+def test_settings_reach_the_metrics() -> None:
+    settings = EvaluationConfig(
+        dilation_ratio=0.05, boundary_tolerance=0.01, thin_width=9, small_area=7, calibration_bins=4
+    )
+    spatial, calibration = final_metrics(settings, SPACE)
+    assert isinstance(spatial, SpatialMetrics)
+    assert (spatial.dilation_ratio, spatial.tolerance, spatial.thin_width, spatial.small_area) == (0.05, 0.01, 9, 7)
+    assert isinstance(calibration, Calibration)
+    assert calibration.bins == 4
+
+
+def test_each_can_be_left_out() -> None:
+    (only,) = final_metrics(EvaluationConfig(spatial=False), SPACE)
+    assert isinstance(only, Calibration)
+    (only,) = final_metrics(EvaluationConfig(calibration=False), SPACE)
+    assert isinstance(only, SpatialMetrics)
+
+
+def test_a_setting_out_of_range_is_named_with_its_key() -> None:
+    with pytest.raises(ValueError, match=r"evaluation: thin_width=1: give 2 or more"):
+        final_metrics(EvaluationConfig(thin_width=1), SPACE)
+
+
+def test_the_keys_are_the_same_for_train_and_evaluate() -> None:
+    assert [field.name for field in fields(RescoringConfig)] == [field.name for field in fields(EvaluationConfig)]
+    assert OmegaConf.to_container(compose([]).cfg.evaluation) == asdict(EvaluationConfig())
+    asked: Any = OmegaConf.to_container(compose(["run=r"], "evaluate").cfg.evaluation)
+    assert set(asked.values()) == {None}
+
+
+@pytest.mark.parametrize("kind", METRICS)
+def test_memory_does_not_grow_with_the_number_of_images(kind: type[PixelMetric]) -> None:
+    metric = kind(SPACE)
+
+    def held() -> list[torch.Size]:
+        return [value.shape for value in vars(metric).values() if isinstance(value, torch.Tensor)]
+
+    def update() -> None:
+        size = tuple(torch.randint(5, 12, (2,)).tolist())
+        metric.update(torch.randn(2, 3, *size), torch.randint(0, 3, (2, *size)), ["one", "two"])
+
+    update()
+    before = held()
+    for _ in range(20):
+        update()
+    assert held() == before
+    assert not [name for name, value in vars(metric).items() if isinstance(value, list) and len(value) > 10]
+
+
+@pytest.mark.parametrize("kind", METRICS)
+def test_impossible_targets_name_value_count_and_sample(kind: type[PixelMetric]) -> None:
+    target = torch.zeros(3, 6, 6, dtype=torch.int64)
+    target[1, 0, :4], target[1, 5, 5], target[2, 2, 2], target[0, 3] = 7, -2, 9, 255
+    with pytest.raises(ValueError, match=r"value -2 \(1 pixels\), 7 \(4 pixels\) in 'berlin'; 9 \(1 pixels\) in 'ulm'"):
+        kind(SPACE).update(torch.randn(3, 3, 6, 6), target, ["bonn", "berlin", "ulm"])
+    with pytest.raises(ValueError, match="in sample 1 of the batch"):
+        kind(SPACE).update(torch.randn(3, 3, 6, 6), target.to(torch.uint8))
+
+
+def test_an_error_does_not_list_a_whole_data_set() -> None:
+    with pytest.raises(ValueError, match=r"in 's4' and in 3 more samples, but"):
+        SpatialMetrics(SPACE).update(
+            torch.zeros(8, 2, 2, dtype=torch.int64), torch.full((8, 2, 2), 3), [f"s{index}" for index in range(8)]
+        )
