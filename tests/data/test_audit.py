@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -13,10 +14,12 @@ from perpixel.data.audit import write_audit
 from perpixel.data.audit.examples import around
 from perpixel.data.audit.sample import structures
 from perpixel.data.audit.summary import median_frequency
+from perpixel.data.scenes import Scenes
 
 from . import layouts
 from .conftest import save
 from .test_leaks import textured
+from .test_shapes import SIZE, scribbled
 
 RULES = """
 classes:
@@ -85,9 +88,65 @@ def test_processes_find_the_same(source: Folder, tmp_path: Path) -> None:
 def test_coverage_of_groups(tmp_path: Path) -> None:
     source = Cityscapes(str(layouts.cityscapes(tmp_path)))
     found = write_audit(source, Light(size=(96, 96)), tmp_path / "audit", workers=0, progress=False)
-    assert found["coverage"]["aachen"]["samples"] == 2
-    assert found["coverage"]["aachen"]["shows"]["bicycle"] == 2
-    assert found["coverage"]["frankfurt"]["splits"] == ["val"]
+    assert found["coverage"]["group"]["aachen"]["samples"] == 2
+    assert found["coverage"]["group"]["aachen"]["shows"]["bicycle"] == 2
+    assert found["coverage"]["group"]["frankfurt"]["splits"] == ["val"]
+
+
+def test_coverage_of_conditions(tmp_path: Path) -> None:
+    scenes = Scenes(train=6, val=2, test=2, size=(32, 32), cameras=["bus", "cctv"], weathers=["fog"])
+    found = write_audit(scenes, Light(size=(32, 32)), tmp_path / "audit", workers=0, progress=False)
+    samples = {name: sum(part["samples"] for part in values.values()) for name, values in found["coverage"].items()}
+    assert samples == {"camera": 10, "weather": 10}
+    assert set(found["coverage"]["camera"]) <= {"bus", "cctv"}
+    fog = found["coverage"]["weather"]["fog"]
+    assert fog["sizes"] == {"32×32": 10}
+    assert sum(fog["brightness_tenths"]) == 10
+    assert "Coverage by weather" in (tmp_path / "audit" / "audit.html").read_text()
+
+
+def test_conditions_of_a_users_own_files(make_folder: Callable[..., Path]) -> None:
+    keys = [f"{light}_{index}" for light in ("day", "night") for index in range(4)]
+    root = make_folder(keys)
+    rows = [f"{key}.png,{'dry' if key.endswith(('0', '1')) else 'wet'}" for key in keys]
+    (root / "weather.csv").write_text("key,weather\n" + "\n".join(rows))
+    conditions = {"light": "^(day|night)", "weather": "weather.csv"}
+    source = Folder(str(root), ["a", "b", "c"], conditions=conditions, group_by="_(.)")
+    found = write_audit(source, Light(size=(12, 12)), root / "audit", workers=0, progress=False)["coverage"]
+    assert {name: {value: part["samples"] for value, part in values.items()} for name, values in found.items()} == {
+        "light": {"day": 4, "night": 4}, "weather": {"dry": 4, "wet": 4},
+        "group": {"0": 2, "1": 2, "2": 2, "3": 2},
+    }  # fmt: skip
+    for wrong, message in (
+        ("(", "no regular expression"),
+        ("no.csv", r"no\.csv' does not exist"),
+        ("x", "have no light"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            Folder(str(root), ["a", "b", "c"], conditions={"light": wrong})
+
+
+def test_weak_labels_and_weights(tmp_path: Path) -> None:
+    root = scribbled(tmp_path)
+    (root / "weights").mkdir()
+    for index in range(8):
+        np.save(root / "weights" / f"{index}.npy", np.full(SIZE, 0.25, np.float32))
+    source = Folder(str(root), ["road", "car"], masks="labels", encoding="labelme", weights="weights")
+    found = write_audit(source, Light(size=(40, 50)), root / "audit", workers=0, progress=False)
+    assert found["splits"]["train"]["weight"] == 0.25
+    assert 0.8 < found["splits"]["train"]["unlabelled"] < 0.95
+    assert not found["faults"]
+    page = (root / "audit" / "audit.html").read_text()
+    assert "labelled pixels' weights" in page
+    assert page.count("data:image/jpeg;base64,") == 12
+
+
+def test_unequal_classes_are_told(tmp_path: Path, make_folder: Callable[..., Path]) -> None:
+    mask = np.zeros((40, 40), np.uint8)
+    mask[0, :20] = 1
+    source = Folder(str(make_folder([str(i) for i in range(8)], mask=lambda _: mask)), ["much", "little"])
+    found = write_audit(source, Light(size=(40, 40)), tmp_path / "audit", workers=0, progress=False)
+    assert any(line.startswith("much has 79 times the training pixels of little") for line in found["advice"])
 
 
 def test_data_that_cannot_be_read_at_all(source: Folder, tmp_path: Path) -> None:

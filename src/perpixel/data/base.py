@@ -79,6 +79,10 @@ class Split(ABC):
         """Whether sample ``index`` is the same picture at every reading."""
         return True
 
+    def conditions(self, index: int) -> Mapping[str, str]:
+        """Under what a sample was taken, as ``{"camera": "bus", "weather": "fog"}``, where it is known."""
+        return NOTHING
+
     def verify(self) -> None:  # noqa: B027 - splits whose masks are right by construction have nothing to do
         """Look at every sample's labels before training.
 

@@ -66,7 +66,7 @@ def choose_canary(source: DataSource, choice: Choice) -> Canary:
     """The canary samples of a data set.
 
     A number takes so many validation samples, those whose names' SHA-256 is smallest: the same ones in every run,
-    whatever its seed, and still the same when others come or go. Names may stand in val or in train; the latter are then
+    whatever its seed, and still the same when others come or go. Names may stand in val or in train; those are then
     not trained on. A file holds names one a line, or is a ``canary.json`` that a run left.
 
     Raises:

@@ -93,6 +93,11 @@ class FileSplit(Split):
         """Of the pair."""
         return self.pairs[index].name
 
+    def conditions(self, index: int) -> Mapping[str, str]:
+        """The pair's group, and whatever else is known."""
+        pair = self.pairs[index]
+        return ({"group": pair.group} if pair.group else {}) | dict(pair.conditions)
+
     def shape(self, index: int) -> tuple[int, int]:
         """(H, W) from the image's header."""
         pair = self.pairs[index]

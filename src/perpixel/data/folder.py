@@ -14,6 +14,7 @@ from perpixel.data.finding import find, find_coco, paired, with_extra
 from perpixel.data.pairs import tiled
 from perpixel.data.plan import SplitPlan, SplitRule
 from perpixel.data.policy import Policy
+from perpixel.data.properties import property_of
 
 
 class Folder(FileSource):
@@ -47,6 +48,8 @@ class Folder(FileSource):
         stratify: with ``fractions``, give each split a like part of every class's pixels.
         group_by: what must not stand on both sides of a drawn split: a pattern searched in the key (its first group,
             or all of it), or a CSV within ``root`` with the columns key and group.
+        conditions: what samples were taken under, by name: a pattern or a CSV as for ``group_by``, with the name as the
+            column. ``{light: '(day|night)', weather: weather.csv}``; the audit says which class was seen under which.
         folds: with ``fractions``, cross-validate: what the test share leaves is cut into so many folds.
         fold: the fold that validates, from 0.
         split_file: JSON within ``root`` that keeps the draw: read where it exists, written where not.
@@ -89,6 +92,7 @@ class Folder(FileSource):
         split_seed: int = 0,
         stratify: bool = False,
         group_by: str | None = None,
+        conditions: Mapping[str, str] | None = None,
         folds: int | None = None,
         fold: int = 0,
         split_file: str | None = None,
@@ -119,6 +123,11 @@ class Folder(FileSource):
             pairs = paired(found, find_coco(base, masks, mask_key))
         else:
             pairs = paired(found, find(base, masks, mask_key, SUFFIXES[encoding], "masks"))
+        for name, rule in (conditions or {}).items():
+            values = property_of(pairs, base, rule, name, f"data.source.conditions.{name}")
+            pairs = {
+                key: pair._replace(conditions=(*pair.conditions, (name, values[key]))) for key, pair in pairs.items()
+            }
         additional = extras_of(weights, extras)
         for extra in additional:
             pairs = with_extra(base, pairs, extra)

@@ -19,6 +19,7 @@ class Pair(NamedTuple):
         image, mask: the files.
         group: what must not stand on both sides of a split (camera, city, patient), where it is known.
         window: the part of all files that is the sample; None for all.
+        conditions: name and value of what it was taken under (weather, time of day), where that is known.
         extras: files of what else belongs to the sample, in the order of the source's extras.
     """
 
@@ -28,6 +29,7 @@ class Pair(NamedTuple):
     group: str = ""
     window: Window | None = None
     extras: tuple[Path, ...] = ()
+    conditions: tuple[tuple[str, str], ...] = ()
 
     @property
     def files(self) -> tuple[Path, ...]:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import csv
 import json
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +13,7 @@ from perpixel.data.content import class_pixels_of_pairs
 from perpixel.data.inspection import SHOWN
 from perpixel.data.masks import MaskReader
 from perpixel.data.pairs import Pair
+from perpixel.data.properties import property_of
 from perpixel.data.splitting import SPLITS, divide, fold
 
 SplitRule = Literal["fractions", "folders", "lists"]
@@ -95,32 +94,11 @@ class SplitPlan:
 
 
 def _grouped(pairs: Mapping[str, Pair], root: Path, rule: str | None) -> dict[str, Pair]:
-    """Pairs with their group: a pattern's first group over the key, or from the columns key and group of a CSV."""
+    """Pairs with their group."""
     if rule is None:
         return dict(pairs)
-    if rule.endswith(".csv"):
-        table = _group_table(root / rule)
-        found = {key: table.get(key) for key in pairs}
-    else:
-        matches = {key: re.search(rule, key) for key in pairs}
-        found = {key: match and match.group(match.re.groups and 1) for key, match in matches.items()}
-    without = [key for key, group in found.items() if not group]
-    if without:
-        raise ValueError(
-            f"{len(without)} samples have no group by data.source.group_by={rule!r}, first: "
-            f"{', '.join(map(repr, without[:SHOWN]))}."
-        )
-    return {key: pair._replace(group=found[key] or "") for key, pair in pairs.items()}
-
-
-def _group_table(path: Path) -> dict[str, str]:
-    if not path.is_file():
-        raise ValueError(f"the table of groups '{path}' does not exist: see data.source.group_by.")
-    with path.open(encoding="utf-8", newline="") as file:
-        reader = csv.DictReader(file)
-        if not {"key", "group"} <= set(reader.fieldnames or ()):
-            raise ValueError(f"'{path}' needs the columns key and group, but has {', '.join(reader.fieldnames or ())}.")
-        return {Path(row["key"]).with_suffix("").as_posix(): row["group"] for row in reader}
+    groups = property_of(pairs, root, rule, "group", "data.source.group_by")
+    return {key: pair._replace(group=groups[key]) for key, pair in pairs.items()}
 
 
 def _by_folders(keys: Sequence[str]) -> dict[SplitName, list[str]]:

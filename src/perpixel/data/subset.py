@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -40,6 +40,10 @@ class Subset(Split):
     def fixed(self) -> bool:
         """As the whole split."""
         return self.split.fixed
+
+    def conditions(self, index: int) -> Mapping[str, str]:
+        """Those of the sample in the whole split."""
+        return self.split.conditions(self.indices[index])
 
     def verify(self) -> None:
         """Look at the whole split's labels."""

@@ -48,7 +48,11 @@ def write_audit(
     directory.mkdir(parents=True, exist_ok=True)
     (directory / "audit.json").write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     handbook = [examples(source, facts, index) for index in range(source.labels.num_classes)]
-    page = _environment().get_template("audit.html.jinja").render(**content, handbook=handbook, most=MOST_LISTED)
+    page = (
+        _environment()
+        .get_template("audit.html.jinja")
+        .render(**content, handbook=handbook, most=MOST_LISTED, weighted="weight" in source.extras)
+    )
     (directory / "audit.html").write_text(page, encoding="utf-8")
     return content
 
@@ -87,6 +91,7 @@ def _environment() -> Environment:
         lstrip_blocks=True,
     )
     environment.filters["percent"] = _percent
+    environment.globals |= {"power": "2^{}".format, "tenth": lambda index: f"{index / 10:.1f}–{(index + 1) / 10:.1f}"}
     return environment
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -10,9 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from perpixel.augment.depth import FULL_SCALE
-from perpixel.data.base import Split
+from perpixel.data.base import Sample, Split
 from perpixel.data.content import pixels_of
-from perpixel.data.files import FileSplit
 from perpixel.data.leaks import Print, perceptual_hash, pixel_hash
 
 AREA_BINS = 24
@@ -48,11 +48,13 @@ class SampleFacts:
     """One sample.
 
     Attributes:
-        split, index, name, group: where it stands.
+        split, index, name: where it stands.
+        conditions: what it was taken under, and its group.
         shape: (H, W).
         brightness: mean over all channels, in units of full scale.
         pixels: (classes,) pixel counts.
         unlabelled: pixels without a label.
+        weight: mean weight of the labelled pixels, None where the data brings no weights.
         structures: the connected areas of each class.
         identity: hashes, to find leaks by.
     """
@@ -60,11 +62,12 @@ class SampleFacts:
     split: str
     index: int
     name: str
-    group: str
+    conditions: Mapping[str, str]
     shape: tuple[int, int]
     brightness: float
     pixels: npt.NDArray[np.int64]
     unlabelled: int
+    weight: float | None
     structures: Structures
     identity: Print
 
@@ -95,14 +98,22 @@ def look_at(split: Split, split_name: str, index: int, num_classes: int) -> Samp
         split=split_name,
         index=index,
         name=name,
-        group=split.pairs[index].group if isinstance(split, FileSplit) else "",
+        conditions=dict(split.conditions(index)),
         shape=(mask.shape[0], mask.shape[1]),
         brightness=float(image.mean() / FULL_SCALE[image.dtype.name]),
         pixels=pixels,
         unlabelled=int(mask.size - pixels.sum()),
+        weight=_mean_weight(sample, num_classes),
         structures=structures(mask, num_classes),
         identity=Print(split_name, name, pixel_hash(image), perceptual_hash(image)),
     )
+
+
+def _mean_weight(sample: Sample, num_classes: int) -> float | None:
+    if "weight" not in sample.extras:
+        return None
+    labelled = sample.extras["weight"][sample.mask < num_classes]
+    return float(labelled.mean()) if labelled.size else 0.0
 
 
 def structures(mask: npt.NDArray[np.integer[Any]], num_classes: int) -> Structures:

@@ -15,6 +15,8 @@ from perpixel.labels import LabelSpace
 GREATEST_WEIGHT = 10.0
 RARE = 0.001
 MOSTLY = 0.5
+UNEQUAL = 50
+BRIGHTNESS_BINS = 10
 
 Counts = npt.NDArray[np.int64]
 
@@ -26,7 +28,7 @@ def summary(facts: Sequence[SampleFacts], labels: LabelSpace) -> dict[str, Any]:
         "classes": classes(facts, labels),
         "coverage": coverage(facts, labels),
         "together": together(facts),
-        "sizes": dict(Counter(f"{height}×{width}" for height, width in (f.shape for f in facts)).most_common(12)),
+        "sizes": sizes(facts),
     }
 
 
@@ -65,21 +67,21 @@ def classes(facts: Sequence[SampleFacts], labels: LabelSpace) -> list[dict[str, 
     return rows
 
 
-def coverage(facts: Sequence[SampleFacts], labels: LabelSpace) -> dict[str, dict[str, Any]]:
-    """Per group (camera, city, patient): samples, brightness, and how many of them show each class."""
-    groups = _by([f for f in facts if f.group], "group")
+def coverage(facts: Sequence[SampleFacts], labels: LabelSpace) -> dict[str, dict[str, dict[str, Any]]]:
+    """Per condition (group, camera, weather) and value: samples, sizes, brightness, and how many show each class."""
+    parts: dict[str, dict[str, list[SampleFacts]]] = defaultdict(lambda: defaultdict(list))
+    for fact in facts:
+        for condition, value in fact.conditions.items():
+            parts[condition][value].append(fact)
     return {
-        group: {
-            "samples": len(part),
-            "brightness": round(float(np.mean([f.brightness for f in part])), 3),
-            "splits": sorted({f.split for f in part}),
-            "shows": {
-                name: int(np.count_nonzero([f.pixels[index] > 0 for f in part]))
-                for index, name in enumerate(labels.names)
-            },
-        }
-        for group, part in sorted(groups.items())
+        condition: {value: _covered(part, labels) for value, part in sorted(values.items())}
+        for condition, values in parts.items()
     }
+
+
+def sizes(facts: Sequence[SampleFacts]) -> dict[str, int]:
+    """How many samples have which size, H×W; the twelve most frequent."""
+    return dict(Counter(f"{height}×{width}" for height, width in (f.shape for f in facts)).most_common(12))
 
 
 def together(facts: Sequence[SampleFacts]) -> list[list[float]]:
@@ -112,25 +114,52 @@ def advice(rows: Sequence[dict[str, Any]]) -> list[str]:
     rare = [row["name"] for row in rows if 0 < train[row["name"]] < RARE]
     unscored = [row["name"] for row in rows if train[row["name"]] > 0 and 0.0 in row["pixels"].values()]
     thin = [row["name"] for row in rows if row["thin"] > MOSTLY]
+    shares = {name: share for name, share in train.items() if share > 0}
     found = {
         "never in the training split, so they cannot be learnt": unseen,
         f"less than {RARE:.1%} of the training pixels: weigh the loss, or set augment.focus": rare,
         "missing from a split that scores: divide by class content (data=folder: data.source.stratify=true)": unscored,
         f"mostly at most {THIN} pixels thick: do not scale the images down": thin,
     }
-    return [f"{', '.join(names)}: {what}." for what, names in found.items() if names]
+    said = [f"{', '.join(names)}: {what}." for what, names in found.items() if names]
+    if shares and max(shares.values()) > UNEQUAL * min(shares.values()):
+        most, least = max(shares, key=shares.__getitem__), min(shares, key=shares.__getitem__)
+        said.append(
+            f"{most} has {shares[most] / shares[least]:,.0f} times the training pixels of {least}: try "
+            "loss.class_weights=median_frequency (the weights in the table), or a loss that counts regions (loss=dice)."
+        )
+    return said
 
 
 def _split(part: Sequence[SampleFacts]) -> dict[str, Any]:
     total = sum(f.shape[0] * f.shape[1] for f in part)
-    brightness = [f.brightness for f in part]
+    weights = [f.weight for f in part if f.weight is not None]
     return {
         "samples": len(part),
         "megapixels": round(total / 1e6, 2),
         "unlabelled": _ratio(sum(f.unlabelled for f in part), total),
-        "brightness": round(float(np.mean(brightness)), 3),
-        "brightness_deciles": [round(float(q), 3) for q in np.quantile(brightness, np.linspace(0, 1, 11))],
+        "weight": round(float(np.mean(weights)), 3) if weights else None,
+        "sizes": sizes(part),
+        **_brightness(part),
     }
+
+
+def _covered(part: Sequence[SampleFacts], labels: LabelSpace) -> dict[str, Any]:
+    shown = np.count_nonzero(np.stack([f.pixels for f in part]), axis=0)
+    return {
+        "samples": len(part),
+        "splits": sorted({f.split for f in part}),
+        "sizes": sizes(part),
+        **_brightness(part),
+        "shows": dict(zip(labels.names, shown.tolist(), strict=True)),
+    }
+
+
+def _brightness(part: Sequence[SampleFacts]) -> dict[str, Any]:
+    """The mean, and how many samples lie in each tenth of full scale."""
+    values = np.array([f.brightness for f in part])
+    bins = np.histogram(values.clip(0, 1), BRIGHTNESS_BINS, (0, 1))[0]
+    return {"brightness": round(float(values.mean()), 3), "brightness_tenths": bins.tolist()}
 
 
 def _by(facts: Sequence[SampleFacts], attribute: str) -> dict[str, list[SampleFacts]]:

@@ -177,6 +177,10 @@ class _SceneSplit(Split):
             raise IndexError(f"scene {index} of {self.length} in split '{self.name}'")
         return self.source.recall(self.name, index)
 
+    def conditions(self, index: int) -> Mapping[str, str]:
+        """Camera and weather."""
+        return self.source.describe(self.name, index)
+
     def sample_name(self, index: int) -> str:
         """Split and number."""
         return scene_name(self.name, index)
