@@ -9,7 +9,7 @@ import pytest
 import torch
 from omegaconf import OmegaConf
 
-from perpixel.config import compose
+from perpixel.config import ConfigError, compose
 from perpixel.config.schema import EvaluationConfig, RescoringConfig
 from perpixel.evaluation import final_metrics
 from perpixel.labels import LabelSpace
@@ -40,6 +40,14 @@ def test_each_can_be_left_out() -> None:
 def test_a_setting_out_of_range_is_named_with_its_key() -> None:
     with pytest.raises(ValueError, match=r"evaluation: thin_width=1: give 2 or more"):
         final_metrics(EvaluationConfig(thin_width=1), SPACE)
+
+
+def test_a_setting_out_of_range_stops_a_command_before_it_starts() -> None:
+    with pytest.raises(ConfigError, match=r"evaluation\.small_area=1: give 2 or more") as error:
+        compose(["evaluation.small_area=1", "evaluation.calibration_bins=0"])
+    assert "evaluation.calibration_bins=0: give 1 or more" in str(error.value)
+    with pytest.raises(ConfigError, match=r"evaluation\.thin_width"):
+        compose(["evaluation.thin_width=wide"])
 
 
 def test_the_keys_are_the_same_for_train_and_evaluate() -> None:

@@ -62,15 +62,20 @@ def test_a_sweep_of_two_jobs_of_two_ranks_makes_two_runs(tiny: list[str], shell:
 
 @pytest.mark.slow
 def test_two_ranks_score_what_one_process_scores(tiny: list[str], shell: Shell) -> None:
-    """Val has 3 samples, odd for two ranks; batch 1 and one thread a rank, so that the arithmetic is the same."""
+    """Val has 3 samples, odd for two ranks; batch 1 and one thread a rank, so that the arithmetic is the same.
+
+    All scores: the confusion matrix's, edges and structures, calibration with its diagram.
+    """
     split = ["data.source.fractions=[0.75,0.125,0.125]", "data.eval_batch_size=1"]
     shell.run("train", [*tiny, *DDP, *split, "hydra.run.dir=run"])
     shell.run("evaluate", ["run=run", "split=val"])
     ranks, one = (
-        json.loads((shell.directory / "run" / name).read_text())["val"]["confusion"]
+        json.loads((shell.directory / "run" / name).read_text())["val"]
         for name in ("metrics.json", "evaluation_val.json")
     )
-    assert np.sum(one) == 3 * 32 * 48
+    assert np.sum(one["confusion"]) == 3 * 32 * 48
+    assert {"mBoundaryIoU", "ECE", "reliability"} <= one.keys()
+    assert ranks.pop("loss") == pytest.approx(one.pop("loss"))
     assert ranks == one
 
 

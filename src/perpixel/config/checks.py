@@ -112,4 +112,20 @@ def _monitor(cfg: Any) -> Iterator[Fault]:
         )
 
 
-RULES: tuple[Callable[[Any], Iterator[Fault]], ...] = (_strangers, _sizes, _counts, _rates, _names, _devices, _monitor)
+def _evaluation(cfg: Any) -> Iterator[Fault]:
+    least = {"dilation_ratio": 0, "boundary_tolerance": 0, "thin_width": 2, "small_area": 2, "calibration_bins": 1}
+    for key, floor in least.items():
+        if cfg.evaluation[key] < floor:
+            yield f"evaluation.{key}={cfg.evaluation[key]}: give {floor} or more."
+
+
+RULES: tuple[Callable[[Any], Iterator[Fault]], ...] = (
+    _strangers,
+    _sizes,
+    _counts,
+    _rates,
+    _names,
+    _devices,
+    _monitor,
+    _evaluation,
+)
