@@ -336,7 +336,9 @@ def test_every_model_exports(model: str, upsampling: str) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("model", "upsampling"), EXPORTED[:-3:4] + EXPORTED[-3:])  # all models, upsamplings in turn
+@pytest.mark.parametrize(
+    ("model", "upsampling"), [pair for pair in EXPORTED if "bilinear" in pair or "starter_unet" in pair]
+)
 @torch.no_grad()
 def test_exports_take_images_of_any_size_or_say_why_not(model: str, upsampling: str) -> None:
     network = exportable(model, upsampling)

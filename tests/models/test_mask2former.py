@@ -49,7 +49,19 @@ def test_the_set_loss_reaches_every_parameter(model) -> None:
     value.backward()
     assert value.isfinite()
     assert set(loss.parts) == {"cross_entropy", "mask", "dice"}
+    assert not loss.state_dict()
     assert [name for name, p in model.named_parameters() if p.grad is None] == []
+
+
+def test_auxiliary_heads_are_scored_pixel_by_pixel() -> None:
+    torch.manual_seed(0)
+    aux = {"weight": 0.4, "stages": ["encoder.3", "decoder.pixel_decoder.3"]}
+    model = Mask2Former(Encoder("resnet18"), Bilinear(), num_classes=3, aux=aux, **SMALL).train()
+    output = model(torch.randn(2, 3, 60, 64))
+    assert isinstance(output.logits, MaskQueries)
+    target = torch.randint(0, 3, (2, 60, 64))
+    for logits in output.aux:
+        torch.testing.assert_close(SetLoss()(logits, target), F.cross_entropy(logits, target))
 
 
 def test_every_layer_is_supervised(model) -> None:

@@ -53,7 +53,8 @@ class SetLoss(Loss):
         self.no_object_weight = no_object_weight
         self.points = points
         self.dense = CrossEntropy(ignore_index)
-        self._criterion: Any = None
+        # In a dictionary, and so no submodule: its buffers are settings, and belong in no checkpoint.
+        self._criteria: dict[int, Any] = {}
 
     def forward(self, logits: Tensor | MaskQueries, target: Tensor, weight: Tensor | None = None) -> Tensor:
         """The loss of one batch.
@@ -89,9 +90,10 @@ class SetLoss(Loss):
 
     def _matching(self, classes: Tensor) -> Any:
         """The library's criterion, made when the number of classes is known."""
-        if self._criterion is None:
-            self._criterion = library_criterion(classes.shape[-1] - 1, self.weights, self.no_object_weight, self.points)
-        return self._criterion.to(classes.device)
+        count = classes.shape[-1] - 1
+        if count not in self._criteria:
+            self._criteria[count] = library_criterion(count, self.weights, self.no_object_weight, self.points)
+        return self._criteria[count].to(classes.device)
 
     def _as_sets(self, target: Tensor, size: torch.Size) -> tuple[list[Tensor], list[Tensor]]:
         """Per image the classes that occur, and a mask (padded as the image was) for each."""

@@ -1,0 +1,83 @@
+"""Every architecture through the public command: sizes that no stride divides, images of 1, 3 and 5 channels."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import perpixel
+
+ROOT = Path(__file__).parents[2]
+ENCODERS = {"starter_unet": "none", "dpt": "test_vit"}
+SMALL: dict[str, list[str]] = {
+    "starter_unet": ["model.width=4"],
+    "fcn": ["model.hidden=8"],
+    "fpn": ["model.pyramid_channels=8", "model.segmentation_channels=32"],
+    "dpt": ["model.channels=8", "model.intermediate_channels=[8,8,16,16]"],
+    "mask2former": [
+        "loss=mask2former",
+        *("model.queries=5", "model.channels=32", "model.heads=2", "model.pixel_layers=1", "model.decoder_layers=2"),
+    ],
+    **{name: ["model.channels=[16,16,16,16,16]"] for name in ("unet", "unetplusplus", "manet")},
+    **{name: ["model.channels=8"] for name in ("pspnet", "pan", "deeplabv3", "deeplabv3plus", "upernet", "segformer")},
+    "linknet": [],
+}
+OFTEN = [("starter_unet", 5), ("unet", 1), ("mask2former", 5)]
+ALL = [
+    pytest.param(*case, marks=() if case in OFTEN else pytest.mark.slow)
+    for case in [(model, channels) for model in SMALL for channels in (1, 3, 5)]
+]
+
+
+@pytest.fixture(scope="session")
+def bands(tmp_path_factory: pytest.TempPathFactory) -> dict[int, Path]:
+    """Folders of 8 arrays of 50×70 pixels with 1, 3 or 5 bands, and masks of two classes."""
+    rng = np.random.default_rng(0)
+    roots = {}
+    for channels in (1, 3, 5):
+        root = roots[channels] = tmp_path_factory.mktemp(f"bands{channels}")
+        for part in ("images", "masks"):
+            (root / part).mkdir()
+        for number in range(8):
+            mask = (rng.random((5, 7)) > 0.5).repeat(10, 0).repeat(10, 1).astype(np.uint8)
+            image = 90 * mask[..., None] + rng.integers(0, 90, (50, 70, channels))
+            np.save(root / "images" / f"{number}.npy", image.astype(np.uint8))
+            np.save(root / "masks" / f"{number}.npy", mask)
+    return roots
+
+
+def overrides(model: str, channels: int, root: Path, run: Path) -> list[str]:
+    encoder = ENCODERS.get(model, "test_efficientnet")
+    chosen = [] if encoder == "none" else ["encoder=resnet18", f"encoder.name={encoder}"]
+    return [
+        f"model={model}",
+        *chosen,
+        *SMALL[model],
+        *("data=folder", f"data.source.root={root}", "data.source.classes=[ground,block]"),
+        *(f"data.source.channels={channels}", "data.source.fractions=[0.5,0.25,0.25]"),
+        *("data.size=[40,56]", "data.batch_size=2", "data.num_workers=0", "augment=none"),
+        *("trainer.max_epochs=1", "trainer.limit_train_batches=2", "trainer.accelerator=cpu"),
+        *("trainer.enable_progress_bar=false", "training.overlays=0"),
+        f"hydra.run.dir={run}",
+    ]
+
+
+@pytest.mark.parametrize(("model", "channels"), ALL)
+def test_trains_and_is_scored(model: str, channels: int, bands: dict[int, Path], tmp_path: Path) -> None:
+    result = perpixel.train(overrides(model, channels, bands[channels], tmp_path / "run"))
+    for split in ("val", "test"):
+        assert result.scores[split]["mIoU"] is not None
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("model", ["unet", "mask2former"])
+def test_a_run_is_evaluated_again_to_the_same_scores(model: str, bands: dict[int, Path], tmp_path: Path) -> None:
+    result = perpixel.train(overrides(model, 5, bands[5], tmp_path / "run"))
+    command = [sys.executable, str(ROOT / "src" / "evaluate.py"), f"run={result.directory}", "split=val"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert f"{result.scores['val']['mIoU']:.4f}" in done.stdout + done.stderr
