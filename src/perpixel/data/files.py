@@ -19,7 +19,7 @@ from perpixel.data.masks import MaskReader
 from perpixel.data.pairs import Pair
 from perpixel.data.policy import apply_policy
 from perpixel.data.remembered import remembered, stamp
-from perpixel.data.statistics import channel_statistics, evenly
+from perpixel.data.statistics import channel_statistics, evenly, readable
 from perpixel.data.tiff import Window
 
 OnBadFile = Literal["error", "skip"]
@@ -106,7 +106,7 @@ class FileSplit(Split):
     def statistics(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
         """Mean and standard deviation per channel, in units of full scale, of some images spread over the split."""
         chosen = evenly(self.pairs)
-        return channel_statistics(read_image(pair.image, self.channels, pair.window) for pair in chosen)
+        return channel_statistics(readable(chosen, lambda pair: read_image(pair.image, self.channels, pair.window)))
 
     def fingerprint(self) -> str:
         """From names, files' bytes and what mask values mean; where the files lie does not count."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, TypeVar
 
 import numpy as np
@@ -20,6 +20,26 @@ def evenly(items: Sequence[T], count: int = SAMPLES) -> list[T]:
     """At most ``count`` items, evenly spaced over the sequence."""
     places = np.unique(np.linspace(0, len(items) - 1, min(len(items), count)).astype(int))
     return [items[int(place)] for place in places]
+
+
+def readable(items: Sequence[T], read: Callable[[T], npt.NDArray[Any]]) -> Iterator[npt.NDArray[Any]]:
+    """The images that can be read; faulty ones are the business of the check before training, which lists them all.
+
+    Raises:
+        ValueError: not one can be read: the reason of the last.
+    """
+    last: ValueError | None = None
+    some = False
+    for item in items:
+        try:
+            image = read(item)
+        except ValueError as error:
+            last = error
+            continue
+        some = True
+        yield image
+    if not some and last is not None:
+        raise last
 
 
 def channel_statistics(images: Iterable[npt.NDArray[Any]]) -> tuple[tuple[float, ...], tuple[float, ...]]:
