@@ -1,0 +1,81 @@
+"""Ending a training that hangs, so that somebody can resume it."""
+
+from __future__ import annotations
+
+import faulthandler
+import logging
+import os
+import sys
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+import lightning.pytorch as pl
+
+log = logging.getLogger(__name__)
+
+GRACE_S = 5.0
+"""How much longer this waits than collective calls and file reads, which end with an exception that names the cause."""
+
+
+class Watchdog(pl.Callback):
+    """Ends the process when for ``timeout_s`` no batch, of training or validation, began or ended.
+
+    For hangs that raise nothing: a driver, a lock, a file on a dead drive. A thread looks, says where every thread
+    stands and leaves with exit code 1; where the interpreter itself is stuck, ``faulthandler``'s own thread, which
+    needs none, does so a little later.
+
+    Args:
+        timeout_s: seconds.
+        on_hang: called with the message before the process ends.
+    """
+
+    def __init__(self, timeout_s: float, on_hang: Callable[[str], None] = lambda told: None) -> None:
+        self.timeout_s = timeout_s + GRACE_S
+        self.on_hang = on_hang
+        self._last = 0.0
+        self._done = threading.Event()
+
+    def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        """Begin to watch."""
+        self._done.clear()
+        self._alive()
+        threading.Thread(target=self._watch, name="watchdog", daemon=True).start()
+
+    def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        """Stop watching."""
+        self._stop()
+
+    def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
+        """Stop watching: Lightning does not tear down then."""
+        self._stop()
+
+    def _stop(self) -> None:
+        self._done.set()
+        faulthandler.cancel_dump_traceback_later()
+
+    def _alive(self, *_: Any, **__: Any) -> None:
+        self._last = time.monotonic()
+
+    on_train_batch_start = on_train_batch_end = _alive
+    on_validation_batch_start = on_validation_batch_end = _alive
+    on_train_epoch_start = on_train_epoch_end = on_validation_epoch_start = on_validation_epoch_end = _alive
+
+    def _watch(self) -> None:
+        interval = min(self.timeout_s / 10, 30.0)
+        while not self._done.wait(interval):
+            faulthandler.dump_traceback_later(self.timeout_s + GRACE_S, exit=True, file=sys.__stderr__ or sys.stderr)
+            if time.monotonic() - self._last > self.timeout_s:
+                self._end()
+
+    def _end(self) -> None:
+        told = (
+            f"nothing has moved for {self.timeout_s:.0f} s (training.timeout_s): this process hangs and is ended. Where "
+            "each thread stands is shown above. Go on with resume=<run directory>; if a step or a validation batch may "
+            "take that long, allow more."
+        )
+        faulthandler.dump_traceback(file=sys.__stderr__ or sys.stderr)
+        log.error(told)
+        self.on_hang(told)
+        os._exit(1)
