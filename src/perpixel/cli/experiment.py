@@ -136,6 +136,7 @@ def build_data(cfg: DictConfig, source: DataSource) -> DataModule:
         eval_batch_size=cfg.data.eval_batch_size,
         num_workers=cfg.data.num_workers,
         seed=cfg.seed,
+        timeout_s=cfg.data.timeout_s,
         limit=cfg.data.limit,
         canary=cast(Any, OmegaConf.to_container(cfg.data))["canary"],
     )

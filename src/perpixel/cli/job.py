@@ -19,6 +19,7 @@ from perpixel.cli.pictures import save_png
 from perpixel.config import ConfigError, resumed_config
 from perpixel.config.schema import TrainConfig
 from perpixel.data import DataModule
+from perpixel.data.patience import explained
 from perpixel.data.hashing import refuse_changed_data
 from perpixel.export.bundle import save_bundle
 from perpixel.models import SegmentationModel
@@ -134,6 +135,8 @@ def train(cfg: DictConfig, run: Path, resume: bool = False) -> None:
     except torch.OutOfMemoryError as error:
         raise OutOfMemory(f"{error}\n{OUT_OF_MEMORY}") from error
     except RuntimeError as error:
+        if lost := explained(error):
+            raise lost from error
         if "can't allocate memory" not in str(error):  # torch's CPU allocator has no exception class of its own
             raise
         raise OutOfMemory(f"{error}\n{OUT_OF_MEMORY}") from error

@@ -25,6 +25,7 @@ class DataConfig:
     batch_size: int = 8  # per rank
     eval_batch_size: int = 8  # per rank
     num_workers: int = 0  # per rank
+    timeout_s: float | None = 600.0  # a batch that takes longer to read is an error that names the file; null: no limit
     allow_changed: bool = False  # go on with a run although the data are no longer what it was trained with
     limit: int | None = None  # use only this many training samples
     canary: Any = None  # fixed samples, never trained on and scored after every epoch: how many, their names, or a file
@@ -122,6 +123,7 @@ class TrainingConfig:
     early_stopping: EarlyStoppingConfig = field(default_factory=EarlyStoppingConfig)
     checkpoint: CheckpointConfig = field(default_factory=CheckpointConfig)
     on_nan: str = "stop"  # a loss or gradient that is not finite: stop, or rollback to the last checkpoint
+    timeout_s: float | None = 1800.0  # a step, or a batch of validation, that takes longer hangs; null: no limit
     nan_check_steps: int = 10  # optimiser steps between two looks at what was found; a look makes a GPU wait
     overlays: int = 8  # validation images drawn as input, truth, prediction and errors
     test: bool = True  # score the test split once, with the best checkpoint, after training

@@ -21,6 +21,7 @@ from perpixel.augment.depth import FULL_SCALE
 from perpixel.augment.targets import Targets
 from perpixel.data.base import DataSource, Sample, Split, SplitName
 from perpixel.data.canary import Choice, choose_canary
+from perpixel.data.patience import BACKSTOP_S, at_most
 from perpixel.data.randomness import sample_rng
 from perpixel.data.samplers import EvaluationBatches, Key, Rank, TrainSampler
 from perpixel.data.subset import Subset
@@ -48,15 +49,17 @@ class Batch(TypedDict):
 class TrainSamples(Dataset[Sample]):
     """Augmented samples; each is a pure function of (seed, key)."""
 
-    def __init__(self, split: Split, augment: Recipe, seed: int) -> None:
+    def __init__(self, split: Split, augment: Recipe, seed: int, timeout_s: float | None = None) -> None:
         self.split = split
         self.augment = augment
         self.seed = seed
+        self.timeout_s = timeout_s
 
     def __getitem__(self, key: Key) -> Sample:
         rng = sample_rng(self.seed, key.epoch, key.position)
-        sample = self.split.open(key.sample, rng)
-        return Sample.of(self.augment.sample(sample.targets, rng, lambda: self._another(rng)), sample.name)
+        with at_most(self.timeout_s, lambda: self.split.sample_name(key.sample)):
+            sample = self.split.open(key.sample, rng)
+            return Sample.of(self.augment.sample(sample.targets, rng, lambda: self._another(rng)), sample.name)
 
     def _another(self, rng: np.random.Generator) -> Targets:
         """A partner for mixing, from the whole split."""
@@ -66,11 +69,13 @@ class TrainSamples(Dataset[Sample]):
 class EvaluationSamples(Dataset[Sample]):
     """Samples as they are, at their native size."""
 
-    def __init__(self, split: Split) -> None:
+    def __init__(self, split: Split, timeout_s: float | None = None) -> None:
         self.split = split
+        self.timeout_s = timeout_s
 
     def __getitem__(self, index: int) -> Sample:
-        return self.split.read(index, np.random.default_rng(index))
+        with at_most(self.timeout_s, lambda: self.split.sample_name(index)):
+            return self.split.read(index, np.random.default_rng(index))
 
 
 def collate(samples: Sequence[Sample]) -> Batch:
@@ -120,6 +125,8 @@ class DataModule(LightningDataModule):
         eval_batch_size: evaluation samples per step and rank; only images of one size share a batch.
         num_workers: loader processes per rank; 0 reads in the training process. Results do not depend on it.
         seed: order, draws and augmentation are functions of it.
+        timeout_s: a batch that is not there after so many seconds is an error, which names the sample where it can; None
+            waits for ever.
         limit: use only this many training samples, a fixed choice by the seed; None uses all.
         canary: samples that are never trained on and can be read by ``canary_batches``: how many validation samples,
             or names, or a file of names (see ``perpixel.data.canary``); None has none.
@@ -140,6 +147,7 @@ class DataModule(LightningDataModule):
         eval_batch_size: int = 1,
         num_workers: int = 0,
         seed: int = 0,
+        timeout_s: float | None = None,
         limit: int | None = None,
         canary: Choice | None = None,
         mean: Sequence[float] | None = None,
@@ -148,6 +156,8 @@ class DataModule(LightningDataModule):
         super().__init__()
         _at_least(1, batch_size=batch_size, eval_batch_size=eval_batch_size, limit=1 if limit is None else limit)
         _at_least(0, num_workers=num_workers, seed=seed)
+        if timeout_s is not None and timeout_s <= 0:
+            raise ValueError(f"data.timeout_s={timeout_s}: give the seconds a batch may take, or null to wait for ever.")
         if augment.fill != source.labels.fill:
             raise ValueError(
                 f"the augmentation pads masks with {augment.fill}, but the data's pixels without label hold "
@@ -159,6 +169,7 @@ class DataModule(LightningDataModule):
         self.batch_size = batch_size
         self.eval_batch_size = eval_batch_size
         self.num_workers = num_workers
+        self.timeout_s = timeout_s
         self.seed = seed
         self.limit = limit
         self.canary = None if canary is None else choose_canary(source, canary)
@@ -185,7 +196,7 @@ class DataModule(LightningDataModule):
             finished = _processed(self.trainer.fit_loop.epoch_progress.current)
             self._sampler.set_epoch(max(finished, self._resume[0]))
         return self._loader(
-            TrainSamples(split, self.augment, self.seed),
+            TrainSamples(split, self.augment, self.seed, self.timeout_s),
             sampler=self._sampler,
             batch_size=self._step_size(len(split), rank),
             drop_last=True,
@@ -203,7 +214,7 @@ class DataModule(LightningDataModule):
         """The samples of any split, each once, at native size and without augmentation."""
         split = self.source.split(name)
         batches = EvaluationBatches(split, self.eval_batch_size, self._rank())
-        return self._loader(EvaluationSamples(split), batch_sampler=batches)
+        return self._loader(EvaluationSamples(split, self.timeout_s), batch_sampler=batches)
 
     def canary_batches(self) -> Iterator[Batch]:
         """The canary samples, one a batch, at native size and without augmentation; read in this process."""
@@ -289,6 +300,7 @@ class DataModule(LightningDataModule):
             samples,
             collate_fn=collate,
             num_workers=self.num_workers,
+            timeout=(self.timeout_s or -BACKSTOP_S) + BACKSTOP_S if self.num_workers else 0,
             persistent_workers=self.num_workers > 0,
             pin_memory=self.trainer is not None and isinstance(self.trainer.accelerator, CUDAAccelerator),
             worker_init_fn=_one_thread,

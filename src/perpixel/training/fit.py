@@ -7,6 +7,7 @@ import json
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from torch import Tensor, nn
 from perpixel.config.schema import TrainerConfig, TrainingConfig
 from perpixel.labels import LabelSpace
 from perpixel.metrics import PixelMetric
+from perpixel.tracking import manifest
 from perpixel.training.callbacks import (
     EMA,
     Checkpoints,
@@ -29,7 +31,9 @@ from perpixel.training.callbacks import (
     History,
     NonFinite,
     StopOnSignal,
+    Watchdog,
 )
+from perpixel.training.launch import patient_strategy
 from perpixel.training.module import MakeOptimizer, MakeSchedule, Scores, SegmentationModule
 from perpixel.training.quiet import quieten
 from perpixel.training.store import CheckpointError, CheckpointStore, StoreIO
@@ -143,7 +147,7 @@ def _fit_once(
     )
     store = CheckpointStore(run / "checkpoints", training.checkpoint.keep)
     fitter = pl.Trainer(
-        **_arguments(trainer),
+        **{**_arguments(trainer), "strategy": patient_strategy(trainer.strategy, training.timeout_s)},
         logger=list(experiment.loggers) or False,
         callbacks=_callbacks(experiment, trainer, training, run, store),
         plugins=_plugins(store),
@@ -220,11 +224,16 @@ def _callbacks(
         *experiment.fit_callbacks,
         History(run / "metrics.jsonl"),
         StopOnSignal(checkpoints),
+        Watchdog(training.timeout_s, partial(_note_hang, run)) if training.timeout_s else None,
         _early_stopping(training) if training.early_stopping.patience is not None else None,
         TQDMProgressBar(leave=False) if trainer.enable_progress_bar is not False and not trainer.barebones else None,
         checkpoints,
     ]
     return [callback for callback in found if callback is not None]
+
+
+def _note_hang(run: Path, told: str) -> None:
+    manifest.update(run, status="failed", error=told)
 
 
 def _own_weights(module: pl.LightningModule) -> dict[str, Tensor]:

@@ -13,16 +13,18 @@ import signal
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from datetime import timedelta
 from pathlib import Path
 
 import torch
+from lightning.pytorch.strategies import DDPStrategy
 from torch.distributed.elastic.multiprocessing.api import SignalException
 from torch.distributed.elastic.multiprocessing.errors import ChildFailedError, ProcessFailure
 from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
 from perpixel.training.callbacks.stop import Interrupted
 
-SHUTDOWN_TIMEOUT_S = 25  # for checkpoints after SIGTERM, and for ranks that hang after another one died
+SHUTDOWN_TIMEOUT_S = 20  # for checkpoints after SIGTERM, and for ranks that hang after another one died
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 
@@ -50,6 +52,13 @@ def num_ranks(accelerator: str, devices: object) -> int:
 def started_by_launcher() -> bool:
     """Whether this process is already a rank (of ours, of torchrun, or of srun)."""
     return "TORCHELASTIC_RUN_ID" in os.environ or int(os.environ.get("SLURM_NTASKS", "1")) > 1
+
+
+def patient_strategy(name: str, timeout_s: float | None) -> str | DDPStrategy:
+    """``trainer.strategy`` with a limit to how long ranks wait for each other (gloo's own is half an hour)."""
+    if timeout_s is None or int(os.environ.get("WORLD_SIZE", "1")) == 1:
+        return name
+    return DDPStrategy(timeout=timedelta(seconds=timeout_s), find_unused_parameters=name.endswith("_true"))
 
 
 def launch_ranks(module: str, arguments: Sequence[str], ranks: int) -> None:
@@ -85,6 +94,11 @@ def _as_failure(error: ChildFailedError) -> BaseException:
     rank, failure = _cause(error)
     if failure.exitcode in (128 + signal.SIGTERM, 128 + signal.SIGINT):
         return Interrupted(failure.exitcode - 128)
+    if any("timed out" in str(one.message).lower() for one in error.failures.values()):
+        return RankFailed(
+            f"a rank waited for the others longer than training.timeout_s, so rank {rank} or one beside it hung or was "
+            "stopped; all are ended. Go on with resume=<run directory>."
+        )
     message = failure.message if isinstance(failure.message, str) else failure.message.get("message", "no message")
     return RankFailed(f"rank {rank} died with exit code {failure.exitcode}: {message}")
 

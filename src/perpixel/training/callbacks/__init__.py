@@ -10,6 +10,7 @@ from perpixel.training.callbacks.history import History
 from perpixel.training.callbacks.means import EpochMeans
 from perpixel.training.callbacks.overlays import Overlays
 from perpixel.training.callbacks.stop import Interrupted, StopOnSignal
+from perpixel.training.callbacks.watchdog import Watchdog
 
 __all__ = [
     "EMA",
@@ -24,4 +25,5 @@ __all__ = [
     "NonFinite",
     "Overlays",
     "StopOnSignal",
+    "Watchdog",
 ]
