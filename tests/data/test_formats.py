@@ -134,6 +134,25 @@ def test_bad_files_are_quarantined_up_to_a_share(make_folder: Callable[..., Path
     source.split("train").verify()
 
 
+@pytest.mark.parametrize("layout", ["strips", "tiles", "bands apart"])
+def test_lzw_geotiffs_are_read_by_window(tmp_path: Path, layout: str) -> None:
+    pytest.importorskip("imagecodecs", reason="LZW is part of the extra 'geo'")
+    path = geotiff(tmp_path / "a.tif", **(LAYOUTS[layout] | {"compression": "lzw"}))
+    np.testing.assert_array_equal(read_image(path, 6), BANDS)
+    np.testing.assert_array_equal(read_image(path, 6, WINDOW), BANDS[WINDOW.slices])
+
+
+@pytest.mark.parametrize("compression", ["tiff_lzw", "tiff_deflate", "packbits"])
+def test_tiffs_of_other_programs(tmp_path: Path, compression: str) -> None:
+    """Written by libtiff: 8-bit pictures in any compression, without the extra."""
+    rgb = BANDS[..., :3].astype(np.uint8)
+    Image.fromarray(rgb).save(tmp_path / "a.tif", compression=compression)
+    np.testing.assert_array_equal(read_image(tmp_path / "a.tif"), rgb)
+    np.testing.assert_array_equal(read_image(tmp_path / "a.tif", 3, WINDOW), rgb[WINDOW.slices])
+    Image.fromarray(rgb[..., 0]).save(tmp_path / "mask.tif", compression=compression)
+    np.testing.assert_array_equal(read_values(tmp_path / "mask.tif"), rgb[..., 0])
+
+
 def test_an_unknown_rule_for_bad_files(make_folder: Callable[..., Path]) -> None:
     with pytest.raises(ValueError, match="choose error or skip"):
         Folder(str(make_folder(list("abcdefgh"))), ["a"], on_bad_file="hope")

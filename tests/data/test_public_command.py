@@ -6,12 +6,36 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 import perpixel
 
 from . import layouts
+from .conftest import save
 
+rng = np.random.default_rng(0)
+
+OWN = {
+    "groups in folds": [
+        'data.source.group_by="(cam\\d)"', "data.source.fractions=[0.6,0.2,0.2]",
+        "data.source.folds=3", "data.source.fold=1",
+    ],
+    "a column, stratified": ["data.source.group_by=meta.csv:site", "data.source.stratify=true"],
+    "a saved draw": ["data.source.split_file=drawn.json", "data.source.stratify=true"],
+}  # fmt: skip
+SMALL = [
+    "data.size=[32,32]",
+    "data.batch_size=2",
+    "data.num_workers=0",
+    "model=starter_unet",
+    "model.width=4",
+    "model.convs_per_block=1",
+    "trainer.max_epochs=1",
+    "trainer.accelerator=cpu",
+    "trainer.enable_progress_bar=false",
+]
 SETS: dict[str, tuple[Callable[[Path], Path], list[str]]] = {
     "voc": (layouts.voc, ["data.source.augmented=true"]),
     "cityscapes": (layouts.cityscapes, ["augment=copy_paste", "augment.classes=[18]"]),
@@ -45,3 +69,45 @@ def test_trains_on_a_miniature_copy(name: str, tmp_path: Path) -> None:
     manifest = json.loads((Path(result.directory) / "manifest.json").read_text())
     assert manifest["status"] == "finished"
     assert set(manifest["data"]) == {"train", "val"}
+
+
+def own(root: Path) -> Path:
+    """18 files of six cameras on three sites."""
+    for index in range(18):
+        mask = np.full((32, 32), index % 2, np.uint8)
+        save(
+            root / "images" / f"cam{index // 3}_{index}.png",
+            Image.fromarray(rng.integers(0, 256, (32, 32, 3), np.uint8)),
+        )
+        save(root / "masks" / f"cam{index // 3}_{index}.png", Image.fromarray(mask))
+    rows = [f"cam{index // 3}_{index},site{index % 3}" for index in range(18)]
+    (root / "meta.csv").write_text("key,site\n" + "\n".join(rows))
+    return root
+
+
+@pytest.mark.parametrize("name", [pytest.param(name, marks=pytest.mark.slow) for name in OWN])
+def test_splits_of_ones_own_data(name: str, tmp_path: Path) -> None:
+    """Twice the same, whatever the run's seed."""
+    data = ["data=folder", f"data.source.root={own(tmp_path / 'data')}", "data.source.classes=[ground,tree]"]
+    manifests = []
+    for seed in (0, 1):
+        result = perpixel.train([*data, *OWN[name], *SMALL, f"seed={seed}", f"output={tmp_path / f'runs{seed}'}"])
+        manifests.append(json.loads((result.directory / "manifest.json").read_text()))
+    assert set(manifests[0]["data"]) == {"train", "val", "test"}
+    assert manifests[0]["data"] == manifests[1]["data"]
+    if "draw" in name:
+        drawn = json.loads((tmp_path / "data" / "drawn.json").read_text())
+        assert sum(map(len, drawn.values())) == 18
+
+
+def test_quarantined_files_stand_in_the_manifest(tmp_path: Path) -> None:
+    root = own(tmp_path / "data")
+    cut = root / "images" / "cam1_4.png"
+    cut.write_bytes(cut.read_bytes()[:-300])
+    data = ["data=folder", f"data.source.root={root}", "data.source.classes=[ground,tree]", *SMALL]
+    with pytest.raises(ValueError, match=r"1 of \d+ pairs are faulty:\n'.*cam1_4\.png' cannot be decoded"):
+        perpixel.train([*data, f"output={tmp_path / 'refused'}"])
+    skip = ["data.source.on_bad_file=skip", "data.source.max_bad=0.5"]
+    result = perpixel.train([*data, *skip, f"output={tmp_path / 'runs'}"])
+    [reason] = json.loads((result.directory / "manifest.json").read_text())["bad_files"]
+    assert "cam1_4.png' cannot be decoded" in reason

@@ -110,6 +110,19 @@ def test_folder_grouped_by_a_table(cameras: Path) -> None:
         Folder(str(cameras), ["a", "b", "c"], group_by="sites.csv")
 
 
+def test_folder_grouped_by_a_column(cameras: Path) -> None:
+    source = Folder(str(cameras), ["a", "b", "c"])
+    keys = [pair.name for name in source.splits for pair in source.split(name).pairs]
+    rows = [f"{key.replace('__', '/')}.png,{index % 6}" for index, key in enumerate(keys)]
+    (cameras / "meta.csv").write_text("key,patient\n" + "\n".join(rows))
+    grouped = Folder(str(cameras), ["a", "b", "c"], group_by="meta.csv:patient", fractions=[0.5, 0.3, 0.2])
+    groups = [{pair.group for pair in grouped.split(name).pairs} for name in grouped.splits]
+    assert set.union(*groups) == set("012345")
+    assert sum(map(len, groups)) == 6
+    with pytest.raises(ValueError, match=r"needs the columns key and doctor, but has key, patient"):
+        Folder(str(cameras), ["a", "b", "c"], group_by="meta.csv:doctor")
+
+
 def test_folder_stratified_and_in_folds(cameras: Path) -> None:
     source = Folder(str(cameras), ["a", "b", "c"], stratify=True)
     assert {name: len(part) for name, part in members(source).items()}.keys() == {"train", "val", "test"}

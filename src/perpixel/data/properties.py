@@ -17,15 +17,16 @@ def property_of(keys: Iterable[str], root: Path, rule: str, column: str, where: 
         keys: of the samples.
         root: folder that a CSV is relative to.
         rule: a pattern searched in the key (its first group, or all that matches), or a CSV with the columns ``key``
-            and ``column``.
+            and ``column`` (``meta.csv:patient`` names another column).
         column: of the CSV.
         where: config key that the rule came from, for errors.
 
     Raises:
         ValueError: the CSV is missing or lacks a column, the pattern is none, or keys have no value.
     """
-    if rule.endswith(".csv"):
-        table = _table(root / rule, column, where)
+    file, is_table, own_column = rule.partition(".csv")
+    if is_table:
+        table = _table(root / f"{file}.csv", own_column.removeprefix(":") or column, where)
         found = {key: table.get(key, "") for key in keys}
     else:
         pattern = _pattern(rule, where)
