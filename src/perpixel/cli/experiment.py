@@ -138,8 +138,30 @@ def build_data(cfg: DictConfig, source: DataSource) -> DataModule:
         seed=cfg.seed,
         timeout_s=cfg.data.timeout_s,
         limit=cfg.data.limit,
-        canary=cast(Any, OmegaConf.to_container(cfg.data))["canary"],
+        mean=cfg.data.mean,
+        std=cfg.data.std,
+        canary=cfg.data.canary if isinstance(cfg.data.canary, int | str | None) else list(cfg.data.canary),
     )
+
+
+def settle_normalisation(cfg: DictConfig, source: DataSource) -> None:
+    """Write into ``cfg`` how images are normalised, for the run's record and for whoever loads its weights.
+
+    What was given counts; else what the encoder's pretrained weights expect of RGB images; else the data's own.
+
+    Raises:
+        ValueError: one of ``data.mean`` and ``data.std`` is given without the other.
+    """
+    if (cfg.data.mean is None) != (cfg.data.std is None):
+        raise ValueError("data.mean and data.std belong together: give both, or neither.")
+    if cfg.data.mean is not None:
+        return
+    encoder: Encoder = _build(cfg, "encoder")
+    expected = encoder.normalisation() if source.channels == 3 else None
+    mean, std = expected or (source.mean, source.std)
+    cfg.data.mean, cfg.data.std = list(mean), list(std)
+    origin = "of the data" if expected is None else f"which the weights of {encoder.name} expect"
+    log.info("images are normalised by mean %s and std %s, %s", cfg.data.mean, cfg.data.std, origin)
 
 
 def build_tracker(cfg: DictConfig) -> Tracker:
@@ -163,6 +185,7 @@ def assemble(cfg: DictConfig, run: Path, tracker_logger: Any, on_look: Callable[
         on_look: called with a split's name before it is scored for the record.
     """
     source = build_source(cfg)
+    settle_normalisation(cfg, source)
     data = build_data(cfg, source)
     model = build_model(cfg, source.labels.num_classes, source.channels)
     if cfg.init_from is not None:

@@ -154,6 +154,8 @@ def _train(cfg: DictConfig, run: Path, resume: bool) -> None:
         experiment = assemble(cfg, run, logger, lambda split: _look(run, split, first))
         experiment = replace(experiment, on_rollback=lambda found: _note_rollback(run, found, first))
         if first:
+            if not resume:
+                write_atomically(run / "config.yaml", OmegaConf.to_yaml(cfg, resolve=True))  # with what was settled
             _describe(experiment, run, cfg.data.allow_changed)
         scores = fit(experiment, settings.trainer, settings.training, run, resume)
         if first:

@@ -27,6 +27,8 @@ class DataConfig:
     num_workers: int = 0  # per rank
     timeout_s: float | None = 600.0  # a batch that takes longer to read is an error that names the file; null: no limit
     allow_changed: bool = False  # go on with a run although the data are no longer what it was trained with
+    mean: list[float] | None = None  # per channel, in units of full scale; null: what the encoder's weights expect,
+    std: list[float] | None = None  # else the data's own
     limit: int | None = None  # use only this many training samples
     canary: Any = None  # fixed samples, never trained on and scored after every epoch: how many, their names, or a file
     overfit: int | None = None  # train on and score this many fixed training samples, as a sanity check

@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from dataclasses import dataclass
 from difflib import get_close_matches
-from typing import cast
+from typing import NamedTuple, cast
 
 import timm
 import torch
@@ -22,6 +22,19 @@ DEPTH = 5
 
 PATCH = 16
 """Side of a vision transformer's patches: a power of two, so that 2× steps lead back to the pixels."""
+
+
+class Normalisation(NamedTuple):
+    """``(x − mean) / std`` per RGB channel, for x in 0…1."""
+
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+
+IMAGENET = Normalisation((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+HALF = Normalisation((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
+HALVED = ("inceptionresnetv2", "inceptionv4", "xception")
+"""Of smp's own encoders, those whose weights expect images in −1…1."""
 
 
 class EncoderNetwork(nn.Module):
@@ -55,6 +68,19 @@ class Encoder:
     weights: str = "none"
     sha256: str | None = None
     input_adaptation: InputAdaptation = "repeat"
+
+    def normalisation(self) -> Normalisation | None:
+        """Mean and deviation of the images that the pretrained weights were trained on; None for random weights.
+
+        A file's weights are taken for those of the architecture: what timm publishes for it, else ImageNet's.
+        """
+        if self.weights == "none":
+            return None
+        name = resolve(self.name).removeprefix("tu-").removeprefix("timm-")
+        published = timm.get_pretrained_cfg(name) if timm.is_model(name) else None
+        if published is not None:
+            return Normalisation(tuple(published.mean), tuple(published.std))
+        return HALF if name in HALVED else IMAGENET
 
     def build(self, in_channels: int = 3, depth: int = 5, output_stride: int = 32) -> EncoderNetwork:
         """The network: (B, in_channels, H, W) → ``depth`` + 1 feature maps, fine to coarse; the first is the image.
