@@ -12,6 +12,7 @@ from perpixel.models import (
     FPN,
     Bilinear,
     Encoder,
+    Mask2Former,
     Nearest,
     NoEncoder,
     PixelShuffle,
@@ -26,6 +27,7 @@ from perpixel.models.shapes import describe, measure, totals
 from perpixel.models.shapes.graph import record
 from perpixel.models.shapes.measured import energy_side
 from perpixel.models.shapes.receptive import receptive_field
+from perpixel.reporting.shapes_picture import wrapped
 
 
 def field_of(network: nn.Module, image: torch.Tensor) -> tuple[float, float]:
@@ -102,11 +104,16 @@ MODELS = {
     "segformer": lambda: Segformer(Encoder("mit_b0"), Transposed(), 4),
     "upernet": lambda: UPerNet(Encoder("convnext_atto"), Bilinear(), 4),
     "dpt": lambda: DPT(Encoder("vit_tiny_patch16_224"), Bilinear(), 4),
+    "mask2former": lambda: Mask2Former(
+        Encoder("resnet18"), Bilinear(), 4, queries=6, channels=32, heads=2, pixel_layers=1, decoder_layers=2
+    ),
 }
 
 
 @pytest.mark.parametrize("name", MODELS)
 def test_the_stages_add_up_to_the_model(name: str) -> None:
+    if name == "mask2former":
+        pytest.importorskip("transformers")
     model = MODELS[name]()
     stages = describe(model, 96, 64)
     parameters, macs = totals(stages)
@@ -149,3 +156,20 @@ def test_energy_side_is_the_smallest_square_that_holds_the_share() -> None:
     assert energy_side(energy, 1, (65, 65), share=0.90) == 1
     assert energy_side(energy, 1, (65, 65), share=0.95) == 11
     assert energy_side(energy, 1, (65, 65), share=0.99) == 41
+
+
+def test_mask2former_shows_its_maps_and_masks() -> None:
+    pytest.importorskip("transformers")
+    small = {"queries": 6, "channels": 32, "heads": 2, "pixel_layers": 1, "decoder_layers": 2}
+    model = Mask2Former(Encoder("resnet18"), Bilinear(), 4, **small)
+    stages = describe(model, 96, 64)
+    decoder = [stage for stage in stages if stage.part == "decoder"]
+    assert [stage.stride for stage in decoder] == [32, 16, 8, 4, 4, 4, 4]
+    assert all(stage.sees_all for stage in decoder), "deformable attention may look anywhere"
+    assert (stages[-1].name, stages[-1].height, stages[-1].channels) == ("head", 96, 4)
+
+
+def test_long_names_are_broken_where_they_have_joints() -> None:
+    assert wrapped("transformer_module.5", 14) == "transformer_\nmodule.5"
+    assert wrapped("blocks.3", 14) == "blocks.3"
+    assert wrapped("conv", 2) == "conv"

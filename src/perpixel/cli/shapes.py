@@ -62,16 +62,25 @@ def shapes(cfg: DictConfig) -> None:
         measure(model, stages, height, width, cfg.in_channels, images=cfg.measured)
     _print(stages)
     parameters, macs = totals(stages)
-    log.info("%s parameters, %.2f GMACs for one image of %d×%d", f"{parameters:,}", macs / 1e9, height, width)
+    size = _size(model, height, width)
+    log.info("%s parameters, %.2f GMACs for one image of %s", f"{parameters:,}", macs / 1e9, size)
     if cfg.checkerboard:
         _checkerboard(cfg, model)
     overrides = list(HydraConfig.get().overrides.task)
     out = Path(cfg.output, "shapes", job_name(overrides, ("output", "measured", "checkerboard")))
     out.mkdir(parents=True, exist_ok=True)
     write_csv(stages, out / "shapes.csv")
-    title = f"{_choices()} on {height}×{width}: {parameters / 1e6:.1f} M parameters, {macs / 1e9:.1f} GMACs"
+    title = f"{_choices()} on {size}: {parameters / 1e6:.1f} M parameters, {macs / 1e9:.1f} GMACs"
     shapes_picture(stages, (cfg.in_channels, height, width), title, out / "shapes.png")
     log.info("written to %s and %s", out / "shapes.csv", out / "shapes.png")
+
+
+def _size(model: SegmentationModel, height: int, width: int) -> str:
+    """ "250×190, padded to 256×192": the stages' sizes are the padded image's."""
+    from perpixel.models.base import padded
+
+    inner = padded(height, model.stride), padded(width, model.stride)
+    return f"{height}×{width}" + ("" if inner == (height, width) else f", padded to {inner[0]}×{inner[1]}")
 
 
 def build_model(cfg: DictConfig, **replaced: Any) -> SegmentationModel:

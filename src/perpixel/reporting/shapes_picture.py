@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import log2
@@ -20,6 +21,15 @@ SKIP = "#7c3aed"
 LEAST_HEIGHT = 0.02
 """A block is never drawn lower than this share of the image's height, or it would vanish."""
 
+
+GAP = 0.2
+"""Between neighbouring blocks, in heights of the image."""
+
+INCHES = 1.9
+"""The image's height on paper."""
+
+LETTERS = 34
+"""Of a stage's name in one height of the image."""
 
 ARC = 0.35
 """A skip's arc rises no higher than this above its ends, in heights of the image."""
@@ -63,7 +73,7 @@ def shapes_picture(stages: Sequence[Stage], image: tuple[int, int, int], title: 
     blocks = place([_as_stage(image), *stages])
     across = max(block.right for block in blocks.values())
     deep = max(block.top for block in blocks.values()) - min(block.bottom for block in blocks.values())
-    inches = max(9.0, 1.9 * across)
+    inches = max(9.0, INCHES * across)
     figure = Figure(figsize=(inches, inches * (deep + 0.6) / across + 0.6), dpi=110, layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.subplots()
@@ -97,7 +107,7 @@ def place(stages: Sequence[Stage]) -> dict[str, Block]:
         width = 0.035 * (1 + log2(max(stage.channels, 1)))
         height = max(stage.height / tallest, LEAST_HEIGHT)
         blocks[stage.name] = Block(stage, left, middles[stage.stride], width, height)
-        left += width + 0.2
+        left += width + GAP
     return blocks
 
 
@@ -115,25 +125,42 @@ def _levels(stages: Sequence[Stage], tallest: int) -> Mapping[float, float]:
 def _draw(axes: Axes, block: Block) -> None:
     stage = block.stage
     colour = COLOURS[stage.part]
-    body = Rectangle(
-        (block.left, block.bottom), block.width, block.height, facecolor=colour, alpha=0.75, edgecolor=colour
-    )
-    axes.add_patch(body)
+    for alpha, fill in ((1.0, "white"), (0.75, colour)):  # nothing shines through
+        corner = (block.left, block.bottom)
+        axes.add_patch(
+            Rectangle(corner, block.width, block.height, facecolor=fill, alpha=alpha, edgecolor=colour, zorder=2)
+        )
     centre = block.left + block.width / 2
     name = stage.name.removeprefix("decoder.").removeprefix("head.")
+    _label(axes, str(stage.channels), (centre, block.top), above=True, size=8, colour="black")
+    below = f"{stage.height}×{stage.width}\n{wrapped(name, int((block.width + GAP) * LETTERS))}"
+    _label(axes, below, (centre, block.bottom), above=False, size=6.5, colour="#334155")
+
+
+def _label(axes: Axes, text: str, place: tuple[float, float], above: bool, size: float, colour: str) -> None:
+    """A text that arrows pass behind."""
     axes.annotate(
-        f"{stage.channels}", (centre, block.top), xytext=(0, 3), textcoords="offset points", ha="center", fontsize=8
-    )
-    axes.annotate(
-        f"{stage.height}×{stage.width}\n{name}",
-        (centre, block.bottom),
-        xytext=(0, -3),
+        text,
+        place,
+        xytext=(0, 3 if above else -3),
         textcoords="offset points",
         ha="center",
-        va="top",
-        fontsize=6.5,
-        color="#334155",
+        va="bottom" if above else "top",
+        fontsize=size,
+        color=colour,
+        bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.6, "alpha": 0.85},
+        zorder=3,
     )
+
+
+def wrapped(name: str, letters: int) -> str:
+    """A module's name in lines of at most so many letters, broken after "." and "_" where there are any."""
+    lines = [""]
+    for part in re.findall(r"[^._]+[._]?", name):
+        if lines[-1] and len(lines[-1] + part) > letters:
+            lines.append("")
+        lines[-1] += part
+    return "\n".join(lines)
 
 
 def _connect(axes: Axes, source: Block, target: Block) -> None:
@@ -141,28 +168,30 @@ def _connect(axes: Axes, source: Block, target: Block) -> None:
         source.stage.part == "encoder" and target.stage.part != "encoder" and source.stage.height >= target.stage.height
     )
     skip = skip and not _follows(source, target)
-    start = (source.right, source.top if skip else source.middle)
-    end = (target.left, target.top if skip else target.middle)
+    # What lies between on the same level would be crossed out by a straight line.
+    arc = skip or (source.middle == target.middle and not _follows(source, target))
+    start = (source.right, source.top if arc else source.middle)
+    end = (target.left, target.top if arc else target.middle)
     # arc3 puts its control point at rad times the distance, and the arc rises half as high.
-    rise = min(0.28, 2 * ARC / (end[0] - start[0])) if skip else 0.0
-    style = f"arc3,rad={-rise}"
+    rise = min(0.28, 2 * ARC / (end[0] - start[0])) if arc else 0.0
     axes.add_patch(
         FancyArrowPatch(
             start,
             end,
-            connectionstyle=style,
+            connectionstyle=f"arc3,rad={-rise}",
             arrowstyle="-|>",
             mutation_scale=8,
             linewidth=1.1,
             color=SKIP if skip else "#475569",
             alpha=0.8,
+            zorder=1,
         )
     )
 
 
 def _follows(source: Block, target: Block) -> bool:
     """Whether the target is the next block to the right: the bottleneck's way into the decoder is no skip."""
-    return target.left - source.right < 0.25
+    return target.left - source.right < GAP + 0.05
 
 
 def _legend(axes: Axes) -> None:
