@@ -31,7 +31,7 @@ class Windowed:
         (top, bottom, _), (left, right, _) = (key.indices(side) for key, side in zip(part, self.shape, strict=True))
         return self._read((top, left, max(bottom - top, 0), max(right - left, 0)))
 
-    def __array__(self, dtype: npt.DTypeLike = None, copy: bool | None = None) -> Array:
+    def __array__(self, dtype: npt.DTypeLike | None = None, copy: bool | None = None) -> Array:
         if self._whole is None:
             self._whole = self._read((0, 0, *self.shape))
         return np.array(self._whole, dtype, copy=copy)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import mmap
 import os
 import struct
-import tempfile
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -16,7 +15,7 @@ import numpy.typing as npt
 
 from perpixel.data.hashing import digest
 from perpixel.data.pairs import Pair
-from perpixel.data.remembered import cache_folder, stamp
+from perpixel.data.remembered import cache_folder, stamp, write_whole
 
 Array = npt.NDArray[Any]
 
@@ -75,12 +74,5 @@ def _mapped(entry: Path) -> tuple[Array, Array]:
 
 
 def _write(entry: Path, image: Array, mask: Array) -> None:
-    entry.parent.mkdir(parents=True, exist_ok=True)
     header = _HEADER.pack(_MARK, *image.shape, image.dtype.str.encode(), mask.dtype.str.encode())
-    with tempfile.NamedTemporaryFile(dir=entry.parent, delete=False) as draft:
-        try:
-            draft.writelines((header, np.ascontiguousarray(image).data, np.ascontiguousarray(mask).data))
-        except OSError:
-            Path(draft.name).unlink()
-            raise
-    Path(draft.name).replace(entry)
+    write_whole(entry, header, np.ascontiguousarray(image).data, np.ascontiguousarray(mask).data)

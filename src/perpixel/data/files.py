@@ -18,8 +18,9 @@ from perpixel.data.inspection import Inspection, check_sizes, inspect
 from perpixel.data.masks import MaskReader
 from perpixel.data.pairs import Pair
 from perpixel.data.policy import apply_policy
-from perpixel.data.remembered import remembered, stamp
+from perpixel.data.remembered import remembered
 from perpixel.data.statistics import channel_statistics, evenly, readable
+from perpixel.data.table import PairTable
 from perpixel.data.tiff import Window
 
 OnBadFile = Literal["error", "skip"]
@@ -44,7 +45,7 @@ class FileSplit(Split):
         cache: bool = False,
         extras: Sequence[Extra] = (),
     ) -> None:
-        self.pairs = tuple(pairs)
+        self.pairs = pairs if isinstance(pairs, PairTable) else PairTable.of(pairs)
         self.read_mask = read_mask
         self.channels = channels
         self.cache = cache
@@ -137,11 +138,8 @@ class FileSplit(Split):
         return digest(self.read_mask.key(), *parts)
 
     def _stamp(self) -> str:
-        files = stamp(path for pair in self.pairs for path in pair.files)
-        samples = (f"{pair.name} {pair.window}" for pair in self.pairs)
         return digest(
-            files,
-            *samples,
+            self.pairs.stamp(),
             repr(self.read_mask.labels),
             self.read_mask.key(),
             str(self.channels),

@@ -6,12 +6,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from perpixel.data.base import SplitName
 from perpixel.data.decode import IMAGE_SUFFIXES
 from perpixel.data.encodings import SUFFIXES, Encoding, Labelling
 from perpixel.data.extras import extras_of
 from perpixel.data.files import FileSource, OnBadFile
 from perpixel.data.finding import find, find_coco, paired, with_extra
-from perpixel.data.pairs import tiled
+from perpixel.data.index import read_files, remembered_pairs, searched_folders
+from perpixel.data.pairs import Pair, tiled
 from perpixel.data.plan import SplitPlan, SplitRule
 from perpixel.data.policy import Policy
 from perpixel.data.properties import property_of
@@ -24,6 +26,9 @@ class Folder(FileSource):
     file is its path within the folder (for a glob: within ``root``) without its suffix, or, where ``image_key`` and
     ``mask_key`` are patterns with groups, what the groups match. So ``photos/a7.jpg`` and ``labels/a7_mask.png`` meet
     with ``mask_key='(.+)_mask'``.
+
+    What was found is kept in the user's cache folder until a folder gets or loses an entry: a million files start in
+    seconds the second time (see ``perpixel.data.index``).
 
     Args:
         root: folder that holds the data.
@@ -47,7 +52,7 @@ class Folder(FileSource):
         split_seed: decides the draw. Unless stratified, a file keeps its place in it when others come or go.
         stratify: with ``fractions``, give each split a like part of every class's pixels.
         group_by: what must not stand on both sides of a drawn split: a pattern searched in the key (its first group,
-            or all of it), or a CSV within ``root`` with the columns key and group.
+            or all of it), or a CSV within ``root`` with the columns key and group (``meta.csv:patient``: key, patient).
         conditions: what samples were taken under, by name: a pattern or a CSV as for ``group_by``, with the name as the
             column. ``{light: '(day|night)', weather: weather.csv}``; the audit says which class was seen under which.
         folds: with ``fractions``, cross-validate: what the test share leaves is cut into so many folds.
@@ -107,6 +112,7 @@ class Folder(FileSource):
         mean: Sequence[float] | None = None,
         std: Sequence[float] | None = None,
     ) -> None:
+        given = repr(sorted((name, value) for name, value in locals().items() if name not in ("self", "__class__")))
         labelling = Labelling(
             encoding, classes, palette, binary, reduce_zero_label, ignore_index, ignore_colours, elsewhere, line_width
         )
@@ -118,23 +124,36 @@ class Folder(FileSource):
         else:
             reader = labelling.reader()
         base = Path(root).expanduser()
-        found = find(base, images, image_key, IMAGE_SUFFIXES, "images")
-        if encoding == "coco":
-            pairs = paired(found, find_coco(base, masks, mask_key))
-        else:
-            pairs = paired(found, find(base, masks, mask_key, SUFFIXES[encoding], "masks"))
-        for name, rule in (conditions or {}).items():
-            values = property_of(pairs, base, rule, name, f"data.source.conditions.{name}")
-            pairs = {
-                key: pair._replace(conditions=(*pair.conditions, (name, values[key]))) for key, pair in pairs.items()
-            }
         additional = extras_of(weights, extras)
-        for extra in additional:
-            pairs = with_extra(base, pairs, extra)
-        plan = SplitPlan(base, reader, split, fractions, split_seed, stratify, group_by, folds, fold, split_file, lists)
-        divided = plan.divide(pairs)
-        if tile is not None:
-            size = (int(tile[0]), int(tile[1]))
-            divided = {name: [part for pair in whole for part in tiled(pair, size)] for name, whole in divided.items()}
-        super().__init__(divided, reader, policy, channels, mean, std, on_bad_file, max_bad, cache, additional)
+
+        def divided() -> dict[SplitName, list[Pair]]:
+            found = find(base, images, image_key, IMAGE_SUFFIXES, "images")
+            if encoding == "coco":
+                pairs = paired(found, find_coco(base, masks, mask_key))
+            else:
+                pairs = paired(found, find(base, masks, mask_key, SUFFIXES[encoding], "masks"))
+            for name, rule in (conditions or {}).items():
+                values = property_of(pairs, base, rule, name, f"data.source.conditions.{name}")
+                pairs = {
+                    key: pair._replace(conditions=(*pair.conditions, (name, values[key])))
+                    for key, pair in pairs.items()
+                }
+            for extra in additional:
+                pairs = with_extra(base, pairs, extra)
+            plan = SplitPlan(
+                base, reader, split, fractions, split_seed, stratify, group_by, folds, fold, split_file, lists
+            )
+            parts = plan.divide(pairs)
+            if tile is not None:
+                size = (int(tile[0]), int(tile[1]))
+                parts = {name: [part for pair in whole for part in tiled(pair, size)] for name, whole in parts.items()}
+            return parts
+
+        if stratify or tile is not None or encoding == "coco":  # these depend on what is in the files
+            splits: Mapping[SplitName, Sequence[Pair]] = divided()
+        else:
+            searched = [images, masks, *(extra.files for extra in additional)]
+            rulings = [group_by, split_file, *(lists or {}).values(), *(conditions or {}).values()]
+            splits = remembered_pairs(given, searched_folders(base, searched), read_files(base, rulings), divided)
+        super().__init__(splits, reader, policy, channels, mean, std, on_bad_file, max_bad, cache, additional)
         self.rules = self.rules or rules

@@ -10,6 +10,7 @@ import tempfile
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 from perpixel.data.hashing import digest
 
@@ -30,11 +31,25 @@ def remembered(kind: str, key: str, compute: Callable[[], str]) -> str:
         return entry.read_text(encoding="utf-8")
     text = compute()
     with suppress(OSError):
-        entry.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile("w", dir=entry.parent, delete=False, encoding="utf-8") as draft:
-            draft.write(text)
-        Path(draft.name).replace(entry)
+        write_whole(entry, text.encode())
     return text
+
+
+def write_whole(path: Path, *parts: Any) -> None:
+    """Write a file so that others see all of it or none.
+
+    Raises:
+        OSError: it cannot be written; nothing is left behind.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as draft:
+        try:
+            draft.writelines(parts)
+            draft.flush()
+        except OSError:
+            Path(draft.name).unlink()
+            raise
+    Path(draft.name).replace(path)
 
 
 def cache_folder() -> Path:
