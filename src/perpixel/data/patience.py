@@ -56,12 +56,12 @@ def explained(error: RuntimeError) -> DataLost | None:
         return None
     if killed := re.search(r"worker \(pid\(?s?\)? [\d, ]+\) (is killed by signal: \w+|exited unexpectedly)", text):
         return DataLost(
-            f"a data {killed.group()}. Nobody but the system does that to it, mostly because memory ran out: take fewer "
+            f"a data {killed.group()}. Nobody but the system does that, mostly because memory ran out: take fewer "
             "workers (data.num_workers), smaller batches or images, or allow more memory. The training can go on with "
             "resume=<its directory>."
         )
     if timed := re.search(r"timed out after [\d.]+ seconds", text):
         return DataLost(
-            f"a data worker {timed.group()} (data.timeout_s), without a sign of what it reads: is the drive still there?"
+            f"a data worker {timed.group()} (data.timeout_s), without a sign of what it reads: is its drive there?"
         )
     return None

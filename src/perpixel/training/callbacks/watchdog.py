@@ -71,8 +71,8 @@ class Watchdog(pl.Callback):
 
     def _end(self) -> None:
         told = (
-            f"nothing has moved for {self.timeout_s:.0f} s (training.timeout_s): this process hangs and is ended. Where "
-            "each thread stands is shown above. Go on with resume=<run directory>; if a step or a validation batch may "
+            f"nothing has moved for {self.timeout_s:.0f} s (training.timeout_s): this process hangs and is ended. "
+            "Where each thread stands is shown above. Go on with resume=<run directory>; if a step or a validation batch may "
             "take that long, allow more."
         )
         faulthandler.dump_traceback(file=sys.__stderr__ or sys.stderr)
