@@ -18,6 +18,7 @@ from perpixel.config import ConfigError, compose
 from perpixel.data.files import FileSplit
 from perpixel.data.masks import IndexMasks
 
+SMALLEST = ("model=starter_unet", "model.width=4", "model.convs_per_block=1")
 NEW = ("mBoundaryIoU", "mBoundaryF", "mThinRecall", "mSmallObjectRecall", "ECE")
 
 
@@ -28,22 +29,20 @@ def overrides(root: Path, run: Path, *more: str) -> list[str]:
         "data.source.classes=[ground,square,disc]",
         "data.size=[32,32]",
         "data.batch_size=4",
-        "model=starter_unet",
-        "model.width=4",
-        "model.convs_per_block=1",
         "trainer.max_epochs=1",
         "trainer.accelerator=cpu",
         "trainer.enable_progress_bar=false",
         "training.overlays=0",
         f"hydra.run.dir={run}",
-        *more,
+        *(more if any(one.startswith("model=") for one in more) else (*SMALLEST, *more)),
     ]
 
 
 @pytest.fixture(scope="module")
 def trained(tiny_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     run = tmp_path_factory.mktemp("scored") / "run"
-    perpixel.train(overrides(tiny_root, run, "evaluation.thin_width=14", "evaluation.small_area=120"))
+    model = ["model=fpn", "encoder=mobilenet_v2", "encoder.weights=none"]
+    perpixel.train(overrides(tiny_root, run, *model, "evaluation.thin_width=14", "evaluation.small_area=120"))
     return run
 
 
@@ -68,11 +67,12 @@ def test_a_training_ends_with_all_scores(trained: Path) -> None:
 def test_a_run_that_was_moved_scores_the_same_without_the_weights_it_began_with(
     trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    """Nor the devices: the config is edited to say that it was trained on four GPUs."""
     run = tmp_path / "elsewhere"
     shutil.copytree(trained, run)
     config = OmegaConf.load(run / "config.yaml")
-    config.init_from, config.trainer.num_nodes, config.trainer.devices = "/gone/run", 1, 4
-    config.trainer.accelerator = "cpu"
+    config.init_from, config.encoder.weights = "/gone/run", "/gone/weights.pth"
+    config.trainer.accelerator, config.trainer.devices = "gpu", 4
     OmegaConf.save(config, run / "config.yaml")
     again = score(run)
     assert again == json.loads((trained / "metrics.json").read_text())["val"]

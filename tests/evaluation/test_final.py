@@ -46,8 +46,6 @@ def test_a_setting_out_of_range_stops_a_command_before_it_starts() -> None:
     with pytest.raises(ConfigError, match=r"evaluation\.small_area=1: give 2 or more") as error:
         compose(["evaluation.small_area=1", "evaluation.calibration_bins=0"])
     assert "evaluation.calibration_bins=0: give 1 or more" in str(error.value)
-    with pytest.raises(ConfigError, match=r"evaluation\.thin_width"):
-        compose(["evaluation.thin_width=wide"])
 
 
 def test_the_keys_are_the_same_for_train_and_evaluate() -> None:

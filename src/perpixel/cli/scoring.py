@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from typing import cast
 
@@ -12,7 +11,6 @@ from perpixel.cli.evaluate import read_scores
 from perpixel.cli.experiment import assemble, check_nodes, without_weights
 from perpixel.cli.job import typed
 from perpixel.cli.pictures import save_png
-from perpixel.config.schema import TrainerConfig
 from perpixel.data import DataModule
 from perpixel.data.hashing import refuse_changed_data
 from perpixel.reporting.pictures import reliability_picture
@@ -36,7 +34,7 @@ def score_run(run: Path, cfg: DictConfig, split: str, allow_changed: bool) -> di
         ValueError: the split does not exist, or its content hash is not the one in the manifest.
     """
     check_nodes(cfg)
-    cfg = without_weights(cfg)
+    cfg = _here(without_weights(cfg))
     experiment = assemble(cfg, run, None, lambda name: _count(run, name))
     if split not in experiment.splits or split == "train":
         scored = [name for name in experiment.splits if name != "train"]
@@ -52,7 +50,7 @@ def score_run(run: Path, cfg: DictConfig, split: str, allow_changed: bool) -> di
         final_metrics=experiment.final_metrics,
     )
     load_best(module, run)
-    found = evaluate(module, experiment, _here(settings.trainer), split)
+    found = evaluate(module, experiment, settings.trainer, split)
     path = run / f"evaluation_{split}.json"
     write_scores(path, experiment.labels, {split: found})
     if "reliability" in found.details:
@@ -60,10 +58,11 @@ def score_run(run: Path, cfg: DictConfig, split: str, allow_changed: bool) -> di
     return read_scores(path, split)
 
 
-def _here(trainer: TrainerConfig) -> TrainerConfig:
+def _here(cfg: DictConfig) -> DictConfig:
     """One process on this machine, which need not have the devices of the one that trained."""
-    accelerator = "cpu" if trainer.accelerator == "cpu" else "auto"
-    return replace(trainer, accelerator=accelerator, devices=1, num_nodes=1, strategy="auto")
+    accelerator = "cpu" if cfg.trainer.accelerator == "cpu" else "auto"
+    cfg.trainer.update(accelerator=accelerator, devices=1, num_nodes=1, strategy="auto", sync_batchnorm=False)
+    return cfg
 
 
 def _count(run: Path, split: str) -> None:
