@@ -25,6 +25,14 @@ def test_focus_finds_the_small_object() -> None:
     assert 0.4 < share(0.9) < 0.65  # half of the focused windows are laid around class 0
 
 
+def test_focus_sees_small_objects_as_often_as_large_ones() -> None:
+    mask = np.full((200, 300), 255, np.uint8)
+    mask[20:180, 20:140] = mask[150:153, 250:253] = 1  # of one class: 19,200 pixels and 9
+    recipe = Light(size=(40, 40), focus=1.0, horizontal_flip=0)
+    found = [(recipe(np.zeros((200, 300, 3), np.uint8), mask, rng(seed))[1] == 1).sum() <= 9 for seed in range(200)]
+    assert 0.4 < np.mean(found) < 0.6
+
+
 def test_focus_never_looks_for_padding() -> None:
     image, mask = rare()
     mask[mask == 0] = 255

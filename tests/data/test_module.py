@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from perpixel.augment import CutMix, Light, Mosaic, Plain, Recipe, Strong
 from perpixel.data import DataModule
 from perpixel.data.module import collate
+from perpixel.data.samplers import Rank
 
 from .conftest import ArraySource, ArraySplit
 
@@ -108,6 +109,23 @@ def test_batches_do_not_depend_on_workers(workers: int, augment: Recipe) -> None
     alone = two_epochs(0)
     assert len(set(alone)) == 4
     assert two_epochs(workers) == alone
+
+
+def test_two_ranks_together_see_what_one_sees(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Step by step, to the pixel: augmentation too is a function of the place in the epoch, not of the rank."""
+
+    def steps(rank: Rank, batch_size: int) -> list[set[str]]:
+        monkeypatch.setattr(DataModule, "_rank", lambda _: rank)
+        source = ArraySource(train=16)
+        loader = module(source, Strong(size=(8, 8)), batch_size=batch_size).train_dataloader()
+        return [
+            {hashes([{"image": i, "mask": m}])[0] for i, m in zip(b["image"], b["mask"], strict=True)} for b in loader
+        ]
+
+    alone = steps(Rank(0, 1), 4)
+    together = [first | second for first, second in zip(steps(Rank(0, 2), 2), steps(Rank(1, 2), 2), strict=True)]
+    assert together == alone
+    assert len(set.union(*alone)) == 16
 
 
 def test_persistent_workers_learn_the_epoch_from_lightning(tmp_path: Path) -> None:

@@ -23,8 +23,9 @@ class RandomScaleCrop(A.DualTransform):
     drawn log-uniformly: halving is as likely as doubling. Where the scaled image is smaller than the window, it lies
     at a random place within it.
 
-    With ``focus``, some windows are laid around a random pixel of a class that is drawn evenly from those in the mask:
-    rare classes and small objects are then seen as often as large ones.
+    With ``focus``, some windows are laid around a pixel of an object (a connected area of one class): first a class is
+    drawn evenly from those in the mask, then one of its objects, whatever their sizes, then a pixel of it. So rare
+    classes and small objects are seen as often as large ones.
 
     Args:
         size: (H, W) of the result.
@@ -73,7 +74,7 @@ class RandomScaleCrop(A.DualTransform):
         height, width = (max(1, round(side / factor)) for side in self.size)
         row = column = None
         if self.focus > 0 and mask is not None and self.py_random.random() < self.focus:
-            row, column = self._pixel_of_a_class(np.asarray(mask))
+            row, column = self._pixel_of_an_object(np.asarray(mask))
         rows, columns = shape
         return self._start(rows, height, row), self._start(columns, width, column), height, width
 
@@ -85,11 +86,13 @@ class RandomScaleCrop(A.DualTransform):
             low, high = max(low, inside - window + 1), min(high, inside)
         return int(self.py_random.randint(low, high))
 
-    def _pixel_of_a_class(self, mask: Array) -> tuple[int, int] | tuple[None, None]:
+    def _pixel_of_an_object(self, mask: Array) -> tuple[int, int] | tuple[None, None]:
         present = [int(value) for value in np.flatnonzero(np.bincount(mask.ravel())) if value != self.fill_mask]
         if not present:
             return None, None
-        places = np.flatnonzero(mask == self.py_random.choice(present))
+        inside = (mask == self.py_random.choice(present)).astype(np.uint8)
+        count, objects = cv2.connectedComponents(inside, connectivity=8)
+        places = np.flatnonzero(objects == self.py_random.randrange(1, count))
         row, column = divmod(int(places[self.py_random.randrange(len(places))]), mask.shape[1])
         return row, column
 

@@ -17,7 +17,7 @@ class Default(Recipe):
     Args:
         size: (H, W) of the result.
         scale: least and greatest factor of the random scale.
-        focus: probability that a crop is laid around a class drawn evenly from those in the image.
+        focus: probability that a crop is laid around an object: class drawn evenly, then object, whatever the sizes.
         horizontal_flip: probability of mirroring left and right.
         vertical_flip: probability of mirroring top and bottom.
         jitter: probability of changing the colours.

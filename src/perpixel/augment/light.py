@@ -16,7 +16,7 @@ class Light(Recipe):
     Args:
         size: (H, W) of the result.
         scale: least and greatest factor of the random scale.
-        focus: probability that a crop is laid around a class drawn evenly from those in the image.
+        focus: probability that a crop is laid around an object: class drawn evenly, then object, whatever the sizes.
         horizontal_flip: probability of mirroring left and right.
         vertical_flip: probability of mirroring top and bottom; 0 where images have an up and a down.
         fill: mask value of padding.

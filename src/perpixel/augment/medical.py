@@ -18,7 +18,7 @@ class Medical(Recipe):
     Args:
         size: (H, W) of the result.
         scale: least and greatest factor of the random scale.
-        focus: probability that a crop is laid around a class drawn evenly from those in the image.
+        focus: probability that a crop is laid around an object: class drawn evenly, then object, whatever the sizes.
         horizontal_flip, vertical_flip: probabilities; 0 where sides matter (the heart is on the left).
         rotate: greatest angle in degrees, either way.
         elastic: probability of elastic deformation.

@@ -17,7 +17,7 @@ class Satellite(Recipe):
     Args:
         size: (H, W) of the result; where it is not square, only mirrorings and the half turn keep it.
         scale: least and greatest factor of the random scale.
-        focus: probability that a crop is laid around a class drawn evenly from those in the image.
+        focus: probability that a crop is laid around an object: class drawn evenly, then object, whatever the sizes.
         brightness, contrast: greatest relative change.
         jitter: probability of changing brightness and contrast.
         fill: mask value of padding.
