@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import math
 import warnings
 from collections.abc import Iterator, Sequence
@@ -125,8 +126,8 @@ class DataModule(LightningDataModule):
         eval_batch_size: evaluation samples per step and rank; only images of one size share a batch.
         num_workers: loader processes per rank; 0 reads in the training process. Results do not depend on it.
         seed: order, draws and augmentation are functions of it.
-        timeout_s: a batch that is not there after so many seconds is an error, which names the sample where it can; None
-            waits for ever.
+        timeout_s: a batch that is not there after so many seconds is an error, which names the sample where it can;
+            None waits for ever.
         limit: use only this many training samples, a fixed choice by the seed; None uses all.
         canary: samples that are never trained on and can be read by ``canary_batches``: how many validation samples,
             or names, or a file of names (see ``perpixel.data.canary``); None has none.
@@ -157,7 +158,7 @@ class DataModule(LightningDataModule):
         _at_least(1, batch_size=batch_size, eval_batch_size=eval_batch_size, limit=1 if limit is None else limit)
         _at_least(0, num_workers=num_workers, seed=seed)
         if timeout_s is not None and timeout_s <= 0:
-            raise ValueError(f"data.timeout_s={timeout_s}: give the seconds a batch may take, or null to wait for ever.")
+            raise ValueError(f"data.timeout_s={timeout_s}: give the seconds a batch may take, or null for no limit.")
         if augment.fill != source.labels.fill:
             raise ValueError(
                 f"the augmentation pads masks with {augment.fill}, but the data's pixels without label hold "
@@ -303,7 +304,7 @@ class DataModule(LightningDataModule):
             timeout=(self.timeout_s or -BACKSTOP_S) + BACKSTOP_S if self.num_workers else 0,
             persistent_workers=self.num_workers > 0,
             pin_memory=self.trainer is not None and isinstance(self.trainer.accelerator, CUDAAccelerator),
-            worker_init_fn=_one_thread,
+            worker_init_fn=_modest,
             generator=torch.Generator().manual_seed(self.seed),  # the global stream stays the model's
             **batching,
         )
@@ -325,9 +326,11 @@ def _in_full_scale(pixels: Tensor) -> Tensor:
     return pixels.to(torch.float32) / _full_scale(pixels)
 
 
-def _one_thread(worker: int) -> None:
-    """OpenCV's own threads would compete with the other workers."""
+def _modest(worker: int) -> None:
+    """OpenCV's own threads would compete with the other workers; and a search for garbage among what was there before
+    the fork would write to it, and so copy a hundred megabytes into each worker."""
     cv2.setNumThreads(0)
+    gc.freeze()
 
 
 def _at_least(floor: int, **arguments: int) -> None:
