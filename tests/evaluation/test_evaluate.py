@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from omegaconf import OmegaConf
 from PIL import Image
+from tests.cli.conftest import Shell
 
 import perpixel
 from perpixel.cli.evaluate import evaluate
@@ -102,6 +103,12 @@ def test_the_refusal_of_changed_data_is_lifted_by_one_key(trained: Path, tmp_pat
     assert score(run, "data.allow_changed=true")["mIoU"] is not None
     with pytest.raises(ConfigError, match=r"allow_changed: there is no such key.*data\.allow_changed"):
         compose([f"run={run}", "allow_changed=true"], "evaluate")
+
+
+def test_help_needs_no_run(tmp_path: Path) -> None:
+    told = Shell(tmp_path).run("evaluate", ["--help"])
+    assert "thin_width: null" in told
+    assert "allow_changed: false" in told
 
 
 @pytest.mark.parametrize("binary", [False, True])

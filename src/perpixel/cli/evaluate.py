@@ -9,8 +9,8 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
-from perpixel.cli.arguments import checked_jobs, parse, run_hydra, shows_only
-from perpixel.config import read_run_config
+from perpixel.cli.arguments import checked_jobs, parse, run_hydra
+from perpixel.config import install, read_run_config
 from perpixel.tracking.links import refuse_links
 
 log = logging.getLogger(__name__)
@@ -21,10 +21,11 @@ def main() -> None:
     args = parse()
     if args.multirun:
         sys.exit("perpixel: evaluate takes one run; -m belongs to train.")
-    checked_jobs(args, "evaluate")
-    if shows_only(args):
-        return run_hydra(evaluate, "evaluate")
-    return run_hydra(evaluate, "evaluate")
+    if args.help or args.hydra_help:
+        install()  # without the check that run= is given: who asks for help need not know
+    else:
+        checked_jobs(args, "evaluate")
+    run_hydra(evaluate, "evaluate")
 
 
 def evaluate(cfg: DictConfig) -> None:
