@@ -46,7 +46,9 @@ class EncoderNetwork(nn.Module):
 class VisionTransformer(EncoderNetwork):
     """smp's wrapper of timm's plain vision transformers, for type checkers."""
 
+    model: Any
     output_strides: list[int]
+    _output_indices: list[int]
     has_prefix_tokens: bool
 
 
@@ -119,7 +121,8 @@ class Encoder:
         """
         name = resolve(self.name).removeprefix("tu-")
         network = self._construct_vit(name, in_channels, levels)
-        remove_uncalled(network, in_channels)
+        # Parameters that nothing calls would stop distributed training.
+        network.model.prune_intermediate_layers(network._output_indices, prune_norm=True, prune_head=True)
         if self.weights != "none":
             self._load_vit(network, name, levels)
         return network
@@ -201,19 +204,10 @@ class NoEncoder(Encoder):
         raise ValueError("this model is built on an encoder, and encoder=none gives none. Try encoder=resnet18.")
 
     def build_vit(self, in_channels: int = 3, levels: int = 4) -> VisionTransformer:
-        """A plain vision transformer: (B, in_channels, H, W) → ``levels`` maps at 1/16, and each one's prefix tokens.
-
-        The maps come from blocks at equal distances. Any H and W that are multiples of 16 will do.
-
-        Raises:
-            ValueError: no such encoder, it is no plain vision transformer, or its weights do not fit.
-        """
-        name = resolve(self.name).removeprefix("tu-")
-        network = self._construct_vit(name, in_channels, levels)
-        remove_uncalled(network, in_channels)
-        if self.weights != "none":
-            self._load_vit(network, name, levels)
-        return network
+        """Raises ValueError: the model wants a vision transformer and none was chosen."""
+        raise ValueError(
+            "this model is built on a vision transformer, and encoder=none gives none. Leave encoder= out."
+        )
 
     def refuse(self, model: str, instead: str) -> None:
         """No encoder was chosen, so none goes unused."""

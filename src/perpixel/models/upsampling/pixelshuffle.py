@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.utils import skip_init
 
 from perpixel.models.upsampling.base import Upsampler, Upsampling
 
@@ -34,9 +35,9 @@ class PixelShuffle2x(Upsampler):
 
     def __init__(self, channels: int, out_channels: int) -> None:
         super().__init__()
-        self.expand = nn.Conv2d(channels, 4 * out_channels, kernel_size=1)
+        self.expand = skip_init(nn.Conv2d, channels, 4 * out_channels, kernel_size=1)
         icnr_(self.expand.weight, scale=2)
-        nn.init.zeros_(self.expand.bias)  # type: ignore[arg-type]
+        nn.init.zeros_(self.expand.bias)
 
     def forward(self, features: Tensor) -> Tensor:
         return F.pixel_shuffle(self.expand(features), upscale_factor=2)
