@@ -65,7 +65,8 @@ def test_a_table_gives_the_pairs_back(tmp_path: Path) -> None:
     assert list(table) == PAIRS
     assert table[1:] == PAIRS[1:]
     assert table[-1] == PAIRS[-1]
-    assert list(table.files()) == [str(path) for pair in PAIRS for path in pair.files]
+    assert table.files() == [os.fsencode(path) for pair in PAIRS for path in pair.files]
+    assert PairTable.of([]).files() == list(PairTable.of([])) == []
     with pytest.raises(IndexError):
         table[3]
     table.save(tmp_path / "t")

@@ -50,7 +50,9 @@ def remembered_pairs(
     watched = {str(folder) for root in folders for folder, _, _ in os.walk(root)}
     before = _times(watched)
     splits = {name: PairTable.of(pairs) for name, pairs in find().items()}
-    around = {path.rpartition("/")[0] for table in splits.values() for path in table.files()}  # those behind links too
+    around = {
+        os.fsdecode(path.rpartition(b"/")[0]) for table in splits.values() for path in table.files()
+    }  # links' too
     times = before | _times(around - watched)
     if any(changed > start - _TICK for _, changed in times.values()):
         return splits

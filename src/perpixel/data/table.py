@@ -23,10 +23,11 @@ from perpixel.data.pairs import Pair
 from perpixel.data.remembered import write_whole
 from perpixel.data.tiff import Window
 
-_HEADER = struct.Struct("<8s32sQ")
-"""Mark, SHA-256 of the rows, number of rows; then the rows' ends (uint64), then the rows."""
+_HEADER = struct.Struct("<8s32sQQ")
+"""Mark, SHA-256 of the rows, number of rows, their bytes; then the rows' ends (uint64), the rows, and the paths of all
+files with zeros between them (a million are looked at without taking the rows apart)."""
 
-_MARK = b"pairs\0\0\1"
+_MARK = b"pairs\0\0\2"
 
 _LONG = 0.5
 """Seconds from which on looking at all files is not done again at once …"""
@@ -54,17 +55,22 @@ class PairTable(Sequence[Pair]):
         self.key: str = header[1].hex()
         self._ends: npt.NDArray[np.uint64] = np.frombuffer(block, np.uint64, header[2], _HEADER.size)
         self._first = _HEADER.size + self._ends.nbytes
+        self._paths = self._first + header[3]
         self._stamped = ("", 0.0)
-        if len(block) != self._first + (int(self._ends[-1]) if header[2] else 0):
+        if len(block) < self._paths or block[-1:] != b"\0":
             raise ValueError("this is a part of a table of pairs")
 
     @classmethod
     def of(cls, pairs: Iterable[Pair]) -> PairTable:
         """The table of some pairs, in memory."""
-        rows = [_row(pair) for pair in pairs]
+        rows, paths = [], []
+        for pair in pairs:
+            rows.append(_row(pair))
+            paths.extend([os.fsencode(path) for path in pair.files])
         ends = np.cumsum([len(row) for row in rows], dtype=np.uint64)
         text = b"".join(rows)
-        return cls(_HEADER.pack(_MARK, hashlib.sha256(text).digest(), len(rows)) + ends.tobytes() + text)
+        header = _HEADER.pack(_MARK, hashlib.sha256(text).digest(), len(rows), len(text))
+        return cls(b"".join((header, ends.tobytes(), text, b"\0".join(paths), b"\0")))
 
     @classmethod
     def mapped(cls, path: Path) -> PairTable:
@@ -104,15 +110,9 @@ class PairTable(Sequence[Pair]):
     def __reduce__(self) -> tuple[Any, ...]:
         return (PairTable, (bytes(self._block),)) if self._path is None else (PairTable.mapped, (self._path,))
 
-    def files(self) -> Iterator[str]:
-        """The paths of all files, in order, without the rest of the pairs (which costs most of the time)."""
-        start = self._first
-        for end in (self._ends + np.uint64(self._first)).tolist():
-            _, image, mask, *rest = json.loads(self._block[start:end].decode("utf-8", "surrogateescape"))
-            yield image
-            yield mask
-            yield from rest[2] if rest else ()
-            start = end
+    def files(self) -> list[bytes]:
+        """The paths of all files, in order."""
+        return self._block[self._paths : -1].split(b"\0") if len(self) else []
 
     def stamp(self) -> str:
         """Changes when a pair comes, goes or moves, or a file is written to (by size and time of change).
@@ -122,17 +122,11 @@ class PairTable(Sequence[Pair]):
         start = time.monotonic()
         if start < self._stamped[1]:
             return self._stamped[0]
-        states = np.fromiter(self._states(), np.int64)
+        states = np.array([(state.st_size, state.st_mtime_ns) for state in map(os.stat, self.files())], np.int64)
         stamp = hashlib.sha256(bytes.fromhex(self.key) + states.tobytes()).hexdigest()
         if (cost := time.monotonic() - start) > _LONG:
             self._stamped = (stamp, start + _AGAIN * cost)
         return stamp
-
-    def _states(self) -> Iterator[int]:
-        for path in self.files():
-            state = os.stat(path)  # noqa: PTH116 - a million Path objects would take seconds
-            yield state.st_size
-            yield state.st_mtime_ns
 
 
 def _row(pair: Pair) -> bytes:
