@@ -122,7 +122,8 @@ def report(many: Path, few: Path, files: int) -> str:
             ["seconds of a start with 2 workers", *steps],
             [[name, *(f"{run[step]:.1f}" for step in steps)] for name, run in (("first", first), ("second", again))],
         ),
-        f"The second start takes {again['all']:.1f} s (target {TARGET:g} s: {'PASS' if again['all'] < TARGET else 'MISS'}).",
+        f"The second start takes {again['all']:.1f} s (target {TARGET:g} s: "
+        f"{'PASS' if again['all'] < TARGET else 'MISS'}).",
         table(["workers", "USS, 1,000 files", "PSS", f"USS, {files:,} files", "PSS"], memories),
         f"A worker's own memory varies by {growth:.1f} MB over all of these (flat within {FLAT:g} MB: "
         f"{'PASS' if growth <= FLAT else 'MISS'}).",
