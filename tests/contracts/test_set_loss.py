@@ -48,9 +48,7 @@ def gradients(leaves: list[Tensor], target: Tensor, loss: SetLoss | None = None)
 
 def test_gradient_is_the_slope() -> None:
     leaves, target = batch()
-    loss = SetLoss(
-        IGNORE, points=1
-    )  # of one, none is chosen by its uncertainty, which would leap
+    loss = SetLoss(IGNORE, points=1)  # of one, none is chosen by its uncertainty, which would leap
     _, slopes = gradients(leaves, target, loss)
     rng = torch.Generator().manual_seed(1)
     for _ in range(3):

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from perpixel.config import compose
+from perpixel.config import compose, resume_directory
 
 
 @dataclass(frozen=True)
@@ -33,14 +33,15 @@ def train(overrides: Sequence[str] = ()) -> TrainResult:
     Raises:
         ConfigError: the configuration has faults; nothing was started.
     """
-    job = compose(overrides)
+    resumed = resume_directory(overrides)
+    job = None if resumed else compose(overrides)
     from perpixel.cli.experiment import check_nodes
     from perpixel.cli.job import resume_job, run_job, write_results
     from perpixel.tracking.runs import load_run
 
-    if job.cfg.resume is not None:
-        directory = Path(job.cfg.resume).resolve()
-        start = resume_job(directory, job.overrides)
+    if job is None:
+        assert resumed is not None
+        directory, start = resumed, resume_job(resumed, overrides)
     else:
         check_nodes(job.cfg)
         directory = job.run_dir.resolve()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import functools
 import sys
+import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
@@ -62,10 +63,19 @@ def _answering(task: Callable[[DictConfig], Any]) -> Callable[[DictConfig], Any]
     def answering(cfg: DictConfig) -> Any:
         try:
             return task(cfg)
-        except ValueError as error:
+        except (ValueError, OSError) as error:
             sys.exit(f"perpixel: {error}")
 
     return answering
+
+
+def check_writable(directory: Path) -> None:
+    """Exit with a message where a directory cannot be made or written to: Hydra would answer with a traceback."""
+    existing = next(path for path in (directory, *directory.resolve().parents) if path.exists())
+    try:
+        tempfile.TemporaryFile(dir=existing).close()
+    except OSError as error:
+        sys.exit(f"perpixel: '{directory}' cannot be written to: {error.strerror}. Choose another place with output=…")
 
 
 def quoted(path: Path) -> str:

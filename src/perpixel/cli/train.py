@@ -14,8 +14,17 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
-from perpixel.cli.arguments import checked_jobs, constant_keys, parse, quoted, refuse, run_hydra, shows_only
-from perpixel.config import ConfigError, Job, together
+from perpixel.cli.arguments import (
+    check_writable,
+    checked_jobs,
+    constant_keys,
+    parse,
+    quoted,
+    refuse,
+    run_hydra,
+    shows_only,
+)
+from perpixel.config import ConfigError, Job, install, resume_directory, together
 from perpixel.config.compose import job_name
 from perpixel.tracking.files import write_atomically
 from perpixel.tracking.manifest import COMMAND
@@ -27,30 +36,33 @@ log = logging.getLogger(__name__)
 def main() -> None:
     """Check the whole command line, then train every job of it."""
     args = parse()
+    if not shows_only(args) and (run := resume_directory(args.overrides)) is not None:
+        return _resume(run, args.overrides, args.multirun)
     jobs = checked_jobs(args, "train")
     if shows_only(args):
         if args.multirun:
             refuse(ConfigError("-m starts a sweep; leave it out to look at one run's configuration."))
         return run_hydra(task, "train")
-    if any(job.cfg.resume is not None for job in jobs):
-        return _resume(jobs)
     _check_nodes(jobs)
     if args.multirun:
         return _sweep(jobs)
+    check_writable(jobs[0].run_dir)
     return run_hydra(task, "train")
 
 
-def _resume(jobs: Sequence[Job]) -> None:
-    """Go on with a run in its own directory, under Hydra for the sake of the log."""
+def _resume(run: Path, overrides: Sequence[str], multirun: bool) -> None:
+    """Go on with a run in its own directory; Hydra is there for the log only."""
     from perpixel.cli.job import resume_job
 
-    if len(jobs) > 1:
-        refuse(ConfigError("resume goes on with one run; -m starts a sweep."))
-    run = Path(jobs[0].cfg.resume).resolve()
     try:
-        start = resume_job(run, jobs[0].overrides)
+        if multirun:
+            raise ConfigError("resume goes on with one run; -m starts a sweep.")
+        start = resume_job(run, overrides)
     except ConfigError as error:
         refuse(error)
+    check_writable(run)
+    install()
+    sys.argv = sys.argv[:1]
     run_hydra(lambda _: _alone(start, run), "train", [f"hydra.run.dir={quoted(run)}"])
 
 
@@ -66,6 +78,7 @@ def _sweep(jobs: Sequence[Job]) -> None:
     directory, shared = jobs[0].sweep_dir.resolve(), constant_keys(jobs)
     if (directory / SWEEP_FILE).exists():
         refuse(ConfigError(f"hydra.sweep.dir={directory}: it holds a sweep already; choose another directory."))
+    check_writable(directory)
     directory.mkdir(parents=True, exist_ok=True)
     names = [f"{number}_{job_name(job.overrides, shared)}" for number, job in enumerate(jobs)]
     plan = {

@@ -5,7 +5,7 @@ from perpixel.config.errors import ConfigError, together
 from perpixel.config.foreign import read_run_config, read_yaml
 from perpixel.config.objects import build, faults
 from perpixel.config.paths import conf_dir
-from perpixel.config.resume import resumed_config
+from perpixel.config.resume import resume_directory, resumed_config
 
 __all__ = [
     "ConfigError",
@@ -18,6 +18,7 @@ __all__ = [
     "install",
     "read_run_config",
     "read_yaml",
+    "resume_directory",
     "resumed_config",
     "together",
 ]

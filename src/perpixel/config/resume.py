@@ -8,6 +8,7 @@ from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
+from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
@@ -17,6 +18,15 @@ from perpixel.config.errors import ConfigError, nearest, together
 from perpixel.config.foreign import read_run_config
 
 KEY = "resume"
+
+
+def resume_directory(overrides: Sequence[str]) -> Path | None:
+    """The run that the command line says to go on with, None where it says nothing of the kind.
+
+    Looked for before anything is composed: today's defaults have nothing to do with that run.
+    """
+    given = [line.partition("=")[2].strip("'\"") for line in overrides if line.startswith(f"{KEY}=")]
+    return Path(given[-1]).resolve() if given and given[-1] not in ("", "null") else None
 
 
 def resumed_config(run: Path, overrides: Sequence[str]) -> tuple[DictConfig, list[str]]:
@@ -37,11 +47,11 @@ def resumed_config(run: Path, overrides: Sequence[str]) -> tuple[DictConfig, lis
     if not path.is_file():
         raise ConfigError(f"{KEY}={run}: this is no run directory (it has no config.yaml).")
     cfg = read_run_config(path)
-    changes = [
-        change
-        for change in OverridesParser.create().parse_overrides(list(overrides))
-        if change.key_or_group != KEY and not change.key_or_group.startswith("hydra")
-    ]
+    try:
+        parsed = OverridesParser.create().parse_overrides(list(overrides))
+    except HydraException as error:
+        raise ConfigError(f"{error} (an override reads key=value)") from None
+    changes = [o for o in parsed if o.key_or_group != KEY and not o.key_or_group.startswith("hydra")]
     faults = [fault for change in changes for fault in _apply(cfg, change)]
     faults = faults or guard.check_job(OmegaConf.to_container(cfg)) + check_values(cfg)
     if faults:

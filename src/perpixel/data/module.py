@@ -178,7 +178,7 @@ class DataModule(LightningDataModule):
         self.std = _per_channel("std", source.std if std is None else std, source.channels)
         self._sampler: TrainSampler | None = None
         self._resume = (0, 0)
-        self._redrawn: set[tuple[int, int]] = set()
+        self._redrawn: list[tuple[int, int, int]] = []
 
     def prepare_data(self) -> None:
         """Check the labels of all splits, before anything is computed (in one process only)."""
@@ -252,12 +252,13 @@ class DataModule(LightningDataModule):
         epoch = _processed(loop.epoch_progress.current)  # the one under way, or the next
         batches = _processed(loop.epoch_loop.batch_progress.current) if epoch == self._sampler.epoch else 0
         seen = batches * min(self.batch_size, len(self._sampler)) * self._sampler.rank.world
-        return {"epoch": epoch, "seen": seen, "redrawn": sorted(self._redrawn)}
+        return {"epoch": epoch, "seen": seen, "redrawn": [list(range_) for range_ in self._redrawn]}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Resume within an epoch: it goes on behind the samples that were trained on."""
         self._resume = (state_dict["epoch"], state_dict["seen"])
-        self._redrawn |= {(epoch, position) for epoch, position in state_dict["redrawn"]}
+        saved = [(epoch, first, stop) for epoch, first, stop in state_dict["redrawn"]]
+        self._redrawn[:] = saved + self._redrawn[len(saved) :]  # those since the checkpoint stay
         if self._sampler is not None:
             self._sampler.resume(*self._resume)
 
@@ -270,7 +271,7 @@ class DataModule(LightningDataModule):
         """
         assert self._sampler is not None, "nothing has been trained yet"
         together = min(self.batch_size, len(self._sampler)) * self._sampler.rank.world
-        self._redrawn |= {(epoch, batch * together + offset) for offset in range(together)}
+        self._redrawn.append((epoch, batch * together, (batch + 1) * together))
 
     def _training_split(self) -> Split:
         split: Split = self.source.split("train")

@@ -10,6 +10,8 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
+import numpy as np
+import numpy.typing as npt
 from torch.utils.data import Sampler
 
 from perpixel.data.base import Split
@@ -56,7 +58,7 @@ class TrainSampler(Sampler[Key]):
         self.rank = rank
         self.epoch = 0
         self._resume = (0, 0)
-        self.redrawn: set[tuple[int, int]] = set()  # (epoch, position)
+        self.redrawn: list[tuple[int, int, int]] = []  # (epoch, first position, one behind the last)
 
     def __len__(self) -> int:
         return self.length // self.rank.world
@@ -75,16 +77,21 @@ class TrainSampler(Sampler[Key]):
         first = seen // self.rank.world if self.epoch == resumed_epoch else 0
         for share in range(first, len(self)):
             position = share * self.rank.world + self.rank.number
-            yield (
-                self._redraw(position)
-                if (self.epoch, position) in self.redrawn
-                else Key(self.epoch, position, int(order[position]))
-            )
+            yield self._redraw(position, order) or Key(self.epoch, position, int(order[position]))
 
-    def _redraw(self, position: int) -> Key:
-        """Another sample with another augmentation, as a function of (seed, epoch, position) again."""
-        beyond = self.length + position  # no other key of the epoch has this position
-        return Key(self.epoch, beyond, int(sample_rng(self.seed, self.epoch, beyond).integers(self.length)))
+    def _redraw(self, position: int, order: npt.NDArray[np.int64]) -> Key | None:
+        """Another sample with another augmentation where a range of positions is redrawn, as a function of (seed, epoch,
+        position, how often) again. The samples that stood in the range are left out, as far as there are others.
+        """
+        ranges = [
+            (first, stop) for epoch, first, stop in self.redrawn if epoch == self.epoch and first <= position < stop
+        ]
+        if not ranges:
+            return None
+        stood = {int(index) for first, stop in ranges for index in order[first:stop]}
+        others = [index for index in range(self.length) if index not in stood] or list(range(self.length))
+        beyond = len(ranges) * self.length + position  # no other key of the epoch has this position
+        return Key(self.epoch, beyond, others[sample_rng(self.seed, self.epoch, beyond).integers(len(others))])
 
 
 class EvaluationBatches(Sampler[list[int]]):
