@@ -18,7 +18,7 @@ Weight = float | Sequence[float]
 
 
 class Sum(Loss):
-    """Σ weight·loss.
+    """Σ weight·loss. A class absent from the batch is treated as each part treats it.
 
     Args:
         losses: the parts; all see the sum's ``ignore_index``.

@@ -13,7 +13,8 @@ from perpixel.losses.weights import ClassWeights
 class Tversky(Overlap):
     """1 − mean over classes of TP / (TP + α·FP + β·FN) with soft counts (Salehi et al. 2017).
 
-    α = β = 0.5 is Dice, α = β = 1 is Jaccard; β > α asks for recall.
+    α = β = 0.5 is Dice, α = β = 1 is Jaccard; β > α asks for recall. A class absent from the truth is left out of the
+    mean.
 
     Args:
         ignore_index: target value of pixels without a label.
@@ -51,7 +52,8 @@ class Tversky(Overlap):
 class FocalTversky(Tversky):
     """Mean over classes of (1 − Tversky index)^γ (Abraham & Khan 2019; their exponent is written 1/γ).
 
-    γ < 1 keeps the slope up for classes that are nearly right, γ > 1 turns to those that are not.
+    γ < 1 keeps the slope up for classes that are nearly right, γ > 1 turns to those that are not. A class absent from
+    the truth is left out of the mean.
 
     Args:
         gamma: γ > 0.
