@@ -84,7 +84,7 @@ def reference(root: Path) -> Side:
             v2.RandomHorizontalFlip(0.5),
             v2.RandomCrop(480, pad_if_needed=True),
             v2.PILToTensor(),
-            v2.ToDtype(PIXELS, scale=True),
+            v2.ToDtype({torch.Tensor: torch.float32, tv_tensors.Mask: torch.int64, "others": None}, scale=True),
             v2.Normalize(street.MEAN, street.STD),
         ]
     )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -94,12 +96,23 @@ def test_damage_within_a_png_is_an_error(tmp_path: Path) -> None:
         read_values(path, Window(60, 0, 10, 10))
 
 
+def test_a_worker_decodes_after_the_training_process_has(tmp_path: Path) -> None:
+    picture(3).save(tmp_path / "a.jpg")
+    window = Window(17, 33, 31, 47)
+    here = read_image(tmp_path / "a.jpg", window=window)
+    with ProcessPoolExecutor(1, get_context("fork")) as pool, ThreadPoolExecutor(3) as threads:
+        there = pool.submit(read_image, tmp_path / "a.jpg", 3, window).result(timeout=60)
+        beside = list(threads.map(lambda _: read_image(tmp_path / "a.jpg", 3, window), range(9)))
+    for part in (there, *beside):
+        np.testing.assert_array_equal(part, here)
+
+
 def test_without_the_extra_the_whole_file_is_decoded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     picture(3).save(tmp_path / "a.jpg")
     picture(1).save(tmp_path / "a.png")
     window = Window(17, 33, 31, 47)
     parts = read_image(tmp_path / "a.jpg", window=window), read_values(tmp_path / "a.png", window)
-    monkeypatch.setattr(partial, "_jpeg_decoder", lambda process: None)
+    monkeypatch.setattr(partial, "_jpeg_decoder", lambda *_: None)
     monkeypatch.setattr(partial, "_png_decoder", lambda: None)
     np.testing.assert_array_equal(read_image(tmp_path / "a.jpg", window=window), parts[0])
     np.testing.assert_array_equal(read_values(tmp_path / "a.png", window), parts[1])

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import sys
+import threading
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -41,7 +42,7 @@ def jpeg_part(data: bytes, window: Window) -> Bytes | None:
 
     None where it cannot be had: the extra is not installed, or the file is damaged up to the window's end.
     """
-    decode = _jpeg_decoder(os.getpid())
+    decode = _jpeg_decoder(os.getpid(), threading.get_ident())
     return decode(data, window) if decode else None
 
 
@@ -83,9 +84,9 @@ def _png_decoder() -> Callable[..., Any] | None:
     return decode
 
 
-@lru_cache(maxsize=1)
-def _jpeg_decoder(process: int) -> Callable[[bytes, Window], Bytes | None] | None:
-    """A decoder of this process: threads of one do not survive a fork."""
+@lru_cache(maxsize=8)
+def _jpeg_decoder(process: int, thread: int) -> Callable[[bytes, Window], Bytes | None] | None:
+    """A decoder of this process and thread: it has a thread of its own, which does not survive a fork."""
     try:
         with _without_stderr():  # it complains about CUDA libraries, of which none is wanted
             from nvidia import nvimgcodec
