@@ -21,7 +21,7 @@ Contestant = Callable[[int, torch.device], peers.Work]
 READ, BOTH_WAYS = 4.0, 12.0
 """Bytes a logit that must move: read once; or read in both passes, and its gradient written."""
 LARGE, MANY = (8, 19, 512, 512), (2, 150, 256, 256)
-TRAINING = (4, 19, 512, 512)
+TRAINING, SMALL = (4, 19, 512, 512), (2, 19, 256, 256)
 
 
 @dataclass(frozen=True)
@@ -81,6 +81,10 @@ def ours(loss: Callable[[], Callable[[Tensor, Tensor], Tensor]]) -> Contestant:
     return lambda classes, device: peers.trained(loss())
 
 
+def ce_dice() -> Sum:
+    return Sum([CrossEntropy(), Dice()], [1.0, 1.0])
+
+
 def confusion(labels: torch.dtype, target: float) -> Race:
     others: dict[str, Contestant] = {
         "torchmetrics, checking": peers.torchmetrics_confusion(validate=True),
@@ -98,6 +102,7 @@ def many_classes(labels: torch.dtype) -> Race:
     return Race(name, MANY, metric, others, 1 / 100, 2 * labels.itemsize / MANY[1], labels)
 
 
+TORCH: dict[str, Contestant] = {"torch cross_entropy alone": peers.torch_cross_entropy}
 LOGITS: dict[str, Contestant] = {
     "torchmetrics JaccardIndex": peers.torchmetrics_jaccard,
     "smp get_stats": peers.smp_stats,
@@ -121,14 +126,8 @@ RACES = [
     Race("Dice", TRAINING, ours(Dice), {"smp": peers.smp_loss("Dice")}, 0.4, BOTH_WAYS, memory=0.45),
     Race("Lovász", MANY, ours(Lovasz), {"smp": peers.smp_loss("Lovasz")}, 0.1, BOTH_WAYS, slow=True),
     Race("Focal", MANY, ours(Focal), {"smp": peers.smp_loss("Focal")}, 0.05, BOTH_WAYS, slow=True),
-    Race(
-        "ce_dice",
-        TRAINING,
-        ours(lambda: Sum([CrossEntropy(), Dice()], [1.0, 1.0])),
-        {"torch cross_entropy alone": peers.torch_cross_entropy},
-        1.6,
-        BOTH_WAYS,
-    ),
+    Race("ce_dice", TRAINING, ours(ce_dice), TORCH, 1.6, BOTH_WAYS),
+    Race("ce_dice, small batch", SMALL, ours(ce_dice), TORCH, None, BOTH_WAYS),
 ]
 if find_spec("monai"):  # the extra "peers"
     RACES += [
