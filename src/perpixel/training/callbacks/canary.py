@@ -18,8 +18,8 @@ from perpixel.training.callbacks.ema import EMA
 class CanaryScores(pl.Callback):
     """Logs ``canary/mIoU`` and its relatives after every epoch, whether or not the validation split is scored then.
 
-    The weights are those that validation would use. The samples are few: rank 0 scores them alone, and each at its own
-    size.
+    The weights are those that validation would use. The samples are few: every rank scores all of them, each at its own
+    size, and nothing is exchanged; what rank 0 found is what is written.
 
     Args:
         labels: of the masks.
@@ -32,10 +32,9 @@ class CanaryScores(pl.Callback):
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Score and log."""
-        if trainer.is_global_zero:
-            scores = self._scores(trainer, pl_module)
-            named = {f"canary/{name}": value.float() for name, value in scores.items()}
-            pl_module.log_dict(named, on_step=False, on_epoch=True, rank_zero_only=True, batch_size=1)
+        scores = self._scores(trainer, pl_module)
+        named = {f"canary/{name}": value.float() for name, value in scores.items()}
+        pl_module.log_dict(named, on_step=False, on_epoch=True, sync_dist=False, batch_size=1)
 
     def _scores(self, trainer: Any, pl_module: pl.LightningModule) -> dict[str, torch.Tensor]:
         metric = SegmentationMetrics(self.labels).to(pl_module.device)
