@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from tests.cli.conftest import Shell
 
 import perpixel
 from perpixel.augment import Light
@@ -134,3 +135,13 @@ def test_the_canary_of_another_run(tiny: list[str], tmp_path: Path) -> None:
     shutil.copy(first.directory / "canary.json", tmp_path / "followed.json")
     again = perpixel.train([*tiny, f"data.canary={tmp_path / 'followed.json'}", f"output={tmp_path / 'again'}"])
     assert (again.directory / "canary.json").read_text() == (first.directory / "canary.json").read_text()
+
+
+@pytest.mark.slow
+def test_two_ranks_score_it_without_waiting_for_each_other(tiny: list[str], tmp_path: Path) -> None:
+    shell = Shell(tmp_path)
+    ranks = ["trainer=ddp", "trainer.accelerator=cpu", "trainer.devices=2", "data.batch_size=2"]
+    shell.run("train", [*tiny, *ranks, "data.canary=3", "trainer.max_epochs=2", "hydra.run.dir=run"])
+    lines = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
+    assert all(0 <= line["canary/mIoU"] <= 1 for line in lines)
+    assert len(lines) == 2
