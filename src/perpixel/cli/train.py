@@ -24,6 +24,7 @@ from perpixel.cli.arguments import (
     run_hydra,
     shows_only,
 )
+from perpixel.cli.cluster import comes_back, inherit, is_done, requeue
 from perpixel.config import ConfigError, Job, install, resume_directory, together
 from perpixel.config.compose import job_name
 from perpixel.tracking.files import write_atomically
@@ -31,6 +32,7 @@ from perpixel.tracking.manifest import COMMAND
 from perpixel.tracking.runs import SWEEP_FILE
 
 log = logging.getLogger(__name__)
+install()  # at import, because a launcher's workers compose as soon as they have unpickled the task
 
 
 def main() -> None:
@@ -88,6 +90,7 @@ def _sweep(jobs: Sequence[Job]) -> None:
     }
     write_atomically(directory / SWEEP_FILE, json.dumps(plan, indent=2) + "\n")
     print(f"sweep of {len(jobs)} runs: {directory}")
+    inherit()
     keys = ",".join(quoted(Path(key)) for key in shared)
     run_hydra(
         task,
@@ -110,6 +113,7 @@ def _close_sweep(directory: Path) -> None:
 def task(cfg: DictConfig) -> None:
     """What Hydra calls for each job. In a sweep a failed job is recorded and the next one goes on."""
     from perpixel.cli.job import run_job, write_results
+    from perpixel.training import Interrupted
 
     context = HydraConfig.get()
     run = Path(context.runtime.output_dir)
@@ -119,7 +123,11 @@ def task(cfg: DictConfig) -> None:
     sweep = Path(context.sweep.dir).resolve()
     log.info("\njob %s: %s", context.job.num, " ".join(overrides))
     try:
-        run_job(cfg, run, overrides, sweep=sweep.name, job=int(context.job.num))
+        if not is_done(run):
+            run_job(cfg, run, overrides, sweep=sweep.name, job=int(context.job.num), resume=comes_back(run))
+    except Interrupted as stop:
+        requeue(stop.signum)
+        raise
     except Exception as error:
         _tell(error, run)
     finally:
