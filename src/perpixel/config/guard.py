@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -20,6 +21,9 @@ LOGGING_CLASSES = frozenset(
 # A log elsewhere could be a line of somebody's .bashrc: messages and their format are the config's, too.
 LOG_FILE = re.compile(r"\$\{hydra\.(runtime\.output_dir|sweep\.dir|run\.dir)\}/(\$\{hydra\.job\.name\}|\w[\w.-]*)\.log")
 JOB_NAME = re.compile(r"\w[\w.-]*")
+SUBMITTED = "${hydra.sweep.dir}/.submitit/%j"  # where conf/hydra/launcher/slurm.yaml keeps its scripts
+LAUNCHER_COMMANDS = frozenset({"setup", "srun_args", "python", "additional_parameters", "teardown"})
+COMMANDS_ADMITTED = "PERPIXEL_LAUNCHER_COMMANDS"
 LOGGING_STREAMS = frozenset({"ext://sys.stdout", "ext://sys.stderr"})
 
 
@@ -47,6 +51,7 @@ def check_hydra(hydra: Any) -> list[str]:
         ),
         *_logging_faults(hydra),
         *_job_faults(hydra.get("job") or {}),
+        *_launcher_faults(hydra.get("launcher") or {}),
         *(
             f"hydra.sweeper.params.{key}: a sweep's axes may not touch Hydra's own nodes or name classes."
             for key in (hydra.get("sweeper") or {}).get("params") or ()
@@ -68,13 +73,27 @@ def _job_faults(job: Mapping[str, Any]) -> Iterator[str]:
         yield f"hydra.job.name={name}: it names files; use letters, digits and _.- only."
 
 
+def _launcher_faults(launcher: Mapping[str, Any]) -> Iterator[str]:
+    """A launcher's scripts hold commands and take its values as text: neither may come from a config."""
+    for key in sorted(LAUNCHER_COMMANDS & launcher.keys()):
+        if launcher[key] and os.environ.get(COMMANDS_ADMITTED) != "1":
+            yield (
+                f"hydra.launcher.{key}={launcher[key]}: the launcher would run this as a command. Jobs inherit the shell "
+                f"that you submit from (load modules there); or admit commands with {COMMANDS_ADMITTED}=1 in it."
+            )
+    for where, value in strings(launcher):
+        if not value.isprintable():
+            yield f"hydra.launcher.{where}={value!r}: it becomes a line of a script; leave control characters out."
+
+
 def _hidden(hydra: Mapping[str, Any]) -> Iterator[str]:
     """Interpolations where Hydra instantiates, imports or sets variables: they could hide what it is told to call."""
     for part in ("callbacks", "launcher", "sweeper", "job_logging", "hydra_logging", "searchpath"):
         if isinstance(hydra.get(part), str):
             yield f"hydra.{part}={hydra[part]}: write it out; an interpolation may not stand here."
         for where, value in strings(hydra.get(part)):
-            if "${" in value and not (where.endswith(".filename") and LOG_FILE.fullmatch(value)):
+            is_log = where.endswith(".filename") and LOG_FILE.fullmatch(value)
+            if "${" in value and not is_log and value != SUBMITTED:
                 yield f"hydra.{part}.{where}={value}: write it out; an interpolation may not stand here."
     variables = (hydra.get("job") or {}).get("env_set")
     if isinstance(variables, str):
