@@ -4,8 +4,9 @@
 
 Half the files are images, half masks, a thousand a folder. Each start is a process of its own: source, checks before
 training, content hashes for the manifest, and the first batch of training. The first start reads every file; the second
-is what counts. Memory is the workers' own (USS) and proportional (PSS) share after each has read for a while, on the
-million files and on a thousand: what the index costs is the difference.
+is what counts. Memory is what each worker has written to and nobody else sees, and its proportional share of all that
+it sees (PSS), after it has read for a while, on the million files and on a thousand. Pages of the mapped table are the
+system's cache: they are in the share, once for all workers, and go when memory is short.
 """
 
 from __future__ import annotations
@@ -53,7 +54,7 @@ def write(root: Path, files: int) -> None:
 
 
 def start(root: Path, workers: int) -> dict[str, float]:
-    """Seconds of each step up to the first batch; megabytes of the workers then."""
+    """Seconds of each step up to the first batch; megabytes of the worker that has most, after a while."""
     spent, last = {}, time.perf_counter()
 
     def lap(name: str) -> None:
@@ -82,15 +83,15 @@ def start(root: Path, workers: int) -> dict[str, float]:
     if workers:
         processes = [worker.pid for worker in batches._workers]
         own, proportional = zip(*(memory(pid) for pid in processes), strict=True)
-        spent["USS, MB a worker"], spent["PSS, MB a worker"] = max(own), max(proportional)
+        spent["own"], spent["share"] = max(own), max(proportional)
     return spent
 
 
 def memory(pid: int) -> tuple[float, float]:
-    """Own and proportional megabytes of a process (Linux)."""
+    """Megabytes of a process (Linux): its own, written to, and its proportional share of all."""
     rows = (line.split() for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()[1:])
     sizes = {row[0]: int(row[1]) / 1024 for row in rows}
-    return sizes["Private_Clean:"] + sizes["Private_Dirty:"], sizes["Pss:"]
+    return sizes["Private_Dirty:"], sizes["Pss:"]
 
 
 def child(root: Path, workers: int) -> dict[str, float]:
@@ -108,10 +109,10 @@ def report(many: Path, few: Path, files: int) -> str:
     child(few, 1)
     steps = ["imports", "source", "checks", "content hashes", "first batch", "all"]
     costs = {count: (child(few, count), child(many, count)) for count in WORKERS}
-    own = [pair[side]["USS, MB a worker"] for pair in costs.values() for side in (0, 1)]
+    own = [pair[side]["own"] for pair in costs.values() for side in (0, 1)]
     growth = max(own) - min(own)
     memories = [
-        [str(count), *(f"{run[name]:.0f}" for run in pair for name in ("USS, MB a worker", "PSS, MB a worker"))]
+        [str(count), *(f"{run[name]:.0f}" for run in pair for name in ("own", "share"))]
         for count, pair in costs.items()
     ]
     when = datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
@@ -124,7 +125,7 @@ def report(many: Path, few: Path, files: int) -> str:
         ),
         f"The second start takes {again['all']:.1f} s (target {TARGET:g} s: "
         f"{'PASS' if again['all'] < TARGET else 'MISS'}).",
-        table(["workers", "USS, 1,000 files", "PSS", f"USS, {files:,} files", "PSS"], memories),
+        table(["workers", "MB own, 1,000 files", "share", f"own, {files:,} files", "share"], memories),
         f"A worker's own memory varies by {growth:.1f} MB over all of these (flat within {FLAT:g} MB: "
         f"{'PASS' if growth <= FLAT else 'MISS'}).",
     ])  # fmt: skip
