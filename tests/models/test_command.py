@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import logging
 import subprocess
 import sys
 from pathlib import Path
@@ -81,3 +83,40 @@ def test_a_run_is_evaluated_again_to_the_same_scores(model: str, bands: dict[int
     done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert f"{result.scores['val']['mIoU']:.4f}" in done.stdout + done.stderr
+
+
+@pytest.mark.parametrize(
+    ("model", "switch", "aux"),
+    [
+        ("unet", "model.skips=false", False),
+        ("unet", "model.aux.weight=0.4 model.aux.stages=[encoder.3,decoder.blocks.1]", True),
+        ("unetplusplus", "model.deep_supervision=true", True),
+        ("mask2former", "model.aux.weight=0.4", True),
+    ],
+)
+def test_switches(model: str, switch: str, aux: bool, bands: dict[int, Path], tmp_path: Path) -> None:
+    result = perpixel.train([*overrides(model, 3, bands[3], tmp_path / "run"), *switch.split()])
+    lines = [json.loads(line) for line in (result.directory / "metrics.jsonl").read_text().splitlines()]
+    assert any("train/loss/aux" in line for line in lines) == aux
+
+
+def test_init_from_takes_over_with_other_classes_and_channels(
+    bands: dict[int, Path], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    first = perpixel.train(overrides("unet", 3, bands[3], tmp_path / "first"))
+    other = [
+        "data.source.classes=[ground,block,third]" if each.startswith("data.source.classes") else each
+        for each in overrides("unet", 5, bands[5], tmp_path / "second")
+    ]
+    with caplog.at_level(logging.INFO):
+        perpixel.train([*other, f"init_from={first.directory}"])
+    assert "adapted to other input channels: encoder.model.conv_stem.weight" in caplog.text
+    assert (
+        "left as initialised: head.conv.weight, (2, 16, 3, 3) in the file and (3, 16, 3, 3) in the model" in caplog.text
+    )
+
+
+@pytest.mark.parametrize("model", ["pspnet", "deeplabv3", "mask2former"])
+def test_an_upsampling_without_a_place_stops_the_run(model: str, bands: dict[int, Path], tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=rf"model={model} has nothing that decoder=dysample could replace"):
+        perpixel.train([*overrides(model, 3, bands[3], tmp_path / "run"), "decoder=dysample"])
