@@ -33,7 +33,7 @@ from perpixel.augment import Default
 from perpixel.data import DataModule, Folder
 from perpixel.data.base import Sample
 from perpixel.data.decode import image_shape, read_image
-from perpixel.data.module import collate
+from perpixel.data.batches import collate
 from perpixel.data.partial import jpeg_part, png_rows
 from perpixel.data.randomness import sample_rng
 from perpixel.data.tiff import Window

@@ -7,7 +7,7 @@ import torch
 from torch.utils.data import DataLoader
 
 from perpixel.data.base import Sample
-from perpixel.data.module import collate
+from perpixel.data.batches import collate
 
 
 def samples(channels: int, dtype: npt.DTypeLike) -> list[Sample]:

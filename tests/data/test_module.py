@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from perpixel.augment import CutMix, Light, Mosaic, Plain, Recipe, Strong
 from perpixel.data import DataModule
-from perpixel.data.module import collate
+from perpixel.data.batches import collate
 from perpixel.data.samplers import Rank
 
 from .conftest import ArraySource, ArraySplit

@@ -12,7 +12,7 @@ from perpixel.augment import CutMix, Default, Mosaic, Plain, Recipe, Strong
 from perpixel.augment.windowed import Windowed
 from perpixel.data import Folder
 from perpixel.data.base import Split
-from perpixel.data.module import TrainSamples
+from perpixel.data.batches import TrainSamples
 from perpixel.data.samplers import Key
 from perpixel.data.subset import Subset
 

@@ -3,113 +3,26 @@
 from __future__ import annotations
 
 import gc
-import math
 import warnings
 from collections.abc import Iterator, Sequence
-from typing import Any, NotRequired, TypedDict, cast
+from typing import Any, cast
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 import torch
 from lightning.pytorch import LightningDataModule
 from lightning.pytorch.accelerators import CUDAAccelerator
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, get_worker_info
+from torch.utils.data import DataLoader, Dataset
 
 from perpixel.augment import Recipe
 from perpixel.augment.depth import FULL_SCALE
-from perpixel.augment.targets import Targets
 from perpixel.data.base import DataSource, Sample, Split, SplitName
+from perpixel.data.batches import Batch, EvaluationSamples, TrainSamples, collate
 from perpixel.data.canary import Choice, choose_canary
-from perpixel.data.patience import BACKSTOP_S, at_most
-from perpixel.data.randomness import sample_rng
-from perpixel.data.samplers import EvaluationBatches, Key, Rank, TrainSampler
+from perpixel.data.patience import BACKSTOP_S
+from perpixel.data.samplers import EvaluationBatches, Rank, TrainSampler
 from perpixel.data.subset import Subset
-
-
-class Batch(TypedDict):
-    """What a loader gives.
-
-    What else the source brings stands under its own name: images (B, C, H, W) as float32 in units of full scale once on
-    the device, masks (B, H, W) as int64, weights (B, H, W) as float32, 1 for full scale.
-
-    Attributes:
-        image: (B, C, H, W), in the source's dtype from the loader, normalised float32 once on the device.
-        mask: (B, H, W), uint8 from the loader, int64 class indices once on the device.
-        name: B sample names.
-        weight: (B, H, W), only where the source brings weights of that name: what each pixel counts in the loss.
-    """
-
-    image: Tensor
-    mask: Tensor
-    name: list[str]
-    weight: NotRequired[Tensor]
-
-
-class TrainSamples(Dataset[Sample]):
-    """Augmented samples; each is a pure function of (seed, key)."""
-
-    def __init__(self, split: Split, augment: Recipe, seed: int, timeout_s: float | None = None) -> None:
-        self.split = split
-        self.augment = augment
-        self.seed = seed
-        self.timeout_s = timeout_s
-
-    def __getitem__(self, key: Key) -> Sample:
-        rng = sample_rng(self.seed, key.epoch, key.position)
-        with at_most(self.timeout_s, lambda: self.split.sample_name(key.sample)):
-            sample = self.split.open(key.sample, rng)
-            return Sample.of(self.augment.sample(sample.targets, rng, lambda: self._another(rng)), sample.name)
-
-    def _another(self, rng: np.random.Generator) -> Targets:
-        """A partner for mixing, from the whole split."""
-        return self.split.open(int(rng.integers(len(self.split))), rng).targets
-
-
-class EvaluationSamples(Dataset[Sample]):
-    """Samples as they are, at their native size."""
-
-    def __init__(self, split: Split, timeout_s: float | None = None) -> None:
-        self.split = split
-        self.timeout_s = timeout_s
-
-    def __getitem__(self, index: int) -> Sample:
-        with at_most(self.timeout_s, lambda: self.split.sample_name(index)):
-            return self.split.read(index, np.random.default_rng(index))
-
-
-def collate(samples: Sequence[Sample]) -> Batch:
-    """Stack samples of one size; pixels keep their dtype, so that little is sent to the device."""
-    stacked = {name: _stacked([sample.targets[name] for sample in samples]) for name in samples[0].targets}
-    return cast(Batch, {**stacked, "name": [sample.name for sample in samples]})
-
-
-def _stacked(arrays: Sequence[npt.NDArray[Any]]) -> Tensor:
-    """(B, H, W) of (H, W), and (B, C, H, W) of (H, W, C) arrays."""
-    kinds = sorted({f"{array.shape} {array.dtype}" for array in arrays})
-    if len(kinds) > 1:
-        raise ValueError(
-            f"the samples of a batch differ in size or depth: {' and '.join(kinds)}. Convert the files to one depth; "
-            "with images of different sizes, data.eval_batch_size=1."
-        )
-    height, width, *channels = arrays[0].shape
-    batch = _new((len(arrays), *channels, height, width), arrays[0].dtype)
-    for place, array in zip(batch.numpy(), arrays, strict=True):
-        if channels:
-            cv2.split(np.ascontiguousarray(array), list(place))  # seven times as fast as NumPy's transpose
-        else:
-            place[...] = array
-    return batch
-
-
-def _new(shape: tuple[int, ...], dtype: npt.DTypeLike) -> Tensor:
-    """An empty tensor; a worker's lies where the training process can see it, so that it is not copied there."""
-    kind = torch.from_numpy(np.empty(0, dtype)).dtype
-    if get_worker_info() is None:
-        return torch.empty(shape, dtype=kind)
-    memory = torch.UntypedStorage._new_shared(math.prod(shape) * kind.itemsize)  # as torch's own default_collate does
-    return torch.empty(0, dtype=kind).set_(memory).view(shape)
 
 
 class DataModule(LightningDataModule):
