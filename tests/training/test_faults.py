@@ -14,8 +14,10 @@ import pytest
 from PIL import Image
 from tests.cli.conftest import Shell, newest
 from tests.training.test_data_parallel import DDP, LONG, wait_for
+from tests.training.test_resume import assert_same_run
 
 import perpixel
+from experiments.soak.soak import soak
 from perpixel.config import ConfigError
 from perpixel.training import CheckpointStore, NonFinite
 
@@ -174,6 +176,32 @@ def test_sigusr1_stops_as_sigterm_does_and_resume_goes_on(extra: list[str], tiny
     shell.run("train", ["resume=run", f"trainer.max_epochs={step // 4 + 2}", "trainer.check_val_every_n_epoch=1"])
     assert newest(run, "state")["global_step"] > step
     assert manifest(run)["status"] == "finished"
+
+
+@pytest.mark.slow
+def test_two_ranks_that_were_stopped_equal_two_that_were_not(tiny: list[str], shell: Shell) -> None:
+    common = [*tiny, *DDP, "trainer.max_epochs=30", "training.test=false", "trainer.accumulate_grad_batches=2"]
+    shell.run("train", [*common, "hydra.run.dir=whole"])
+    process = shell.start("train", [*common, "hydra.run.dir=run"])
+    run = shell.directory / "run"
+    wait_for(lambda: (run / "metrics.jsonl").exists(), process)
+    process.send_signal(signal.SIGTERM)
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == 143, output
+    assert len(history(run)) < 30
+    shell.run("train", ["resume=run"])
+    assert_same_run(run, shell.directory / "whole")
+
+
+@pytest.mark.slow
+def test_fifty_kills(tiny: list[str], tmp_path: Path) -> None:
+    """SIGKILL at random moments and within checkpoint writes; the run ends as if nothing had happened."""
+    overrides = [*tiny, "model.width=16", "trainer.max_epochs=60", "training.checkpoint.every_n_steps=2"]
+    found = soak(overrides, tmp_path / "killed", tmp_path / "undisturbed", kills=50)
+    assert sum(found.phases.values()) == 50
+    assert found.phases["writing a checkpoint"] >= 10
+    assert found.damaged == 0
+    assert found.different == []
 
 
 @pytest.mark.slow

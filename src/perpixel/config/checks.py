@@ -99,6 +99,19 @@ def _is_device_choice(devices: Any) -> bool:
     return len(devices) > 0 and all(isinstance(index, int) and index >= 0 for index in devices)
 
 
+def _reliability(cfg: Any) -> Iterator[Fault]:
+    training, checkpoint = cfg.training, cfg.training.checkpoint
+    if training.on_nan not in ("stop", "rollback"):
+        yield f"training.on_nan={training.on_nan}: choose stop or rollback."
+    if training.nan_check_steps < 1:
+        yield f"training.nan_check_steps={training.nan_check_steps}: give 1 step or more."
+    if checkpoint.keep < 2:
+        yield f"training.checkpoint.keep={checkpoint.keep}: keep 2 or more, so that a damaged one has a predecessor."
+    for key in ("every_n_steps", "every_minutes"):
+        if checkpoint[key] is not None and checkpoint[key] <= 0:
+            yield f"training.checkpoint.{key}={checkpoint[key]}: give more than 0, or null."
+
+
 def _monitor(cfg: Any) -> Iterator[Fault]:
     checkpoint = cfg.training.checkpoint
     if checkpoint.mode not in ("max", "min"):

@@ -7,6 +7,7 @@ from typing import Any
 
 import lightning.pytorch as pl
 import torch
+from lightning.pytorch.callbacks import EarlyStopping
 from torch import Tensor
 
 from perpixel.training.ranks import from_all_ranks
@@ -49,9 +50,13 @@ class ExactResume(pl.Callback):
         self._random = checkpoint["random"]
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Go on with the saved random states; a rank that did not exist before keeps its own."""
+        """Go on with the saved random states; a rank that did not exist before keeps its own. A training that had ended
+        early, by the patience that holds now, does not start again.
+        """
         if self._random is not None and trainer.global_rank < len(self._random):
             _set_random_state(self._random[trainer.global_rank])
+            patience = (cb for cb in trainer.early_stopping_callbacks if isinstance(cb, EarlyStopping))
+            trainer.should_stop |= any(callback.wait_count >= callback.patience for callback in patience)
         self._random = None
 
 
