@@ -32,8 +32,8 @@ import v2_peers
 from perpixel.augment import Default
 from perpixel.data import DataModule, Folder
 from perpixel.data.base import Sample
-from perpixel.data.decode import image_shape, read_image
 from perpixel.data.batches import collate
+from perpixel.data.decode import image_shape, read_image
 from perpixel.data.partial import jpeg_part, png_rows
 from perpixel.data.randomness import sample_rng
 from perpixel.data.tiff import Window
