@@ -80,7 +80,7 @@ class TrainSampler(Sampler[Key]):
             yield self._redraw(position, order) or Key(self.epoch, position, int(order[position]))
 
     def _redraw(self, position: int, order: npt.NDArray[np.int64]) -> Key | None:
-        """Another sample with another augmentation where a range of positions is redrawn, as a function of (seed, epoch,
+        """Another sample with another augmentation where a range of positions is redrawn: a function of (seed, epoch,
         position, how often) again. The samples that stood in the range are left out, as far as there are others.
         """
         ranges = [
