@@ -84,7 +84,7 @@ class LabelSpace:
         if bad == 255 and self.ignore_index is None:
             return "If 255 marks unlabelled pixels, set data.source.ignore_index=255."
         if bad == self.num_classes and 0 not in present:
-            return f"The masks seem to count from 1: set data.source.reduce_zero_label=true (0 then has no label)."
+            return "The masks seem to count from 1: set data.source.reduce_zero_label=true (0 then has no label)."
         return "Name all classes in data.source.classes, or mend the mask."
 
     def colour(
