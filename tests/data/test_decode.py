@@ -130,3 +130,12 @@ def test_wide_and_black_and_white_masks(tmp_path: Path) -> None:
 def test_jpeg_masks_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="is a JPEG, which blurs labels"):
         read_values(tmp_path / "mask.jpg")
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_values_that_are_not_finite_are_told_with_the_file(tmp_path: Path, value: float) -> None:
+    image = np.zeros((4, 5, 3), np.float32)
+    image[1, :2] = value
+    np.save(tmp_path / "hole.npy", image)
+    with pytest.raises(ValueError, match=r"hole\.npy' holds 6 values that are NaN or infinite"):
+        read_image(tmp_path / "hole.npy")

@@ -238,6 +238,11 @@ def _as_hwc(array: Array, path: Path) -> Array:
         array = array[..., None]
     if array.ndim != 3:
         raise ValueError(f"'{path}' has shape {array.shape}, but an image is (H, W) or (H, W, C).")
+    if array.dtype == np.float32 and not (finite := np.isfinite(array)).all():
+        raise ValueError(
+            f"'{path}' holds {array.size - int(finite.sum()):,} values that are NaN or infinite; they would spoil the "
+            f"weights. Fill them (with 0, say), and give those pixels the ignore value in the mask."
+        )
     if array.dtype in (np.uint8, np.uint16, np.float32):
         return np.ascontiguousarray(array)
     if array.dtype == np.bool_:
