@@ -79,6 +79,15 @@ def test_transposed_refuses_what_draws_a_checkerboard() -> None:
         Transposed(kernel_size=3)
 
 
+def test_an_uneven_kernel_is_there_for_those_who_ask(features) -> None:
+    uneven = Transposed(kernel_size=3, init="random", uneven=True)
+    assert uneven.make(8)(features).shape == (2, 8, 12, 10)
+    with pytest.raises(ValueError, match="interpolates nothing: set decoder.init=random"):
+        Transposed(kernel_size=3, uneven=True)
+    with pytest.raises(ValueError, match="Use 2 or 4"):
+        Transposed(kernel_size=5, init="random", uneven=True)
+
+
 def test_transposed_starts_as_nearest_upsampling() -> None:
     features = torch.randn(1, 8, 5, 5)
     expected = F.interpolate(features, scale_factor=2.0, mode="nearest")
