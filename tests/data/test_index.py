@@ -116,6 +116,8 @@ def test_other_arguments_are_other_pairs(root: Path, searches: list[Any]) -> Non
     first = names(Folder(str(root), CLASSES))
     assert names(Folder(str(root), CLASSES, split_seed=1)) != first
     assert len(searches) == 4
+    assert names(Folder(str(root), CLASSES, cache=True, mean=[0.5] * 3, std=[0.2] * 3)) == first
+    assert len(searches) == 4
 
 
 @pytest.mark.parametrize("change", ["add", "remove", "new folder"])

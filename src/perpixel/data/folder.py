@@ -18,6 +18,12 @@ from perpixel.data.plan import SplitPlan, SplitRule
 from perpixel.data.policy import Policy
 from perpixel.data.properties import property_of
 
+_OF_NO_PAIR = frozenset(
+    "self __class__ classes policy palette binary reduce_zero_label ignore_index ignore_colours elsewhere line_width "
+    "on_bad_file max_bad channels cache mean std".split()
+)
+"""Arguments that do not decide which files belong together."""
+
 
 class Folder(FileSource):
     """Images and masks in folders of any layout; an image and its mask share a key.
@@ -112,7 +118,7 @@ class Folder(FileSource):
         mean: Sequence[float] | None = None,
         std: Sequence[float] | None = None,
     ) -> None:
-        given = repr(sorted((name, value) for name, value in locals().items() if name not in ("self", "__class__")))
+        given = repr(sorted((name, value) for name, value in locals().items() if name not in _OF_NO_PAIR))
         labelling = Labelling(
             encoding, classes, palette, binary, reduce_zero_label, ignore_index, ignore_colours, elsewhere, line_width
         )
