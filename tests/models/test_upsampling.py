@@ -82,7 +82,7 @@ def test_transposed_refuses_what_draws_a_checkerboard() -> None:
 def test_an_uneven_kernel_is_there_for_those_who_ask(features) -> None:
     uneven = Transposed(kernel_size=3, init="random", uneven=True)
     assert uneven.make(8)(features).shape == (2, 8, 12, 10)
-    with pytest.raises(ValueError, match="interpolates nothing: set decoder.init=random"):
+    with pytest.raises(ValueError, match=r"interpolates nothing: set decoder\.init=random"):
         Transposed(kernel_size=3, uneven=True)
     with pytest.raises(ValueError, match="Use 2 or 4"):
         Transposed(kernel_size=5, init="random", uneven=True)
