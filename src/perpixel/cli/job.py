@@ -19,8 +19,8 @@ from perpixel.cli.pictures import save_png
 from perpixel.config import ConfigError, resumed_config
 from perpixel.config.schema import TrainConfig
 from perpixel.data import DataModule
-from perpixel.data.patience import explained
 from perpixel.data.hashing import refuse_changed_data
+from perpixel.data.patience import explained
 from perpixel.export.bundle import save_bundle
 from perpixel.models import SegmentationModel
 from perpixel.models.checkerboard import advice, measure_checkerboard

@@ -22,9 +22,9 @@ from torch.distributed.elastic.multiprocessing.api import SignalException
 from torch.distributed.elastic.multiprocessing.errors import ChildFailedError, ProcessFailure
 from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
-from perpixel.training.callbacks.stop import Interrupted
+from perpixel.training.callbacks.stop import EXIT_CODES, Interrupted
 
-SHUTDOWN_TIMEOUT_S = 20  # for checkpoints after SIGTERM, and for ranks that hang after another one died
+SHUTDOWN_TIMEOUT_S = 15  # for checkpoints after SIGTERM, and for ranks that hang after another one died
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 
@@ -80,6 +80,7 @@ def launch_ranks(module: str, arguments: Sequence[str], ranks: int) -> None:
         rdzv_endpoint="localhost:0",
         max_restarts=0,
         local_addr="localhost",
+        signals_to_handle=",".join(signal.Signals(signum).name for signum in EXIT_CODES),
     )
     with _rank_environment():
         try:
