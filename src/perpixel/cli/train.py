@@ -124,7 +124,8 @@ def task(cfg: DictConfig) -> None:
     log.info("\njob %s: %s", context.job.num, " ".join(overrides))
     try:
         if not is_done(run):
-            run_job(cfg, run, overrides, sweep=sweep.name, job=int(context.job.num), resume=comes_back(run))
+            again = comes_back(run)
+            run_job(cfg, run, [] if again else overrides, sweep=sweep.name, job=int(context.job.num), resume=again)
     except Interrupted as stop:
         requeue(stop.signum)
         raise
