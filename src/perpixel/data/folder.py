@@ -19,8 +19,25 @@ from perpixel.data.policy import Policy
 from perpixel.data.properties import property_of
 
 _OF_NO_PAIR = frozenset(
-    "self __class__ classes policy palette binary reduce_zero_label ignore_index ignore_colours elsewhere line_width "
-    "on_bad_file max_bad channels cache mean std".split()
+    [
+        "self",
+        "__class__",
+        "classes",
+        "policy",
+        "palette",
+        "binary",
+        "reduce_zero_label",
+        "ignore_index",
+        "ignore_colours",
+        "elsewhere",
+        "line_width",
+        "on_bad_file",
+        "max_bad",
+        "channels",
+        "cache",
+        "mean",
+        "std",
+    ]
 )
 """Arguments that do not decide which files belong together."""
 
