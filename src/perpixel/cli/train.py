@@ -82,11 +82,12 @@ def _sweep(jobs: Sequence[Job]) -> None:
         refuse(ConfigError(f"hydra.sweep.dir={directory}: it holds a sweep already; choose another directory."))
     check_writable(directory)
     directory.mkdir(parents=True, exist_ok=True)
-    names = [f"{number}_{job_name(job.overrides, shared)}" for number, job in enumerate(jobs)]
+    told = [[one for one in job.overrides if not one.lstrip("+~").startswith("hydra")] for job in jobs]
+    names = [f"{number}_{job_name(overrides, shared)}" for number, overrides in enumerate(told)]
     plan = {
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
         "command": COMMAND,
-        "jobs": [{"num": n, "dir": names[n], "overrides": job.overrides} for n, job in enumerate(jobs)],
+        "jobs": [{"num": n, "dir": names[n], "overrides": overrides} for n, overrides in enumerate(told)],
     }
     write_atomically(directory / SWEEP_FILE, json.dumps(plan, indent=2) + "\n")
     print(f"sweep of {len(jobs)} runs: {directory}")
