@@ -11,13 +11,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from experiments.soak.soak import soak
 from PIL import Image
 from tests.cli.conftest import Shell, newest
 from tests.training.test_data_parallel import DDP, LONG, wait_for
 from tests.training.test_resume import assert_same_run
 
 import perpixel
-from experiments.soak.soak import soak
 from perpixel.config import ConfigError
 from perpixel.training import CheckpointStore, NonFinite
 
