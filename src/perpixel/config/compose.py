@@ -119,8 +119,10 @@ def _parse(overrides: Sequence[str], loader: ConfigLoaderImpl) -> list[Override]
 
 
 def _choices(override: Override) -> list[str]:
-    if not override.is_sweep_override():
+    if override.is_delete():
         return [override.input_line or ""]
+    if not override.is_sweep_override():  # spelt as Hydra's sweeper does: the job's directory is named by it
+        return [f"{override.get_key_element()}={override.get_value_element_as_str()}"]
     if not override.is_discrete_sweep():
         raise ConfigError(f"{override.input_line}: a grid takes listed values, choice(…) or range(…).")
     key = override.get_key_element()
