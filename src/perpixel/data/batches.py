@@ -16,7 +16,7 @@ from torch.utils.data import Dataset, get_worker_info
 from perpixel.augment import Recipe
 from perpixel.augment.targets import Targets
 from perpixel.data.base import Sample, Split
-from perpixel.data.patience import at_most
+from perpixel.data.patience import at_most, reading
 from perpixel.data.randomness import sample_rng
 from perpixel.data.samplers import Key
 
@@ -51,7 +51,7 @@ class TrainSamples(Dataset[Sample]):
 
     def __getitem__(self, key: Key) -> Sample:
         rng = sample_rng(self.seed, key.epoch, key.position)
-        with at_most(self.timeout_s, lambda: self.split.sample_name(key.sample)):
+        with at_most(self.timeout_s, lambda: reading(self.split.sample_name(key.sample), self.timeout_s)):
             sample = self.split.open(key.sample, rng)
             return Sample.of(self.augment.sample(sample.targets, rng, lambda: self._another(rng)), sample.name)
 
@@ -68,7 +68,7 @@ class EvaluationSamples(Dataset[Sample]):
         self.timeout_s = timeout_s
 
     def __getitem__(self, index: int) -> Sample:
-        with at_most(self.timeout_s, lambda: self.split.sample_name(index)):
+        with at_most(self.timeout_s, lambda: reading(self.split.sample_name(index), self.timeout_s)):
             return self.split.read(index, np.random.default_rng(index))
 
 

@@ -20,7 +20,7 @@ from perpixel.augment.depth import FULL_SCALE
 from perpixel.data.base import DataSource, Sample, Split, SplitName
 from perpixel.data.batches import Batch, EvaluationSamples, TrainSamples, collate
 from perpixel.data.canary import Choice, choose_canary
-from perpixel.data.patience import BACKSTOP_S
+from perpixel.data.patience import BACKSTOP_S, PatientLoader
 from perpixel.data.samplers import EvaluationBatches, Rank, TrainSampler
 from perpixel.data.subset import Subset
 
@@ -211,7 +211,7 @@ class DataModule(LightningDataModule):
         return min(self.batch_size, share)
 
     def _loader(self, samples: Dataset[Sample], **batching: Any) -> DataLoader[Sample]:
-        return DataLoader(
+        return PatientLoader(
             samples,
             collate_fn=collate,
             num_workers=self.num_workers,
