@@ -15,7 +15,7 @@ import pytest
 from tests.cli.conftest import ROOT, Shell, environment
 from tests.training.test_data_parallel import DDP, LONG, alive, ranks_of, wait_for
 
-from perpixel.data.patience import DataLost, at_most, explained
+from perpixel.data.patience import DataLost, at_most, explained, reading
 
 RUN = ["hydra.run.dir=run", "training.checkpoint.every_n_steps=2"]
 
@@ -151,7 +151,7 @@ def test_a_hang_of_any_kind_ends(own: list[str], shell: Shell) -> None:
 def test_time_is_up_even_in_a_read(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "dead")
     began = time.monotonic()
-    with pytest.raises(DataLost, match=r"'sample 7'.*timeout_s=0\.2"), at_most(0.2, lambda: "sample 7"):
+    with pytest.raises(DataLost, match=r"'sample 7'.*timeout_s=0\.2"), at_most(0.2, lambda: reading("sample 7", 0.2)):
         (tmp_path / "dead").read_bytes()
     assert time.monotonic() - began < 5
     assert signal.getitimer(signal.ITIMER_REAL) == (0.0, 0.0)

@@ -7,17 +7,59 @@ import signal
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any, Generic, TypeVar
+
+from torch.utils.data import DataLoader
 
 BACKSTOP_S = 5.0
 """How much longer the loader waits for a worker than the worker for a file: whoever notices first knows the name."""
+
+SILENT = "(data.timeout_s), and there is no sign of what it reads: is its drive still there?"
+T = TypeVar("T", covariant=True)
+
+
+class PatientLoader(DataLoader[T]):
+    """A loader whose workers may take only so long.
+
+    torch's own ``timeout`` ends the waiting for a batch to be announced, but not for its memory to be handed over: a
+    worker that stops in between would be waited for without end.
+    """
+
+    def __iter__(self) -> Any:
+        iterator = super().__iter__()
+        return _PatientIterator(iterator, self.timeout + BACKSTOP_S) if self.timeout else iterator
+
+
+class _PatientIterator(Generic[T]):
+    def __init__(self, iterator: Iterator[T], timeout_s: float) -> None:
+        self.iterator = iterator
+        self.timeout_s = timeout_s
+
+    def __iter__(self) -> _PatientIterator[T]:
+        return self
+
+    def __next__(self) -> T:
+        with at_most(self.timeout_s, lambda: f"no batch has come from the DataLoader's workers {SILENT}"):
+            return next(self.iterator)
+
+    def __len__(self) -> int:
+        return len(self.iterator)  # type: ignore[arg-type]
 
 
 class DataLost(RuntimeError):
     """Samples do not arrive any more; the message says why and what to do."""
 
 
+def reading(name: str, seconds: float | None) -> str:
+    """What is told of a sample that takes too long."""
+    return (
+        f"reading the sample '{name}' has not ended within data.timeout_s={seconds}: is its drive still there? If it "
+        "is only slow, give it more time, or set data.source.cache=true."
+    )
+
+
 @contextmanager
-def at_most(seconds: float | None, name: Callable[[], str]) -> Iterator[None]:
+def at_most(seconds: float | None, told: Callable[[], str]) -> Iterator[None]:
     """Break off the block after so many seconds, even while it waits for a file.
 
     By SIGALRM, which interrupts a read: so in the main thread only, which is where loaders and their workers read. In
@@ -25,20 +67,17 @@ def at_most(seconds: float | None, name: Callable[[], str]) -> Iterator[None]:
 
     Args:
         seconds: greater than 0.
-        name: of the sample, asked for only when time is up.
+        told: what to say then.
 
     Raises:
-        DataLost: names the sample.
+        DataLost: time is up.
     """
     if seconds is None or threading.current_thread() is not threading.main_thread():
         yield
         return
 
     def give_up(*_: object) -> None:
-        raise DataLost(
-            f"reading the sample '{name()}' has not ended within data.timeout_s={seconds:g}: is its drive still there? "
-            "If it is only slow, give it more time, or set data.source.cache=true."
-        )
+        raise DataLost(told())
 
     before = signal.signal(signal.SIGALRM, give_up)
     signal.setitimer(signal.ITIMER_REAL, seconds)
@@ -61,7 +100,5 @@ def explained(error: RuntimeError) -> DataLost | None:
             "resume=<its directory>."
         )
     if timed := re.search(r"timed out after [\d.]+ seconds", text):
-        return DataLost(
-            f"a data worker {timed.group()} (data.timeout_s), without a sign of what it reads: is its drive there?"
-        )
+        return DataLost(f"a data worker {timed.group()} {SILENT}")
     return None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import faulthandler
 import logging
+import multiprocessing
 import os
 import sys
 import threading
@@ -48,8 +49,12 @@ class Watchdog(pl.Callback):
         self._stop()
 
     def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
-        """Stop watching: Lightning does not tear down then."""
+        """Stop watching; and kill the workers of a broken loader: Python would join them at exit, even sleeping ones."""
         self._stop()
+        if "DataLoader" in str(exception):
+            for worker in multiprocessing.active_children():
+                if worker.daemon:
+                    worker.kill()
 
     def _stop(self) -> None:
         self._done.set()
