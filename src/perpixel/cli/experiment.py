@@ -14,7 +14,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from perpixel.augment import Recipe
 from perpixel.cli.pictures import Pictures
-from perpixel.config import build, faults, together
+from perpixel.config import admit, build, faults, together
 from perpixel.config.schema import EvaluationConfig
 from perpixel.data import DataModule, DataSource
 from perpixel.data.content import total_pixels
@@ -61,11 +61,22 @@ PLACES: Mapping[str, Place] = {
 
 def config_faults(cfg: DictConfig) -> list[str]:
     """Everything wrong with a config's nodes, found by signature: neither data nor model are built."""
-    return [
+    found = [
         fault
         for path, place in PLACES.items()
         for fault in faults(OmegaConf.select(cfg, path), place.base, path, place.given)
     ]
+    return found or _misfits(cfg)
+
+
+def _misfits(cfg: DictConfig) -> list[str]:
+    """Choices that are sound alone and do not go together."""
+    model, decoder = (admit(cfg[path]._target_, PLACES[path].base, path) for path in ("model", "decoder"))
+    try:
+        model.check_upsampling(decoder)  # type: ignore[attr-defined]
+    except ValueError as error:
+        return [str(error)]
+    return []
 
 
 def check_nodes(cfg: DictConfig) -> None:

@@ -3,13 +3,14 @@
 from perpixel.config.compose import Job, compose, expand, install
 from perpixel.config.errors import ConfigError, together
 from perpixel.config.foreign import read_run_config, read_yaml
-from perpixel.config.objects import build, faults
+from perpixel.config.objects import admit, build, faults
 from perpixel.config.paths import conf_dir
 from perpixel.config.resume import resume_directory, resumed_config
 
 __all__ = [
     "ConfigError",
     "Job",
+    "admit",
     "build",
     "compose",
     "conf_dir",

@@ -42,6 +42,7 @@ class SegmentationModel(nn.Module):
         aux_weight: weight of their losses' mean.
         export_limits: which sizes of image an exported graph (``torch.export``) of the model does not take, and why;
             None where it takes any.
+        bilinear_only: why no upsampling but bilinear can be chosen; None where any can.
 
     Subclasses build the three parts in this order, from the random stream of the caller, and whatever depends on the
     upsampling last, from a fork of it. So one seed gives the same encoder, decoder convolutions and head for every
@@ -49,6 +50,20 @@ class SegmentationModel(nn.Module):
     """
 
     export_limits: ClassVar[str | None] = None
+    bilinear_only: ClassVar[str | None] = None
+
+    @classmethod
+    def check_upsampling(cls, kind: type[Upsampling]) -> None:
+        """Refuse an upsampling that would replace nothing; called before anything is built, and by the constructors.
+
+        Raises:
+            ValueError: the model has no 2× steps between feature maps, and ``kind`` is not Bilinear.
+        """
+        if cls.bilinear_only is not None and not issubclass(kind, Bilinear):
+            raise ValueError(
+                f"model={cls.__name__.lower()} has nothing that decoder={kind.__name__.lower()} could replace: "
+                f"{cls.bilinear_only}. Use decoder=bilinear."
+            )
 
     def __init__(self, encoder: nn.Module, decoder: nn.Module, head: nn.Module, stride: int) -> None:
         super().__init__()
@@ -143,16 +158,3 @@ def pad_to_stride(images: Tensor, stride: int) -> Tensor:
 def forked_rng() -> AbstractContextManager[None]:
     """A block whose draws do not move the caller's random stream (models are built on the CPU)."""
     return torch.random.fork_rng(devices=[])
-
-
-def bilinear_only(upsampling: Upsampling, model: str, reason: str) -> None:
-    """For a model without 2× feature steps: accept ``decoder=bilinear``, which describes what it does anyway.
-
-    Raises:
-        ValueError: another upsampling was chosen; it would replace nothing.
-    """
-    if not isinstance(upsampling, Bilinear):
-        name = type(upsampling).__name__.lower()
-        raise ValueError(
-            f"model={model} has nothing that decoder={name} could replace: {reason}. Use decoder=bilinear."
-        )

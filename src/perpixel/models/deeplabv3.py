@@ -8,7 +8,7 @@ from typing import Any, Literal
 from segmentation_models_pytorch.decoders.deeplabv3.decoder import DeepLabV3Decoder
 
 from perpixel.models.aspp import repeat_pooled
-from perpixel.models.base import SegmentationModel, bilinear_only, forked_rng
+from perpixel.models.base import SegmentationModel, forked_rng
 from perpixel.models.encoder import Encoder
 from perpixel.models.head import PixelHead
 from perpixel.models.upsampling import Upsampling
@@ -34,6 +34,8 @@ class DeepLabV3(SegmentationModel):
         ValueError: another upsampling was chosen.
     """
 
+    bilinear_only = "it labels the encoder's coarse map and interpolates the logits (deeplabv3plus has a decoder)"
+
     def __init__(
         self,
         encoder: Encoder,
@@ -47,8 +49,7 @@ class DeepLabV3(SegmentationModel):
         dropout: float = 0.5,
         aux: Mapping[str, Any] | None = None,
     ) -> None:
-        reason = "it labels the encoder's coarse map and interpolates the logits (deeplabv3plus has a decoder)"
-        bilinear_only(upsampling, "deeplabv3", reason)
+        self.check_upsampling(type(upsampling))
         network = encoder.build(in_channels, output_stride=output_stride)
         decoder = DeepLabV3Decoder(network.out_channels[-1], channels, atrous_rates, separable, dropout)
         repeat_pooled(decoder.aspp)

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from perpixel.models.base import SegmentationModel, bilinear_only, pad_to_stride
+from perpixel.models.base import SegmentationModel, pad_to_stride
 from perpixel.models.encoder import Encoder
 from perpixel.models.upsampling import Upsampling
 
@@ -77,6 +77,8 @@ class Mask2Former(SegmentationModel):
         "of its maps into plain numbers"
     )
 
+    bilinear_only = "its pixel decoder is deformable attention over all resolutions"
+
     def __init__(
         self,
         encoder: Encoder,
@@ -91,7 +93,7 @@ class Mask2Former(SegmentationModel):
         dropout: float = 0.0,
         aux: Mapping[str, Any] | None = None,
     ) -> None:
-        bilinear_only(upsampling, "mask2former", "its pixel decoder is deformable attention over all resolutions")
+        self.check_upsampling(type(upsampling))
         decoder_class = mask_decoder_class()
         network = encoder.build(in_channels)
         if network.out_channels[2:].count(0):

@@ -8,7 +8,7 @@ from typing import Any, Literal
 from segmentation_models_pytorch.base.initialization import initialize_decoder
 from segmentation_models_pytorch.decoders.pspnet.decoder import PSPDecoder
 
-from perpixel.models.base import SegmentationModel, bilinear_only, forked_rng
+from perpixel.models.base import SegmentationModel, forked_rng
 from perpixel.models.encoder import Encoder
 from perpixel.models.head import PixelHead
 from perpixel.models.upsampling import Upsampling
@@ -34,6 +34,8 @@ class PSPNet(SegmentationModel):
         ValueError: another upsampling was chosen.
     """
 
+    bilinear_only = "it labels the encoder's coarse map and interpolates the logits"
+
     def __init__(
         self,
         encoder: Encoder,
@@ -45,7 +47,7 @@ class PSPNet(SegmentationModel):
         dropout: float = 0.2,
         aux: Mapping[str, Any] | None = None,
     ) -> None:
-        bilinear_only(upsampling, "pspnet", "it labels the encoder's coarse map and interpolates the logits")
+        self.check_upsampling(type(upsampling))
         network = encoder.build(in_channels, output_stride=output_stride)
         decoder = PSPDecoder(network.out_channels, out_channels=channels, dropout=dropout)
         initialize_decoder(decoder)
