@@ -54,6 +54,13 @@ OUT_OF_MEMORY = (
 )
 
 
+BATCH_OF_ONE = (
+    "batch norm cannot train on a single value per channel: the batch holds one sample, and the network pools it to 1×1. "
+    "Take data.batch_size=2 or more (and as many training samples per rank), larger crops (data.size) where the encoder "
+    "itself ends at 1×1, or a model without pooling to 1×1, such as model=unet."
+)
+
+
 class OutOfMemory(RuntimeError):
     """Memory was exhausted; the message says which settings to change."""
 
@@ -134,6 +141,10 @@ def train(cfg: DictConfig, run: Path, resume: bool = False) -> None:
         _train(cfg, run, resume)
     except torch.OutOfMemoryError as error:
         raise OutOfMemory(f"{error}\n{OUT_OF_MEMORY}") from error
+    except ValueError as error:
+        if "more than 1 value per channel" not in str(error):
+            raise
+        raise ValueError(f"{BATCH_OF_ONE} ({error})") from error
     except RuntimeError as error:
         if lost := explained(error):
             raise lost from error

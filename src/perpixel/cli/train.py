@@ -82,7 +82,7 @@ def _sweep(jobs: Sequence[Job]) -> None:
         refuse(ConfigError(f"hydra.sweep.dir={directory}: it holds a sweep already; choose another directory."))
     check_writable(directory)
     directory.mkdir(parents=True, exist_ok=True)
-    told = [[one for one in job.overrides if not one.lstrip("+~").startswith("hydra")] for job in jobs]
+    told = [_told(job) for job in jobs]
     names = [f"{number}_{job_name(overrides, shared)}" for number, overrides in enumerate(told)]
     plan = {
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -99,6 +99,12 @@ def _sweep(jobs: Sequence[Job]) -> None:
         [f"hydra.sweep.dir={quoted(directory)}", f"hydra.job.config.override_dirname.exclude_keys=[{keys}]"],
     )
     _close_sweep(directory)
+
+
+def _told(job: Job) -> list[str]:
+    """A job's overrides as Hydra names its directory by them: without its own, and of a repeated key the last value."""
+    last = {one.partition("=")[0]: one for one in job.overrides}
+    return [one for key, one in last.items() if not key.lstrip("+~").startswith("hydra")]
 
 
 def _close_sweep(directory: Path) -> None:
