@@ -55,9 +55,9 @@ OUT_OF_MEMORY = (
 
 
 BATCH_OF_ONE = (
-    "batch norm cannot train on a single value per channel: the batch holds one sample, and the network pools it to 1×1. "
-    "Take data.batch_size=2 or more (and as many training samples per rank), larger crops (data.size) where the encoder "
-    "itself ends at 1×1, or a model without pooling to 1×1, such as model=unet."
+    "batch norm cannot train on a single value per channel: the batch holds one sample, and the network pools it to "
+    "1×1. Take data.batch_size=2 or more (and as many training samples per rank), larger crops (data.size) where the "
+    "encoder itself ends at 1×1, or a model without pooling to 1×1, such as model=unet."
 )
 
 
