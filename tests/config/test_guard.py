@@ -39,6 +39,9 @@ from perpixel.config.guard import check_hydra
         "hydra.job_logging.handlers.file.filename='${hydra.runtime.output_dir}/../../.bashrc'",
         "hydra.job_logging.handlers.file.filename='${hydra.run.dir}/.profile.log'",
         "hydra.job.name=../../evil",
+        "hydra/launcher=slurm hydra.launcher.partition='a\ntouch SENTINEL'",
+        "hydra/launcher=slurm +hydra.launcher.setup=[touch SENTINEL]",
+        "hydra/launcher=slurm hydra.launcher.additional_parameters={wrap: touch SENTINEL}",
         "output='${oc.env:AWS_SECRET_ACCESS_KEY}'",
         "hydra.run.dir='${oc.env:GITHUB_TOKEN}'",
     ],
@@ -48,8 +51,14 @@ def test_hostile_configs_are_refused_and_nothing_of_them_runs(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     with pytest.raises(ConfigError):
-        compose([override.replace("SENTINEL", str(tmp_path / "sentinel"))])
+        compose(_overrides(override.replace("SENTINEL", str(tmp_path / "sentinel"))))
     assert list(tmp_path.iterdir()) == []
+
+
+def _overrides(text: str) -> list[str]:
+    """One override, or a choice of launcher and one of its keys."""
+    launcher, space, rest = text.partition(" ")
+    return [launcher, rest] if launcher == "hydra/launcher=slurm" and space else [text]
 
 
 @pytest.mark.parametrize("key", ["loss._target_", "hydra.job.env_set.CXX", "hydra/launcher"])

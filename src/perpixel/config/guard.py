@@ -78,8 +78,8 @@ def _launcher_faults(launcher: Mapping[str, Any]) -> Iterator[str]:
     for key in sorted(LAUNCHER_COMMANDS & launcher.keys()):
         if launcher[key] and os.environ.get(COMMANDS_ADMITTED) != "1":
             yield (
-                f"hydra.launcher.{key}={launcher[key]}: the launcher would run this as a command. Jobs inherit the shell "
-                f"that you submit from (load modules there); or admit commands with {COMMANDS_ADMITTED}=1 in it."
+                f"hydra.launcher.{key}={launcher[key]}: the launcher would run this as a command. Jobs inherit the "
+                f"shell that you submit from (load modules there); or admit commands with {COMMANDS_ADMITTED}=1 in it."
             )
     for where, value in strings(launcher):
         if not value.isprintable():
