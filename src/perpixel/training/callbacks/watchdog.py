@@ -49,7 +49,7 @@ class Watchdog(pl.Callback):
         self._stop()
 
     def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
-        """Stop watching; and kill the workers of a broken loader: Python would join them at exit, even sleeping ones."""
+        """Stop watching; kill the workers of a broken loader, which Python would join at exit, even sleeping ones."""
         self._stop()
         if "DataLoader" in str(exception):
             for worker in multiprocessing.active_children():
