@@ -189,13 +189,41 @@ def test_order_of_the_pixels_is_nothing(make: Callable[[], Loss]) -> None:
     torch.testing.assert_close(make()(*shuffled), make()(logits, target))
 
 
+LAYOUTS = [(0, 1, 2, 3), (0, 2, 3, 1), (0, 1, 3, 2), (0, 2, 1, 3), (0, 3, 2, 1), (2, 3, 1, 0), (3, 1, 2, 0)]
+"""Orders of the dimensions in memory, the second channels last."""
+
+
+def laid_out(logits: Tensor, order: tuple[int, ...]) -> Tensor:
+    """The same values with the dimensions in another order in memory."""
+    back = [order.index(dimension) for dimension in range(4)]
+    return logits.permute(order).contiguous().permute(back)
+
+
 @every_loss
-def test_memory_layout_is_nothing(make: Callable[[], Loss]) -> None:
+@pytest.mark.parametrize("order", LAYOUTS, ids=str)
+def test_memory_layout_is_nothing(make: Callable[[], Loss], order: tuple[int, ...]) -> None:
     logits, target = batch()
     value, gradient = value_and_gradient(make(), logits, target)
-    last, last_gradient = value_and_gradient(make(), logits.to(memory_format=torch.channels_last), target)
-    torch.testing.assert_close(last, value)
-    torch.testing.assert_close(last_gradient, gradient)
+    again, again_gradient = value_and_gradient(make(), laid_out(logits, order), target)
+    torch.testing.assert_close(again, value)
+    torch.testing.assert_close(again_gradient, gradient)
+
+
+@every_loss
+def test_logits_may_be_views(make: Callable[[], Loss]) -> None:
+    """Turned, sliced out of more, repeated without memory of their own."""
+    logits, target = batch()
+    views = [
+        (logits.rot90(1, (2, 3)), target.rot90(1, (1, 2))),
+        (logits.transpose(2, 3), target.transpose(1, 2)),
+        (logits[..., 1:5, ::2], target[:, 1:5, ::2]),
+        (logits[:1].expand(2, -1, -1, -1), target),
+    ]
+    for view, labels in views:
+        value, gradient = value_and_gradient(make(), view.contiguous(), labels.contiguous())
+        again, again_gradient = value_and_gradient(make(), view, labels)
+        torch.testing.assert_close(again, value)
+        torch.testing.assert_close(again_gradient, gradient)
 
 
 @every_loss

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 import torch.nn.functional as F
+from tests.contracts.test_losses import laid_out
 from torch import Tensor
 
 from perpixel.losses import CrossEntropy, Dice, Sum
@@ -41,7 +42,16 @@ def threads(request: pytest.FixtureRequest) -> object:
 @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
 def test_values_and_gradients_are_those_of_plain_operations(threads: int, layout: torch.memory_format) -> None:
     logits, target = big(torch.float64)
-    logits = logits.to(memory_format=layout)
+    every_output_is_that_of_plain_operations(logits.to(memory_format=layout), target)
+
+
+@pytest.mark.parametrize("order", [(0, 1, 3, 2), (0, 2, 1, 3), (0, 3, 2, 1)])
+def test_other_layouts_are_as_good(order: tuple[int, ...]) -> None:
+    logits, target = (each[:1] for each in big(torch.float64))
+    every_output_is_that_of_plain_operations(laid_out(logits, order), target)
+
+
+def every_output_is_that_of_plain_operations(logits: Tensor, target: Tensor) -> None:
     for index in (0, 2, 3, 4, 5):  # every output alone, so that each slope is met without the others
         same_value_and_gradient(logits, target, index, None)
 

@@ -94,8 +94,7 @@ class _Evidence(torch.autograd.Function):
         logits, target, normaliser, weight = ctx.saved_tensors  # type: ignore[attr-defined]
         for_sums = others[:-1]  # the last is the normaliser's, which has none
         flat, labels, bases = logits.flatten(2), target.flatten(1), normaliser.flatten(1)
-        gradient = torch.empty_like(logits)
-        filled = gradient.flatten(2)
+        filled = torch.empty_like(flat)  # not like the logits: of some layouts their flattening would be a copy
         of_pixels, weights = _flat(for_pixels), _flat(weight)
 
         def fill(part: Part, work: Tensor) -> None:
@@ -104,7 +103,7 @@ class _Evidence(torch.autograd.Function):
             write(flat[chunk], labels[at], _at(weights, part), bases[at], slopes, filled[chunk], work)
 
         for_each(fill, _parts(logits), logits.device, lambda: _work(logits, normaliser.dtype))
-        return gradient, None, None, None
+        return filled.view(logits.shape), None, None, None
 
 
 class Part(NamedTuple):
