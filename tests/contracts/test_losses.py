@@ -144,6 +144,30 @@ def test_ignored_pixels_change_nothing(make: Callable[[], Loss], ignore_index: i
 
 
 @every_loss
+@pytest.mark.parametrize("junk", [math.nan, math.inf, -math.inf])
+@pytest.mark.parametrize("classes", [slice(0, 1), slice(None)], ids=["one", "all"])
+def test_ignored_pixels_may_hold_anything(make: Callable[[], Loss], junk: float, classes: slice) -> None:
+    logits, target = batch()
+    ignored = (target == IGNORE).unsqueeze(1)
+    value, gradient = value_and_gradient(make(), logits, target)
+    logits[:, classes] = logits[:, classes].masked_fill(ignored, junk)
+    other_value, other_gradient = value_and_gradient(make(), logits, target)
+    assert torch.equal(value, other_value)
+    assert torch.equal(gradient, other_gradient)
+    none, nothing = value_and_gradient(make(), torch.full_like(logits, junk), torch.full_like(target, IGNORE))
+    assert none == 0
+    assert not nothing.any()
+
+
+@every_loss
+def test_nan_at_a_labelled_pixel_is_seen(make: Callable[[], Loss]) -> None:
+    logits, target = batch()
+    target[0, 2, 2] = 0
+    logits[0, :, 2, 2] = math.nan
+    assert make()(logits, target).isnan()
+
+
+@every_loss
 def test_all_ignored_is_zero_with_zero_gradient(make: Callable[[], Loss]) -> None:
     logits, target = batch()
     value, gradient = value_and_gradient(make(), logits, torch.full_like(target, IGNORE))

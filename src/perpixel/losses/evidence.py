@@ -33,7 +33,8 @@ class Evidence(NamedTuple):
         intersection: (B, C), Σ w·p_c over the pixels whose class is c.
         predicted: (B, C), Σ w·p_c.
         log_sums: (B, C), Σ w·log p_c.
-        normaliser: (B, H, W), log Σ_c exp(logit_c), +∞ where there is no label; without w.
+        normaliser: (B, H, W), log Σ_c exp(logit_c), without w; where there is no label +∞, or −∞ if the logits there
+            have no softmax.
     """
 
     truth_log_probs: Tensor

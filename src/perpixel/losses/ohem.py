@@ -21,12 +21,12 @@ class OHEM(Loss):
 
     Args:
         ignore_index: target value of pixels without a label.
-        threshold: probability in 0…1 of the true class from which a pixel counts as right.
+        threshold: probability (above 0, at most 1) of the true class from which a pixel counts as right.
         min_kept: share (0…1) of the labelled pixels to keep at least.
         class_weights: one non-negative number per class, or none.
 
     Raises:
-        ValueError: threshold or min_kept is outside 0…1.
+        ValueError: the threshold is not above 0 and up to 1, or min_kept is outside 0…1.
     """
 
     class_weights: Tensor | None
@@ -40,7 +40,9 @@ class OHEM(Loss):
     ) -> None:
         super().__init__(ignore_index)
         if not (0 < threshold <= 1 and 0 <= min_kept <= 1):
-            raise ValueError(f"OHEM needs threshold and min_kept in 0…1, not {threshold} and {min_kept}.")
+            raise ValueError(
+                f"OHEM needs a threshold above 0 and up to 1, and min_kept in 0…1, not {threshold} and {min_kept}."
+            )
         self.bound = -math.log(threshold)
         self.min_kept = min_kept
         self.register_buffer("class_weights", as_buffer(class_weights), persistent=False)
@@ -52,10 +54,10 @@ class OHEM(Loss):
         return weighted_mean(surprise, weight * self._hard(surprise.detach(), pixels.valid))
 
     def _hard(self, surprise: Tensor, valid: Tensor) -> Tensor:
-        """(B, H, W) bool: labelled pixels above the bound, or among the share that is always kept."""
+        """(B, H, W) bool: labelled pixels above the bound, or among the share that is always kept; NaN is above all."""
         surprise = surprise.masked_fill(~valid, -1.0)
         if self.min_kept == 0:
-            return surprise >= self.bound
+            return valid & ~(surprise < self.bound)
         rank = (valid.sum().double() * self.min_kept).ceil().long().sub(1).clamp_min(0)
         hardest = surprise.flatten().sort(descending=True).values
-        return valid & (surprise >= hardest.index_select(0, rank.view(1)).clamp_max(self.bound))
+        return valid & ~(surprise < hardest.index_select(0, rank.view(1)).clamp_max(self.bound))

@@ -30,8 +30,9 @@ def read(
 ) -> None:
     """Fill a part's normaliser (n,), truth log-probabilities (n,) and sums (5, C), from its logits (C, n).
 
-    The normaliser log Σ exp is +∞ at ignored pixels, so that every probability computed from it later is 0 there. A
-    weight, where there are any, is 0 there.
+    The normaliser log Σ exp is +∞ at ignored pixels, so that every probability computed from it later is 0 there, but
+    −∞ at those whose logits have no softmax (NaN, ∞), of which whoever computes something has to take care. A weight,
+    where there are any, is 0 at ignored pixels.
     """
     ignored = labels == ignore_index
     index = labels.long().masked_fill(ignored, 0)
@@ -40,14 +41,17 @@ def read(
     powers = torch.sub(chunk, largest, out=_like(chunk, work[0])).exp_()
     total = powers.sum(0)
     torch.add(total.log(), largest, out=normaliser)
+    spoilt = normaliser.isnan().logical_and_(ignored)
+    normaliser.masked_fill_(spoilt, 0)
     torch.sub(chunk.gather(0, index.unsqueeze(0)).squeeze(0), normaliser, out=truth_log_probs).masked_fill_(ignored, 0)
     kept = (~ignored).to(work.dtype) if weight is None else weight
     log_probs = truth_log_probs if weight is None else truth_log_probs * kept
     for row, values in enumerate((kept, log_probs, truth_log_probs.exp() * kept)):
         sums[row] = _sums_by_class(index, values, len(chunk))
-    sums[3] = torch.mv(powers, kept / total)
-    sums[4] = torch.mv(chunk.to(work.dtype), kept) - torch.dot(normaliser, kept)
-    normaliser.masked_fill_(ignored, torch.inf)
+    room = _like(chunk, work[1])
+    sums[3] = _sum_of_kept(powers, (kept / total).masked_fill_(ignored, 0), ignored, room)
+    sums[4] = _sum_of_kept(chunk.to(work.dtype), kept, ignored, room) - torch.dot(normaliser, kept)
+    normaliser.masked_fill_(ignored, torch.inf).masked_fill_(spoilt, -torch.inf)
 
 
 def write(
@@ -82,8 +86,29 @@ def write(
     if slopes.log_sums is not None:
         slope += torch.outer(slopes.log_sums, kept.to(slope.dtype))
     slope.scatter_add_(0, index.unsqueeze(0), at_truth.unsqueeze(0))
+    clear_spoilt(slope, normaliser)
     if slope is not gradient:
         gradient.copy_(slope)
+
+
+def clear_spoilt(values: Tensor, normaliser: Tensor) -> None:
+    """Make 0 of what was computed at ignored pixels from logits that have no softmax.
+
+    On a CPU it looks first whether there are any; looking at a GPU would mean waiting for it.
+    """
+    if normaliser.device.type != "cpu" or bool(normaliser.isneginf().any()):
+        values.masked_fill_(normaliser.isinf(), 0)
+
+
+def _sum_of_kept(values: Tensor, weight: Tensor, ignored: Tensor, room: Tensor) -> Tensor:
+    """Σ values·weight (C,) of (C, n) and (n,), the weight 0 at ignored pixels, where NaN and ∞ are nothing as well.
+
+    0·NaN is NaN. On a CPU a glance at the sums tells whether there was one; a GPU would have to be waited for.
+    """
+    total = torch.mv(values, weight)
+    if total.device.type == "cpu" and bool(total.isfinite().all()):
+        return total
+    return torch.mv(room.copy_(values).masked_fill_(ignored, 0), weight)
 
 
 def _slope_at_truth(probs: Tensor, index: Tensor, weight: Tensor | None, slopes: Slopes) -> Tensor:

@@ -98,8 +98,8 @@ class Pixels:
 
 
 def ratio(part: Tensor, whole: Tensor) -> Tensor:
-    """``part / whole``, and ``part`` itself where the whole is 0 (an empty sum over an empty count)."""
-    return part / torch.where(whole > 0, whole, torch.ones_like(whole))
+    """``part / whole``, and ``part`` itself where the whole is 0 (an empty sum over an empty count); NaN stays NaN."""
+    return part / torch.where(whole == 0, torch.ones_like(whole), whole)
 
 
 def weighted_mean(values: Tensor, weight: Tensor) -> Tensor:
