@@ -53,6 +53,13 @@ def test_ece_and_diagram_are_numpys(seed: int, classes: int, bins: int) -> None:
         assert diagram["confidence"][b] == pytest.approx(confidence[here].mean(), abs=1e-6)
 
 
+def test_doubles_are_right_where_their_argmax_is() -> None:
+    logits = 1 + 1e-9 * torch.randn(1, 3, 20, 20, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    metric = Calibration(SPACE)
+    metric.update(logits, logits.argmax(1))
+    assert metric.right.sum() == 400
+
+
 def test_order_and_division_change_nothing() -> None:
     logits, target = torch.randn(5, 3, 17, 9), torch.randint(0, 3, (5, 17, 9))
     whole, parts = Calibration(SPACE), Calibration(SPACE)

@@ -90,6 +90,12 @@ def test_argmax_is_torchs(seed: int, classes: int, ties: bool) -> None:
         assert torch.equal(to_labels(given_logits).long(), given_logits.argmax(1))
 
 
+def test_argmax_of_doubles_sees_what_float32_rounds_away() -> None:
+    logits = 1 + 1e-9 * torch.randn(1, 5, 40, 40, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    assert not torch.equal(logits.float().argmax(1), logits.argmax(1))  # else this test would show nothing
+    assert torch.equal(to_labels(logits).long(), logits.argmax(1))
+
+
 def test_argmax_of_infinities_and_nan_is_torchs() -> None:
     logits = torch.randn(1, 5, 4, 4)
     logits[0, 1, 0, 0], logits[0, 2, 1, 1] = torch.inf, torch.nan

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
+import torch
 from torch import Tensor
 
 from perpixel.labels import LabelSpace
@@ -102,8 +103,11 @@ class Calibration(PixelMetric):
 
 
 def confidences(logits: Tensor) -> tuple[Tensor, Tensor]:
-    """The largest softmax probability, float32, and its class: (C, H, W) → (H, W) each; 0 where a logit is NaN."""
-    values = logits.float()
+    """The largest softmax probability and its class: (C, H, W) → (H, W) each; 0 where a logit is NaN.
+
+    The probability is float32, and float64 of float64 logits, whose differences float32 does not hold.
+    """
+    values = logits if logits.dtype == torch.float64 else logits.float()
     peak, guess = values.max(0)
     return (values - peak).exp_().sum(0).reciprocal_().nan_to_num_(0.0), guess
 

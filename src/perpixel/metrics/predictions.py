@@ -1,4 +1,4 @@
-"""From logits to class indices, several times faster on a CPU than ``argmax`` across channels."""
+"""From logits to class indices, in one pass over the logits on a CPU."""
 
 from __future__ import annotations
 
@@ -36,10 +36,11 @@ def argmax(logits: Tensor) -> Tensor:
         logits: (B, C, H, W) floating.
 
     Returns:
-        (B, H, W), uint8 where C ≤ 256 on a CPU, else int64.
+        (B, H, W), uint8 where C ≤ 256 on a CPU, else int64. float64, whose differences float32 does not hold, is left to
+        PyTorch and gives int64, too.
     """
     batch, classes, height, width = logits.shape
-    if logits.device.type != "cpu" or classes > 256:
+    if logits.device.type != "cpu" or classes > 256 or logits.dtype == torch.float64:
         return logits.argmax(1)
     flat = logits.detach().flatten(2)
     labels = torch.empty((batch, height * width), dtype=torch.uint8)
