@@ -18,9 +18,10 @@ from perpixel.metrics import SegmentationMetrics
 Contestant = Callable[[int, torch.device], peers.Work]
 """Makes the work for a number of classes on a device."""
 
-READ, BOTH_WAYS = 4.0, 12.0
-"""Bytes a logit that must move: read once; or read in both passes, and its gradient written."""
-LARGE, MANY = (8, 19, 512, 512), (2, 150, 256, 256)
+READ, ONE_PASS, BOTH_WAYS = 4.0, 8.0, 12.0
+"""Bytes a logit that must move: read once; or read once and its gradient written, where a pixel's slope is its own
+affair and the forward pass could write it; or read twice and its gradient written, where it hangs on sums over all."""
+LARGE, LARGE_MANY, MANY = (8, 19, 512, 512), (8, 150, 512, 512), (2, 150, 256, 256)
 TRAINING, SMALL = (4, 19, 512, 512), (2, 19, 256, 256)
 
 
@@ -37,7 +38,8 @@ class Race:
         bytes_per_logit: that must move between memory and processor.
         labels: dtype of the label maps, where those are given instead of logits.
         memory: the ratio of peak memories to stay under, if any.
-        slow: others take so long that they are not run once more beforehand.
+        slow: others take so long that they are not run once more beforehand, nor for their peak memory.
+        kinds: of masks that it is run on.
     """
 
     name: str
@@ -49,6 +51,7 @@ class Race:
     labels: torch.dtype | None = None
     memory: float | None = None
     slow: bool = False
+    kinds: tuple[str, ...] = ("blobs", "random")
 
     @property
     def contestants(self) -> dict[str, Contestant]:
@@ -63,16 +66,22 @@ class Race:
 def metric(classes: int, device: torch.device) -> peers.Work:
     space = LabelSpace(tuple(map(str, range(classes))), ((0, 0, 0),) * classes)
     ours = SegmentationMetrics(space).to(device)
-    return lambda prediction, target: ours.update(prediction, target)
+
+    def work(prediction: Tensor, target: Tensor) -> Tensor:
+        ours.update(prediction, target)
+        return ours.confusion
+
+    return work
 
 
 def deterministic_metric(classes: int, device: torch.device) -> peers.Work:
     work = metric(classes, device)
 
-    def strictly(prediction: Tensor, target: Tensor) -> None:
+    def strictly(prediction: Tensor, target: Tensor) -> object:
         torch.use_deterministic_algorithms(True)
-        work(prediction, target)
+        counts = work(prediction, target)
         torch.use_deterministic_algorithms(False)
+        return counts
 
     return strictly
 
@@ -96,10 +105,19 @@ def confusion(labels: torch.dtype, target: float) -> Race:
     return Race(name, LARGE, metric, others, target, 2 * labels.itemsize / LARGE[1], labels)
 
 
-def many_classes(labels: torch.dtype) -> Race:
+def deterministic(labels: torch.dtype) -> Race:
+    """No slower: a twentieth is left to chance."""
+    name = f"confusion, {str(labels).removeprefix('torch.')} maps, deterministic mode"
+    others: dict[str, Contestant] = {"ours, mode off": metric}
+    return Race(name, LARGE, deterministic_metric, others, 1.05, 2 * labels.itemsize / LARGE[1], labels)
+
+
+def many_classes(labels: torch.dtype, kind: str) -> Race:
+    """One kind of masks for each width: what the peer does depends on neither, and takes it a quarter of a minute."""
     name = f"confusion, 150 classes, {str(labels).removeprefix('torch.')} maps"
     others: dict[str, Contestant] = {"torchmetrics MeanIoU": peers.torchmetrics_mean_iou}
-    return Race(name, MANY, metric, others, 1 / 100, 2 * labels.itemsize / MANY[1], labels)
+    moved = 2 * labels.itemsize / LARGE_MANY[1]
+    return Race(name, LARGE_MANY, metric, others, 1 / 100, moved, labels, slow=True, kinds=(kind,))
 
 
 TORCH: dict[str, Contestant] = {"torch cross_entropy alone": peers.torch_cross_entropy}
@@ -107,47 +125,52 @@ LOGITS: dict[str, Contestant] = {
     "torchmetrics JaccardIndex": peers.torchmetrics_jaccard,
     "smp get_stats": peers.smp_stats,
 }
+PLAIN: dict[str, Contestant] = {"argmax + bincount": peers.argmax_bincount}
 RACES = [
     Race("metric update from logits", LARGE, metric, LOGITS, 0.35, READ),
+    Race("metric update from logits, against plain torch", LARGE, metric, PLAIN, None, READ),
     confusion(torch.uint8, 1 / 5),
     confusion(torch.int64, 1 / 1.3),
-    # No slower: a twentieth is left to chance.
-    Race(
-        "confusion, uint8 maps, deterministic mode",
-        LARGE,
-        deterministic_metric,
-        {"ours, mode off": metric},
-        1.05,
-        2 / 19,
-        torch.uint8,
-    ),
-    many_classes(torch.uint8),
-    many_classes(torch.int64),
+    deterministic(torch.uint8),
+    deterministic(torch.int64),
+    many_classes(torch.uint8, "blobs"),
+    many_classes(torch.int64, "random"),
     Race("Dice", TRAINING, ours(Dice), {"smp": peers.smp_loss("Dice")}, 0.4, BOTH_WAYS, memory=0.45),
     Race("Lovász", MANY, ours(Lovasz), {"smp": peers.smp_loss("Lovasz")}, 0.1, BOTH_WAYS, slow=True),
-    Race("Focal", MANY, ours(Focal), {"smp": peers.smp_loss("Focal")}, 0.05, BOTH_WAYS, slow=True),
+    Race("Focal", MANY, ours(Focal), {"smp": peers.smp_loss("Focal")}, 0.05, ONE_PASS, slow=True),
     Race("ce_dice", TRAINING, ours(ce_dice), TORCH, 1.6, BOTH_WAYS),
     Race("ce_dice, small batch", SMALL, ours(ce_dice), TORCH, None, BOTH_WAYS),
 ]
 if find_spec("monai"):  # the extra "peers"
     RACES += [
         Race("Dice, against MONAI", TRAINING, ours(Dice), {"MONAI": peers.monai_dice}, None, BOTH_WAYS),
-        Race("Focal, against MONAI", MANY, ours(Focal), {"MONAI": peers.monai_focal}, None, BOTH_WAYS),
+        Race("Focal, against MONAI", MANY, ours(Focal), {"MONAI": peers.monai_focal}, None, ONE_PASS),
     ]
 
 
 def batch(race: Race, blobs: bool, device: torch.device) -> tuple[Tensor, Tensor]:
-    """Logits (or label maps) and target, of which a twentieth is ignored; see `blob_map` for what blobs are."""
+    """Logits (or label maps) and target, of which a twentieth is ignored.
+
+    Blobs are regions in all: in the truth (see `blob_map`), in the prediction, which is the truth moved a little and so
+    wrong along its edges, and in what is ignored. Otherwise each pixel is drawn by itself.
+    """
     images, classes, height, width = race.shape
     rng = torch.Generator().manual_seed(0)
-    target = blob_map(race.shape, rng) if blobs else torch.randint(0, classes, (images, height, width), generator=rng)
-    wrong = torch.randint(0, classes, target.shape, generator=rng)
-    guess = torch.where(torch.rand(target.shape, generator=rng) < 0.8, target, wrong)
-    target[torch.rand(target.shape, generator=rng) < 0.05] = peers.IGNORE
+    if blobs:
+        target = blob_map(race.shape, rng)
+        guess = target.roll((max(1, height // 128), max(1, width // 128)), (1, 2))
+        field = smooth_field((images, height, width), rng)
+        ignored = field < field.flatten(1).quantile(0.05, dim=1).view(-1, 1, 1)
+    else:
+        target, wrong = torch.randint(0, classes, (2, images, height, width), generator=rng)
+        guess = torch.where(torch.rand(target.shape, generator=rng) < 0.8, target, wrong)
+        ignored = torch.rand(target.shape, generator=rng) < 0.05
+    target = target.masked_fill(ignored, peers.IGNORE)
     if race.labels is not None:
         return guess.to(device, race.labels), target.to(device, race.labels)
     logits = torch.randn(race.shape, generator=rng)
-    logits.scatter_add_(1, guess.unsqueeze(1), torch.full_like(logits[:, :1], 3.0))
+    strength = 8.0 if blobs else 3.0  # of blobs, noise shall not make the largest logit another class's
+    logits.scatter_add_(1, guess.unsqueeze(1), torch.full_like(logits[:, :1], strength))
     return logits.to(device), target.to(device)
 
 
@@ -160,8 +183,14 @@ def blob_map(shape: tuple[int, int, int, int], rng: torch.Generator) -> Tensor:
     largest = torch.full((images, height, width), -torch.inf)
     labels = torch.zeros((images, height, width), dtype=torch.int64)
     for index in range(classes):
-        coarse = torch.randn(images, 1, height // 32 + 1, width // 32 + 1, generator=rng)
-        field = F.interpolate(coarse, (height, width), mode="bicubic")[:, 0] - index / classes
+        field = smooth_field((images, height, width), rng) - index / classes
         labels.masked_fill_(field > largest, index)
         largest = torch.maximum(largest, field)
     return labels
+
+
+def smooth_field(shape: tuple[int, int, int], rng: torch.Generator) -> Tensor:
+    """(B, H, W) random values that change over about 32 pixels."""
+    images, height, width = shape
+    coarse = torch.randn(images, 1, height // 32 + 1, width // 32 + 1, generator=rng)
+    return F.interpolate(coarse, (height, width), mode="bicubic")[:, 0]

@@ -2,7 +2,7 @@
 
 Every round runs ours and then each peer, so that a change of the machine's load meets all of them; the ratio of a round
 is our time over that of the fastest peer of the round. About a quarter of an hour on two quiet cores, most of it smp's
-Lovász and Focal.
+Lovász and Focal and torchmetrics' MeanIoU.
 """
 
 from __future__ import annotations
@@ -25,6 +25,8 @@ from table import HEADER, check, machine, row
 from perpixel.losses import Dice
 
 HERE = Path(__file__).parent
+LEAST = 7
+"""Rounds of a race whose result is kept."""
 EXACT = 1e-6
 """Relative difference that the Dice of 32 bits may have to that of 64."""
 
@@ -36,7 +38,7 @@ def lines(only: str, pairs: int, device: torch.device) -> Iterator[str]:
     for index, race in enumerate(RACES):
         if only in race.name:
             held = peaks(index, device)
-            for kind in KINDS:
+            for kind in race.kinds:
                 yield row(race, kind, watched(race, kind, pairs, device), held[kind], speed)
     yield ""
     if only in "Dice":
@@ -85,7 +87,7 @@ def waits(device: torch.device) -> Iterator[str]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--pairs", type=int, default=7)
+    parser.add_argument("--pairs", type=int, default=LEAST, help="rounds of each race")
     parser.add_argument("--only", default="", help="races whose name holds this text")
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
     parser.add_argument("--save", action="store_true", help="write results.md (or results_cuda.md) beside this file")
@@ -93,6 +95,8 @@ def main() -> None:
     args = parser.parse_args()
     if args.device == "cuda" and not torch.cuda.is_available():
         parser.error("--device cuda needs a GPU that PyTorch can use; there is none here.")
+    if args.save and args.pairs < LEAST:
+        parser.error(f"--save needs at least {LEAST} pairs, not {args.pairs}: fewer do not show the spread.")
     device = torch.device(args.device)
     if args.peaks is not None:
         print(json.dumps(own_peaks(args.peaks, device)))

@@ -35,7 +35,7 @@ def row(race: Race, kind: str, rounds: list[dict[str, float]], peaks: dict[str, 
         race: what was run.
         kind: of the masks.
         rounds: seconds by contestant, one entry a round.
-        peaks: bytes above what is given, by contestant.
+        peaks: bytes above what is given, by contestant; a slow race's others are not among them.
         speed: bytes per second of the memory.
     """
     ratios = [each["ours"] / min(each[name] for name in race.others) for each in rounds]
@@ -67,6 +67,8 @@ def verdict(median: float, worst: float, target: float | None) -> str:
 
 def memory(race: Race, peaks: dict[str, float], fastest: str) -> str:
     """Both peaks, and whether their ratio keeps its target, if the race has one."""
+    if fastest not in peaks:
+        return f"{peaks['ours'] / 1e6:.1f} / not measured"
     mine, theirs = peaks["ours"] / 1e6, peaks[fastest] / 1e6
     told = f"{mine:.1f} / {theirs:.1f}"
     if race.memory is None:

@@ -32,7 +32,7 @@ def races(monkeypatch: pytest.MonkeyPatch) -> Any:
 def test_every_race_has_a_row_for_each_kind_of_masks(races: Any) -> None:
     told = "\n".join(races.lines("", 2, CPU))
     for race in races.RACES:
-        for kind in ("blobs", "random"):
+        for kind in race.kinds:
             (row,) = (
                 line for line in told.splitlines() if line.startswith(f"| {race.name}, 2×") and f"| {kind} |" in line
             )
@@ -49,13 +49,50 @@ def test_every_race_has_a_row_for_each_kind_of_masks(races: Any) -> None:
 def test_blobs_are_regions_and_random_masks_are_not(races: Any) -> None:
     contests = importlib.import_module("contests")
     race = dataclasses.replace(races.RACES[0], shape=(2, 19, 128, 128))
-    borders = []
+    borders, rims = [], []
     for blobs in (True, False):
-        _, target = contests.batch(race, blobs, CPU)
+        logits, target = contests.batch(race, blobs, CPU)
         known = (target[:, 1:] != 255) & (target[:, :-1] != 255)
-        borders.append(float((target[:, 1:] != target[:, :-1])[known].float().mean()))
+        differ = [plane[:, 1:] != plane[:, :-1] for plane in (target, logits.argmax(1))]
+        borders.append([float(each[known].float().mean()) for each in differ])
+        ignored = target == 255
+        assert 0.04 < ignored.float().mean() < 0.06
+        rims.append(float((ignored[:, 1:] & ~ignored[:, :-1]).sum() / ignored.sum()))
         assert len(target.unique()) > 8
-    assert borders[0] < 0.2 < 0.8 < borders[1]
+    assert max(borders[0]) < 0.2 < 0.8 < min(borders[1])
+    assert rims[0] < 0.2 < 0.8 < rims[1]
+
+
+@pytest.mark.parametrize("labels", [torch.uint8, torch.int64])
+def test_deterministic_mode_counts_the_same(races: Any, labels: torch.dtype) -> None:
+    contests = importlib.import_module("contests")
+    (race,) = (race for race in races.RACES if race.ours is contests.deterministic_metric and race.labels == labels)
+    given = contests.batch(race, True, CPU)
+    strict, plain = (make(19, CPU)(*given) for make in (contests.deterministic_metric, contests.metric))
+    assert strict.sum() == (given[1] != 255).sum()
+    assert torch.equal(strict, plain)
+
+
+def test_plain_torch_counts_the_same(races: Any) -> None:
+    contests = importlib.import_module("contests")
+    (race,) = (race for race in races.RACES if race.name.endswith("plain torch"))
+    given = contests.batch(race, False, CPU)
+    ours, theirs = (make(19, CPU)(*given) for make in race.contestants.values())
+    assert torch.equal(ours.flatten(), theirs)
+
+
+def test_the_race_at_150_classes_is_of_whole_maps(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(RACES))
+    many = [race for race in importlib.import_module("contests").RACES if "150 classes" in race.name]
+    assert {race.shape for race in many} == {(8, 150, 512, 512)}
+    assert {race.labels for race in many} == {torch.uint8, torch.int64}
+
+
+def test_few_rounds_are_not_saved(races: Any, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
+    monkeypatch.setattr("sys.argv", ["races.py", "--save", "--pairs", "6", "--only", "no such race"])
+    with pytest.raises(SystemExit):
+        races.main()
+    assert "at least 7 pairs" in capsys.readouterr().err
 
 
 def test_verdicts(races: Any) -> None:
