@@ -7,13 +7,18 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
+import torch.distributed as dist
 from torch import Tensor
 from torchmetrics import Metric
 
 from perpixel.labels import LabelSpace
+from perpixel.metrics.strays import NOTHING, first_offender, outside, stray_error
 
 MOST_NAMED = 5
 """An error names so many samples at most."""
+
+NAMES_KEPT = 2**16
+"""Names of the latest samples kept on the host, of which a GPU may later say that one was wrong."""
 
 
 class PixelMetric(Metric):
@@ -30,11 +35,17 @@ class PixelMetric(Metric):
     full_state_update = False
     is_differentiable = False
     details: dict[str, Any]
+    strays: Tensor
+    offender: Tensor
 
     def __init__(self, labels: LabelSpace) -> None:
         super().__init__()
         self.labels = labels
         self.details = {}
+        self._add_counts("strays")
+        self.add_state("offender", torch.tensor(NOTHING), dist_reduce_fx=first_offender)
+        self._seen = 0
+        self._names: dict[int, str] = {}
 
     @abstractmethod
     def update(self, logits_or_labels: Tensor, target: Tensor, names: Sequence[str] | None = None) -> None:
@@ -46,7 +57,8 @@ class PixelMetric(Metric):
             names: of the B samples, for the error.
 
         Raises:
-            ValueError: a target is neither a class nor the ignore index; names value, pixel count and sample.
+            ValueError: a target is neither a class nor the ignore index; names value, pixel count and sample. On a GPU
+                `compute` raises it.
         """
 
     @abstractmethod
@@ -55,6 +67,32 @@ class PixelMetric(Metric):
 
     def _add_counts(self, name: str, *shape: int) -> None:
         self.add_state(name, torch.zeros(shape, dtype=torch.int64), dist_reduce_fx="sum")
+
+    def _note_strays(self, found: Tensor, target: Tensor, names: Sequence[str] | None) -> None:
+        """Keep what `first_stray` tells of a batch on a GPU, without waiting for it.
+
+        Samples are numbered for as long as the metric lives: a number stays true when `forward` resets between batches.
+        """
+        count, at, value, predicted = found.unbind()
+        sample = at // max(target[0].numel() if len(target) else 1, 1) + self._seen
+        row = torch.stack([sample, value, predicted, torch.full_like(value, _rank())])
+        self.offender = torch.where((count > 0) & (self.offender[0] < 0), row, self.offender)
+        self.strays += count
+        for index, name in enumerate(names or ()):
+            self._names[self._seen + index] = name
+        self._seen += len(target)
+        for oldest in list(self._names)[: max(len(self._names) - NAMES_KEPT, 0)]:
+            del self._names[oldest]
+
+    def _refuse_strays(self) -> None:
+        """Raise what a GPU has noted."""
+        count = int(self.strays)
+        if not count:
+            return
+        sample, value, predicted, rank = self.offender.tolist()
+        known = self._names.get(sample) if rank == _rank() else None
+        where = f" in '{known}'" if known is not None else f" in sample {sample} of rank {rank}"
+        raise stray_error(count, value, bool(predicted), where, self.labels.num_classes, self.labels.fill)
 
 
 def check_targets(target: Tensor, labels: LabelSpace, names: Sequence[str] | None) -> None:
@@ -69,7 +107,7 @@ def check_targets(target: Tensor, labels: LabelSpace, names: Sequence[str] | Non
         ValueError: names value, pixel count and sample.
     """
     target = target.long()  # an ignore index of −100 is no byte
-    strays = ((target < 0) | (target >= labels.num_classes)) & (target != labels.fill)
+    strays = outside(target, labels.num_classes, labels.fill)
     found = strays.flatten(1).any(1).nonzero().flatten().tolist()
     if not found:
         return
@@ -80,6 +118,10 @@ def check_targets(target: Tensor, labels: LabelSpace, names: Sequence[str] | Non
         f"(0…{labels.num_classes - 1}) and the ignore index is {labels.fill}. "
         "Name all classes in data.source.classes, set the ignore index, or mend the masks."
     )
+
+
+def _rank() -> int:
+    return dist.get_rank() if dist.is_available() and dist.is_initialized() else 0
 
 
 def _values(strays: Tensor) -> str:

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from perpixel.labels import LabelSpace
 from perpixel.metrics.base import PixelMetric, check_targets
+from perpixel.metrics.strays import first_stray, outside, seen_at_once
 
 UNIT = 2**24
 """Confidences are summed as whole multiples of 1/UNIT (a float32 near 1 knows no finer step), so that the sum is the
@@ -72,17 +73,26 @@ class Calibration(PixelMetric):
             names: of the B samples, for the error.
 
         Raises:
-            ValueError: these are no logits, or (on a CPU) a target is neither a class nor the ignore index.
+            ValueError: these are no logits, or a target is neither a class nor the ignore index (on a GPU, `compute`
+                raises that).
         """
         if logits.dim() != 4 or not logits.is_floating_point():
             raise ValueError(f"calibration needs logits (B, C, H, W), not {logits.dtype} {tuple(logits.shape)}.")
-        if target.device.type == "cpu":
+        if seen_at_once(target):
             check_targets(target, self.labels, names)
+        else:
+            wrong = outside(target, self.labels.num_classes, self.labels.fill).flatten()
+            self._note_strays(first_stray(wrong, target.flatten(), wrong), target, names)
         for image, truth in zip(logits, target, strict=True):  # one by one: the softmax of a batch would be large
             self._update(*confidences(image), truth)
 
     def compute(self) -> dict[str, Tensor]:
-        """``ECE``, a float64 scalar."""
+        """``ECE``, a float64 scalar.
+
+        Raises:
+            ValueError: targets counted on a GPU held impossible values.
+        """
+        self._refuse_strays()
         diagram = self.reliability()
         lists = {name: [_number(value) for value in values.tolist()] for name, values in diagram._asdict().items()}
         self.details = {"reliability": lists}

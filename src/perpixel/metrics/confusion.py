@@ -7,6 +7,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from perpixel.metrics.strays import first_stray, outside, seen_at_once, stray_error
 from perpixel.threads import for_each
 
 PART_PIXELS = 2**14, 2**17
@@ -35,7 +36,9 @@ def confusion_matrix(prediction: Tensor, target: Tensor, num_classes: int, ignor
         ValueError: the shapes differ, or a value is neither a class nor (in the target) the ignore index.
     """
     confusion, strays = count_pairs(prediction, target, num_classes, ignore_index)
-    refuse_strays(int(strays), num_classes, ignore_index)
+    count, _, value, predicted = strays.tolist()
+    if count:
+        raise stray_error(count, value, bool(predicted), "", num_classes, ignore_index)
     return confusion
 
 
@@ -43,14 +46,14 @@ def count_pairs(prediction: Tensor, target: Tensor, num_classes: int, ignore_ind
     """As `confusion_matrix`, but never waiting for a GPU: there, impossible values are counted, not refused.
 
     Returns:
-        (C, C) int64 counts, and an int64 scalar: pixels with impossible values, always 0 on a CPU.
+        (C, C) int64 counts, and what `first_stray` tells of impossible values, always zeros on a CPU.
     """
     if prediction.shape != target.shape:
         raise ValueError(f"prediction {tuple(prediction.shape)} and target {tuple(target.shape)} must have one shape.")
     guess, truth = prediction.flatten(), target.flatten()
-    if truth.device.type != "cpu":
+    if not seen_at_once(truth):
         return _count_on_device(guess, truth, num_classes, ignore_index)
-    none = torch.zeros((), dtype=torch.int64)
+    none = torch.zeros(4, dtype=torch.int64)
     table = None
     if num_classes <= ROWS and (truth.dtype == torch.uint8 or 0 <= ignore_index < ROWS):
         table = _count_bytes(guess, truth, num_classes)
@@ -58,15 +61,6 @@ def count_pairs(prediction: Tensor, target: Tensor, num_classes: int, ignore_ind
         return _count_any(guess, truth, num_classes, ignore_index), none
     _check_rows(table, num_classes, ignore_index)
     return torch.from_numpy(table[:num_classes]), none
-
-
-def refuse_strays(strays: int, num_classes: int, ignore_index: int) -> None:
-    """Raise a ValueError if there were pixels with impossible values, whose number alone is known."""
-    if strays:
-        raise ValueError(
-            f"{strays:,} pixels hold a target or prediction outside 0…{num_classes - 1} that is not ignore_index "
-            f"{ignore_index}. On a CPU the same check names the values."
-        )
 
 
 def _count_bytes(guess: Tensor, truth: Tensor, num_classes: int) -> npt.NDArray[np.int64] | None:
@@ -115,17 +109,16 @@ def _count_on_device(guess: Tensor, truth: Tensor, num_classes: int, ignore_inde
 
     bincount asks the device for the largest value, and waits; adding ones to a table of known size does not.
     """
-    ignored = truth == ignore_index
-    inside = (truth >= 0) & (truth < num_classes) | ignored
-    inside &= (guess >= 0) & (guess < num_classes)
-    row = torch.where(ignored, num_classes, truth.long()).masked_fill_(~inside, num_classes + 1)
-    cells = row.mul_(num_classes).add_(guess.long().clamp_(0, num_classes - 1))
+    wrong_truth = outside(truth, num_classes, ignore_index)
+    wrong = wrong_truth | outside(guess, num_classes)
+    row = torch.where(truth == ignore_index, num_classes, truth.long()).masked_fill_(wrong, num_classes + 1)
+    cells = row.mul_(num_classes).add_(guess.long().clamp(0, num_classes - 1))
     size = (num_classes + 2) * num_classes
     cells += torch.arange(len(cells), device=cells.device).remainder_(COPIES).mul_(size)
     counts = torch.zeros(COPIES * size, dtype=torch.int64, device=cells.device)
     counts.scatter_add_(0, cells, torch.ones_like(cells))
     table = counts.view(COPIES, num_classes + 2, num_classes).sum(0)
-    return table[:num_classes], table[num_classes + 1].sum()
+    return table[:num_classes], first_stray(wrong, truth, wrong_truth, guess)
 
 
 def _within(values: Tensor, bound: int) -> bool:

@@ -36,8 +36,8 @@ def argmax(logits: Tensor) -> Tensor:
         logits: (B, C, H, W) floating.
 
     Returns:
-        (B, H, W), uint8 where C ≤ 256 on a CPU, else int64. float64, whose differences float32 does not hold, is left to
-        PyTorch and gives int64, too.
+        (B, H, W), uint8 where C ≤ 256 on a CPU, else int64. float64, whose differences float32 does not hold, is left
+        to PyTorch and gives int64, too.
     """
     batch, classes, height, width = logits.shape
     if logits.device.type != "cpu" or classes > 256 or logits.dtype == torch.float64:

@@ -9,9 +9,10 @@ from torch import Tensor
 
 from perpixel.labels import LabelSpace
 from perpixel.metrics.base import PixelMetric, check_targets
-from perpixel.metrics.confusion import count_pairs, refuse_strays
+from perpixel.metrics.confusion import count_pairs
 from perpixel.metrics.predictions import to_labels
 from perpixel.metrics.scores import counts_of, scores
+from perpixel.metrics.strays import seen_at_once
 
 
 class SegmentationMetrics(PixelMetric):
@@ -30,14 +31,12 @@ class SegmentationMetrics(PixelMetric):
 
     higher_is_better = True
     confusion: Tensor
-    strays: Tensor
     total: Tensor
     absent: tuple[str, ...]
 
     def __init__(self, labels: LabelSpace) -> None:
         super().__init__(labels)
         self._add_counts("confusion", labels.num_classes, labels.num_classes)
-        self._add_counts("strays")
         self._clear()
 
     def update(self, logits_or_labels: Tensor, target: Tensor, names: Sequence[str] | None = None) -> None:
@@ -50,11 +49,12 @@ class SegmentationMetrics(PixelMetric):
 
         Raises:
             ValueError: shapes differ, or a value is neither a class nor the ignore index; names value, pixel count and
-                sample. (On a GPU, where looking at a value means waiting for it, `compute` raises this, without them.)
+                sample. On a GPU, where looking at a value means waiting for it, `compute` raises it, with the first
+                value and its sample.
         """
         prediction = to_labels(logits_or_labels)
         try:
-            self._update(prediction, target)
+            self._update(prediction, target, names)
         except ValueError:
             if prediction.shape == target.shape and target.dim() == 3:
                 check_targets(target, self.labels, names)  # looks again, image by image, to say which one it was
@@ -66,7 +66,7 @@ class SegmentationMetrics(PixelMetric):
         Raises:
             ValueError: pixels counted on a GPU held impossible values.
         """
-        refuse_strays(int(self.strays), self.labels.num_classes, self.labels.fill)
+        self._refuse_strays()
         self.total = self.confusion.clone()
         missing = ~counts_of(self.total).present
         self.absent = tuple(name for name, gone in zip(self.labels.names, missing.tolist(), strict=True) if gone)
@@ -78,10 +78,11 @@ class SegmentationMetrics(PixelMetric):
         super().reset()
         self._clear()
 
-    def _update(self, prediction: Tensor, target: Tensor) -> None:
-        confusion, strays = count_pairs(prediction, target, self.labels.num_classes, self.labels.fill)
+    def _update(self, prediction: Tensor, target: Tensor, names: Sequence[str] | None) -> None:
+        confusion, found = count_pairs(prediction, target, self.labels.num_classes, self.labels.fill)
         self.confusion += confusion
-        self.strays += strays
+        if not seen_at_once(target):
+            self._note_strays(found, target, names)
 
     def _compute(self, confusion: Tensor) -> dict[str, Tensor]:
         return scores(confusion, self.labels.names)
