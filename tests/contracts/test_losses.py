@@ -56,6 +56,7 @@ WEIGHTED: dict[str, Callable[[list[float]], Loss]] = {
     "ce_smooth": lambda weights: CrossEntropy(label_smoothing=0.1, class_weights=weights),
     "focal": lambda weights: Focal(class_weights=weights),
     "dice": lambda weights: Dice(class_weights=weights),
+    "dice_per_image": lambda weights: Dice(class_weights=weights, per_image=True),
     "jaccard": lambda weights: Jaccard(class_weights=weights),
     "tversky": lambda weights: Tversky(class_weights=weights),
     "focal_tversky": lambda weights: FocalTversky(class_weights=weights),
@@ -286,6 +287,14 @@ def test_class_weights_matter(make: Callable[[list[float]], Loss]) -> None:
 def test_class_weights_must_be_numbers(make: Callable[[list[float]], Loss]) -> None:
     with pytest.raises(ValueError, match="≥ 0"):
         make([1.0, -1.0, 1.0, 1.0])
+
+
+@pytest.mark.parametrize("make", WEIGHTED.values(), ids=WEIGHTED.keys())
+@pytest.mark.parametrize("number", [1, CLASSES - 1, CLASSES + 1])
+def test_class_weights_must_be_one_per_class(make: Callable[[list[float]], Loss], number: int) -> None:
+    logits, target = batch()
+    with pytest.raises(ValueError, match=f"it has {number}, the logits have {CLASSES}"):
+        make([1.0] * number)(logits, target)
 
 
 @every_loss

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
 from perpixel.labels import PADDING_INDEX
@@ -47,5 +46,5 @@ class CrossEntropy(Loss):
         if self.label_smoothing > 0:
             share = self.label_smoothing
             of_class = (1 - share) * of_class + share / pixels.num_classes * smooth
-        weights = torch.ones_like(of_class) if self.class_weights is None else self.class_weights.to(of_class.dtype)
+        weights = pixels.class_weights(self.class_weights)
         return ratio((of_class * weights).sum(), (pixels.evidence.truth.sum(0) * weights).sum())

@@ -39,9 +39,7 @@ class Lovasz(Loss):
     def measure(self, pixels: Pixels) -> Tensor:
         """Weighted mean over the classes present of the extension at their errors."""
         values = lovasz_extensions(pixels.probs, pixels.labels, pixels.valid)
-        weight = (pixels.evidence.truth.sum(0) > 0).to(values.dtype)
-        if self.class_weights is not None:
-            weight = weight * self.class_weights.to(weight.dtype)
+        weight = (pixels.evidence.truth.sum(0) > 0) * pixels.class_weights(self.class_weights)
         return weighted_mean(values, weight)
 
 

@@ -57,7 +57,5 @@ class Overlap(Loss):
         counts = pixels.soft_counts
         if not self.per_image:
             counts = SoftCounts(*(count.sum(0) for count in counts))
-        present = (counts.truth > 0).to(counts.predicted.dtype)
-        if self.class_weights is not None:
-            present = present * self.class_weights.to(present.dtype)
-        return weighted_mean(self.loss_of(self.score(counts)), present)
+        weight = (counts.truth > 0) * pixels.class_weights(self.class_weights)
+        return weighted_mean(self.loss_of(self.score(counts)), weight)

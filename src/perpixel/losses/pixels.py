@@ -94,7 +94,22 @@ class Pixels:
     def weight(self, class_weights: Tensor | None = None) -> Tensor:
         """(B, H, W): each pixel's weight times that of its class (each 1 if not given), 0 where there is no label."""
         own = self.valid.to(self.dtype) if self.pixel_weight is None else self.pixel_weight
-        return own if class_weights is None else class_weights.to(self.dtype)[self.labels] * own
+        return own if class_weights is None else self.class_weights(class_weights)[self.labels] * own
+
+    def class_weights(self, given: Tensor | None) -> Tensor:
+        """(C,): the weights of the classes, each 1 if none are given.
+
+        Raises:
+            ValueError: there are more or fewer weights than classes.
+        """
+        if given is None:
+            return self.logits.new_ones(self.num_classes, dtype=self.dtype)
+        if len(given) != self.num_classes:
+            raise ValueError(
+                f"class_weights needs one weight per class: it has {len(given)}, the logits have {self.num_classes} "
+                "classes."
+            )
+        return given.to(self.dtype)
 
 
 def ratio(part: Tensor, whole: Tensor) -> Tensor:
