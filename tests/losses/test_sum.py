@@ -16,6 +16,19 @@ def test_is_the_weighted_sum_of_its_parts() -> None:
     assert CrossEntropy().parts == {}
 
 
+def test_parts_of_nested_sums_are_told() -> None:
+    logits, target = torch.randn(2, 3, 4, 4), torch.randint(0, 3, (2, 4, 4))
+    inner = Sum([Dice(), Dice(smooth=1.0)], [1.0, 0.5])
+    loss = Sum([CrossEntropy(), inner, Sum([inner], [2.0])], [1.0, 1.0, 1.0])
+    loss(logits, target)
+    dice, smooth = Dice()(logits, target), Dice(smooth=1.0)(logits, target)
+    expected = {"cross_entropy": CrossEntropy()(logits, target)}
+    expected |= {"sum": dice + 0.5 * smooth, "sum/dice": dice, "sum/dice_2": smooth}
+    expected |= {"sum_2": 2 * dice + smooth, "sum_2/sum": dice + 0.5 * smooth}
+    expected |= {"sum_2/sum/dice": dice, "sum_2/sum/dice_2": smooth}
+    torch.testing.assert_close(loss.parts, expected)
+
+
 def test_parts_hold_no_graph() -> None:
     loss = Sum([CrossEntropy()], [1.0])
     loss(torch.randn(1, 3, 4, 4, requires_grad=True), torch.zeros(1, 4, 4, dtype=torch.int64))

@@ -48,9 +48,12 @@ class Sum(Loss):
         )
 
     def measure(self, pixels: Pixels) -> Tensor:
-        """Σ weight·loss, leaving each part's unweighted value in `parts`."""
+        """Σ weight·loss, leaving each part's unweighted value in `parts`; parts of a sum within as ``sum/dice``."""
         values = [loss.measure(pixels) for loss in self._losses]
-        self.parts = {name: value.detach() for name, value in zip(self.names, values, strict=True)}
+        self.parts = {}
+        for name, loss, value in zip(self.names, self._losses, values, strict=True):
+            self.parts[name] = value.detach()
+            self.parts |= {f"{name}/{inner}": part for inner, part in loss.parts.items()}
         weights = values[0].new_tensor([weight_at(weight, self.progress) for weight in self.weights])
         return weights @ torch.stack(values)
 
