@@ -84,6 +84,22 @@ def test_impossible_targets_name_value_count_and_sample(kind: type[PixelMetric])
         kind(SPACE).update(torch.randn(3, 3, 6, 6), target.to(torch.uint8))
 
 
+@pytest.mark.parametrize("kind", METRICS)
+@pytest.mark.parametrize("channels", [2, 5])
+def test_logits_of_other_classes_are_refused(kind: type[PixelMetric], channels: int) -> None:
+    with pytest.raises(ValueError, match=f"logits of {channels} channels .* for 3 classes"):
+        kind(SPACE).update(torch.randn(2, channels, 6, 6), torch.zeros(2, 6, 6, dtype=torch.int64))
+
+
+@pytest.mark.parametrize("kind", [SegmentationMetrics, SpatialMetrics])
+@pytest.mark.parametrize("value", [7, -1])
+def test_predicted_labels_that_are_no_class_are_refused(kind: type[PixelMetric], value: int) -> None:
+    prediction = torch.zeros(2, 6, 6, dtype=torch.int64)
+    prediction[1, 3] = value
+    with pytest.raises(ValueError, match=f"prediction holds the value {value}, but there are 3 classes"):
+        kind(SPACE).update(prediction, torch.zeros(2, 6, 6, dtype=torch.int64))
+
+
 def test_an_error_does_not_list_a_whole_data_set() -> None:
     with pytest.raises(ValueError, match=r"in 's4' and in 3 more samples, but"):
         SpatialMetrics(SPACE).update(

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from perpixel.labels import LabelSpace
 from perpixel.metrics.base import PixelMetric, check_targets
+from perpixel.metrics.predictions import check_channels
 from perpixel.metrics.strays import first_stray, outside, seen_at_once
 
 UNIT = 2**24
@@ -73,11 +74,12 @@ class Calibration(PixelMetric):
             names: of the B samples, for the error.
 
         Raises:
-            ValueError: these are no logits, or a target is neither a class nor the ignore index (on a GPU, `compute`
-                raises that).
+            ValueError: these are no logits of these classes, or a target is neither a class nor the ignore index (on a
+                GPU, `compute` raises that).
         """
         if logits.dim() != 4 or not logits.is_floating_point():
             raise ValueError(f"calibration needs logits (B, C, H, W), not {logits.dtype} {tuple(logits.shape)}.")
+        check_channels(logits, self.labels.num_classes)
         if seen_at_once(target):
             check_targets(target, self.labels, names)
         else:

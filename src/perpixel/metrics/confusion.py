@@ -7,6 +7,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from perpixel.metrics.predictions import check_labels, within
 from perpixel.metrics.strays import first_stray, outside, seen_at_once, stray_error
 from perpixel.threads import for_each
 
@@ -78,8 +79,8 @@ def _count_bytes(guess: Tensor, truth: Tensor, num_classes: int) -> npt.NDArray[
 
     def count(part: slice, own: tuple[Tensor, Tensor]) -> None:
         counter, room = own
-        _check_predictions(guess[part], num_classes)
-        if truth.dtype != torch.uint8 and not _within(truth[part], ROWS):
+        check_labels(guess[part], num_classes)
+        if truth.dtype != torch.uint8 and not within(truth[part], ROWS):
             too_wide.append(part)
             return
         # Into room that is there already: new memory costs as much as the sum (in deterministic mode it is filled).
@@ -96,7 +97,7 @@ def _count_bytes(guess: Tensor, truth: Tensor, num_classes: int) -> npt.NDArray[
 
 def _count_any(guess: Tensor, truth: Tensor, num_classes: int, ignore_index: int) -> Tensor:
     """(C, C) int64 for values that a byte does not hold, such as an ignore index of −100."""
-    _check_predictions(guess, num_classes)
+    check_labels(guess, num_classes)
     values, counts = (found.numpy() for found in truth.unique(return_counts=True))
     _refuse_values(values, counts, (values >= 0) & (values < num_classes) | (values == ignore_index), num_classes)
     pairs = torch.where(truth == ignore_index, num_classes, truth.long()) * num_classes + guess
@@ -119,19 +120,6 @@ def _count_on_device(guess: Tensor, truth: Tensor, num_classes: int, ignore_inde
     counts.scatter_add_(0, cells, torch.ones_like(cells))
     table = counts.view(COPIES, num_classes + 2, num_classes).sum(0)
     return table[:num_classes], first_stray(wrong, truth, wrong_truth, guess)
-
-
-def _within(values: Tensor, bound: int) -> bool:
-    """Whether all values are in 0…bound−1."""
-    low, high = (int(limit) for limit in values.aminmax())
-    return low >= 0 and high < bound
-
-
-def _check_predictions(guess: Tensor, num_classes: int) -> None:
-    if guess.numel() > 0 and not _within(guess, num_classes):
-        low, high = (int(limit) for limit in guess.aminmax())
-        wrong = low if low < 0 else high
-        raise ValueError(f"the prediction holds the value {wrong}, but there are {num_classes} classes.")
 
 
 def _check_rows(table: npt.NDArray[np.int64], num_classes: int, ignore_index: int) -> None:

@@ -29,6 +29,39 @@ def to_labels(logits_or_labels: Tensor) -> Tensor:
     return argmax(logits_or_labels)
 
 
+def check_channels(logits_or_labels: Tensor, num_classes: int) -> None:
+    """Refuse logits with another number of channels than there are classes; reads no value.
+
+    Raises:
+        ValueError: names both numbers.
+    """
+    if logits_or_labels.is_floating_point() and logits_or_labels.dim() == 4:
+        channels = logits_or_labels.shape[1]
+        if channels != num_classes:
+            raise ValueError(
+                f"logits of {channels} channels (B, C, H, W) for {num_classes} classes: "
+                "the network and the label space must have the same classes."
+            )
+
+
+def check_labels(labels: Tensor, num_classes: int) -> None:
+    """Refuse predicted labels that are no class; waits for a GPU.
+
+    Raises:
+        ValueError: names one of them.
+    """
+    if labels.numel() > 0 and not within(labels, num_classes):
+        low, high = (int(limit) for limit in labels.aminmax())
+        wrong = low if low < 0 else high
+        raise ValueError(f"the prediction holds the value {wrong}, but there are {num_classes} classes.")
+
+
+def within(values: Tensor, bound: int) -> bool:
+    """Whether all values, of which there are some, are in 0…bound−1."""
+    low, high = (int(limit) for limit in values.aminmax())
+    return low >= 0 and high < bound
+
+
 def argmax(logits: Tensor) -> Tensor:
     """Index of the largest class per pixel, the first of equals, as ``logits.argmax(1)``.
 

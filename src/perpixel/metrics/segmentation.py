@@ -10,7 +10,7 @@ from torch import Tensor
 from perpixel.labels import LabelSpace
 from perpixel.metrics.base import PixelMetric, check_targets
 from perpixel.metrics.confusion import count_pairs
-from perpixel.metrics.predictions import to_labels
+from perpixel.metrics.predictions import check_channels, to_labels
 from perpixel.metrics.scores import counts_of, scores
 from perpixel.metrics.strays import seen_at_once
 
@@ -48,10 +48,11 @@ class SegmentationMetrics(PixelMetric):
             names: of the B samples, for the error.
 
         Raises:
-            ValueError: shapes differ, or a value is neither a class nor the ignore index; names value, pixel count and
-                sample. On a GPU, where looking at a value means waiting for it, `compute` raises it, with the first
-                value and its sample.
+            ValueError: shapes or numbers of classes differ, or a value is neither a class nor the ignore index; names
+                value, pixel count and sample. On a GPU, where looking at a value means waiting for it, `compute` raises
+                it, with the first value and its sample.
         """
+        check_channels(logits_or_labels, self.labels.num_classes)
         prediction = to_labels(logits_or_labels)
         try:
             self._update(prediction, target, names)
