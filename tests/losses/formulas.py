@@ -121,13 +121,16 @@ def lovasz(case: Case) -> float:
 
 
 def boundary(case: Case) -> float:
-    """Kervadec et al. 2019, equation 5, summed over classes and averaged over the labelled pixels."""
+    """Kervadec et al. 2019, equation 5, summed over classes and averaged over the labelled pixels.
+
+    The paper knows no ignored pixels: here they are of no class, neither of c nor of what surrounds it.
+    """
     total = 0.0
     for p, y in zip(case.p, case.target, strict=True):
         for c in set(y[y != IGNORE]):
-            inside = y == c
-            if not inside.all():
-                phi = distance_transform_edt(~inside) * ~inside - (distance_transform_edt(inside) - 1) * inside
+            inside, others = y == c, (y != c) & (y != IGNORE)
+            if others.any():
+                phi = distance_transform_edt(~inside) * ~inside - (distance_transform_edt(~others) - 1) * inside
                 total += (p[c] * phi)[y != IGNORE].sum()
     return float(total / (case.target != IGNORE).sum())
 

@@ -26,6 +26,20 @@ def test_boundary_loss_is_the_papers_times_the_classes() -> None:
     np.testing.assert_allclose(Boundary()(logits, target), expected)
 
 
+def test_ignored_pixels_are_no_edge_of_a_class() -> None:
+    """One class in all of them that have a label: as without ignored pixels, there is no edge."""
+    target = torch.ones(1, 6, 6, dtype=torch.int64)
+    logits = torch.randn(1, 3, 6, 6, generator=torch.Generator().manual_seed(0))
+    assert Boundary()(logits, target) == 0
+    target[0, 2, 2:4] = 255
+    assert Boundary()(logits, target) == 0
+
+
+def test_distances_inside_are_to_other_classes() -> None:
+    labels = np.array([[0, 0, 0, -1, 1]])
+    np.testing.assert_array_equal(signed_distances(labels, 2)[:, :, [0, 1, 2, 4]], [[[-3, -2, -1, 2]], [[4, 3, 2, -1]]])
+
+
 def test_edges_to_ignored_pixels_are_none() -> None:
     labels = np.zeros((3, 4), np.int64)
     labels[:, 2:] = -1

@@ -13,7 +13,7 @@ from tests.contracts.test_losses import LOSSES, WEIGHTED
 from tests.losses.formulas import FORMULAS, IGNORE, Case, Formula
 from torch import Tensor, nn
 
-from perpixel.losses import Boundary, CrossEntropy, Dice, Focal, Jaccard, Loss, Lovasz, Sum, Tversky
+from perpixel.losses import Boundary, CrossEntropy, Dice, Focal, FocalTversky, Jaccard, Loss, Lovasz, Sum, Tversky
 
 Peer = Callable[[Tensor, Tensor], Tensor]
 CLASSES = 4
@@ -149,3 +149,13 @@ def test_lovasz_of_hard_predictions_is_one_minus_miou() -> None:
     wrong = torch.tensor([[[0, 1, 1, 1], [2, 0, 0, 1]]])
     logits = 1e3 * F.one_hot(wrong, 3).movedim(3, 1).double()
     torch.testing.assert_close(Lovasz()(logits, target), torch.tensor(1 - (2 / 4 + 3 / 4 + 1 / 2) / 3).double())
+
+
+def test_focal_tversky_of_the_truth_itself_is_zero() -> None:
+    target = torch.randint(0, 3, (1, 6, 6), generator=torch.Generator().manual_seed(0))
+    logits = (1e3 * F.one_hot(target, 3).movedim(3, 1).double()).requires_grad_()
+    loss = FocalTversky()(logits, target)
+    loss.backward()
+    assert loss == 0
+    assert logits.grad is not None
+    assert logits.grad.isfinite().all()

@@ -20,8 +20,9 @@ class Boundary(Loss):
 
     φ is in pixels, negative inside: probability is cheap deep in its class and dear far outside. The value may be
     negative. (The paper divides by the number of classes as well.) On its own it is weak at the start of training: sum
-    it with a region loss, its weight growing, as ``boundary.yaml`` does. A class that is nowhere in an image, or
-    everywhere, has no edge and no part in that image's value. Distances are found on the CPU.
+    it with a region loss, its weight growing, as ``boundary.yaml`` does. Edges to ignored pixels are none, so a class
+    that is nowhere among an image's labelled pixels, or everywhere, has no part in that image's value. Distances are
+    found on the CPU.
 
     Args:
         ignore_index: target value of pixels without a label.
@@ -69,20 +70,23 @@ class BoundaryCrossEntropy(Loss):
 
 
 def signed_distances(labels: npt.NDArray[np.int64], num_classes: int) -> Floats:
-    """Per class, each pixel's distance to it outside, and minus that to its rim (whose pixels have 0) inside.
+    """Per class, each pixel's distance to it outside, and 1 minus that to the nearest pixel of another class inside.
+
+    Pixels next to another class have 0 so; pixels without a label are of no class.
 
     Args:
         labels: (H, W), class indices, negative where there is no label.
         num_classes: C.
 
     Returns:
-        (C, H, W) in pixels; zeros for a class that is nowhere or everywhere.
+        (C, H, W) in pixels; zeros for a class that no labelled pixel has, or all have.
     """
     distances = np.zeros((num_classes, *labels.shape), np.float32)
     for index in np.unique(labels[labels >= 0]):
         inside = labels == index
-        if not inside.all():
-            distances[index] = np.where(inside, 1 - _distance_to_zero(inside), _distance_to_zero(~inside))
+        others = (labels >= 0) & ~inside
+        if others.any():
+            distances[index] = np.where(inside, 1 - _distance_to_zero(~others), _distance_to_zero(~inside))
     return distances
 
 

@@ -15,7 +15,7 @@ class CrossEntropy(Loss):
 
     With class weights w the mean is weighted: Σ w_y·(−log p_y) / Σ w_y. With label smoothing ε the target is
     (1 − ε) on the true class plus ε/C on every class (Szegedy et al. 2016). A class absent from the batch has no pixel
-    and so no part in the value.
+    and so no part in the value while ε = 0; smoothing asks for some probability of every class, of absent ones as well.
 
     Args:
         ignore_index: target value of pixels without a label.

@@ -52,8 +52,9 @@ class Tversky(Overlap):
 class FocalTversky(Tversky):
     """Mean over classes of (1 − Tversky index)^γ (Abraham & Khan 2019; their exponent is written 1/γ).
 
-    γ < 1 keeps the slope up for classes that are nearly right, γ > 1 turns to those that are not. A class absent from
-    the truth is left out of the mean.
+    γ < 1 keeps the slope up for classes that are nearly right, γ > 1 turns to those that are not. Above an index of
+    1 − 1e-6 the power is a straight line to 0: its slope would be infinite at the end. A class absent from the truth is
+    left out of the mean.
 
     Args:
         gamma: γ > 0.
@@ -79,5 +80,6 @@ class FocalTversky(Tversky):
         self.gamma = gamma
 
     def loss_of(self, score: Tensor) -> Tensor:
-        """(1 − score)^γ; the floor keeps the slope finite where the score is 1."""
-        return (1 - score).clamp_min(1e-6).pow(self.gamma)
+        """(1 − score)^γ, its slope kept finite where the score is 1."""
+        miss = 1 - score
+        return miss * miss.clamp_min(1e-6).pow(self.gamma - 1)
