@@ -78,6 +78,16 @@ def test_without_labelled_pixels_every_score_is_nan() -> None:
     assert all(value.isnan() for value in scores(torch.zeros(2, 2, dtype=torch.int64), ("a", "b")).values())
 
 
+def test_kappa_is_undefined_where_chance_explains_all() -> None:
+    metric = SegmentationMetrics(space(3))
+    metric.update(torch.ones(1, 4, 4, dtype=torch.int64), torch.ones(1, 4, 4, dtype=torch.int64))
+    values = metric.compute()
+    assert values["kappa"].isnan()
+    assert values["pixel_accuracy"] == values["mIoU"] == 1
+    metric.update(torch.zeros(1, 4, 4, dtype=torch.int64), torch.ones(1, 4, 4, dtype=torch.int64))
+    assert metric.compute()["kappa"] == 0
+
+
 @settings(deadline=None, max_examples=40)
 @given(
     seed=st.integers(0, 10**6), classes=st.sampled_from([1, 2, 19, 24, 25, 48, 49, 150, 256, 257]), ties=st.booleans()
