@@ -172,11 +172,23 @@ def test_reset_forgets() -> None:
     assert metric.absent == ("c0", "c1", "c2")
 
 
-def test_deterministic_mode_works() -> None:
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.int64])
+@pytest.mark.parametrize("on_device", [False, True])
+def test_deterministic_mode_counts_the_same(dtype: torch.dtype, on_device: bool) -> None:
+    prediction, target = (torch.randint(0, 6, (2, 64, 301)).to(dtype) for _ in range(2))
+    target[0, :5] = 255
+
+    def counted() -> torch.Tensor:
+        if on_device:
+            return _count_on_device(prediction.flatten(), target.flatten(), 6, 255)[0]
+        metric = SegmentationMetrics(space(6))
+        metric.update(prediction, target)
+        return metric.confusion
+
+    free = counted()
     torch.use_deterministic_algorithms(True)
     try:
-        metric = SegmentationMetrics(space(3))
-        metric.update(torch.randn(1, 3, 8, 8), torch.randint(0, 3, (1, 8, 8)))
-        assert metric.confusion.sum() == 64
+        assert torch.equal(counted(), free)
     finally:
         torch.use_deterministic_algorithms(False)
+    assert free.sum() == 2 * 64 * 301 - 5 * 301
