@@ -58,6 +58,23 @@ def test_the_images_border_is_an_edge() -> None:
     assert inner_edge(np.zeros((5, 5), np.uint8), 1, 1).sum() == 16
 
 
+def test_a_contour_anywhere_in_a_void_rim_is_met_and_one_outside_is_not() -> None:
+    """Void as PASCAL VOC draws it: around every object, where nobody can say whose a pixel is."""
+    target = np.zeros((40, 40), np.int64)
+    target[10:30, 10:30] = 255
+    target[13:27, 13:27] = 1
+    counts = []
+    for grown in (0, 1, 3, 7):
+        prediction = np.zeros_like(target)
+        prediction[13 - grown : 27 + grown, 13 - grown : 27 + grown] = 1
+        counts.append(edge_counts(prediction, target, 2, 2, 1.0))
+    for met in counts[:3]:
+        assert (met.common == met.either).all()
+        assert (met.found == met.truth).all()
+        assert met.truth.min() > 0
+    assert (counts[3].common < counts[3].either).all()
+
+
 def thin(mask: np.ndarray, width: int) -> np.ndarray:
     return thin_pixels(np.where(mask, 0, 255), 1, width)
 
