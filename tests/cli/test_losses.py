@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -85,6 +86,31 @@ def own(tiny_root: Path, tiny: list[str], tmp_path: Path) -> tuple[Path, list[st
     """A copy of the data that a test may change, and its overrides."""
     root = shutil.copytree(tiny_root, tmp_path / "own")
     return root, [f"data.source.root={root}" if o.startswith("data.source.root=") else o for o in tiny]
+
+
+README = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(("loss", "key"), [("ce", "class_weights"), ("ce_dice", "losses.0.class_weights")])
+def test_the_readmes_class_weights_are_those_of_the_counts(
+    loss: str, key: str, own: tuple[Path, list[str]], counted: list[str]
+) -> None:
+    told = f"`loss.{key}=median_frequency`"
+    assert told in README
+    cfg = compose([*own[1], f"loss={loss}", told.strip("`")]).cfg
+    built = build_loss(cfg, build_source(cfg))
+    first = built.losses[0] if isinstance(built, Sum) else built
+    assert isinstance(first, CrossEntropy)
+    assert first.class_weights is not None
+    assert first.class_weights.tolist() == weights([*own[1], "loss=dice", "loss.class_weights=median_frequency"])
+    if isinstance(built, Sum):
+        assert built.losses[1].class_weights is None
+
+
+def test_the_readme_names_every_loss() -> None:
+    (row,) = (line for line in README.splitlines() if line.startswith("| `loss` |"))
+    names = {path.stem for path in (Path(__file__).parents[2] / "conf" / "loss").glob("*.yaml")}
+    assert names <= set(re.findall(r"\w+", row))
 
 
 @pytest.mark.parametrize("rule", ["median_frequency", "effective_number:0.999", "inverse_log"])
