@@ -1,8 +1,7 @@
 """Chunks over threads: each thread works whole chunks alone, instead of all threads sharing every small operation.
 
 PyTorch divides each operation over its threads and waits for the slowest after each one. With data-loading workers on
-the same cores that wait costs more than the operation (a chunked pass of a thousand short operations was seen to take
-ten times as long); here threads meet once, at the end.
+the same cores that wait can cost more than a short operation itself; here threads meet once, at the end.
 """
 
 from __future__ import annotations
