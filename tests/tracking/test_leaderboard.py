@@ -24,6 +24,7 @@ def write_run(directory: Path, status: str, miou: float | None = None, error: st
     if miou is None:
         return
     scores = {"mIoU": miou, "pixel_accuracy": 0.9, "IoU/sky": miou, "IoU/road": None, "absent": ["road"]}
+    scores |= {"mBoundaryIoU": 0.41, "mThinRecall": None, "mSmallObjectRecall": 0.3, "ECE": 0.02}
     metrics = {"classes": ["sky", "road"], "palette": [[0, 0, 255], [90, 90, 90]], "val": scores, "test": scores}
     (directory / "metrics.json").write_text(json.dumps(metrics))
 
@@ -72,6 +73,9 @@ def test_finished_runs_rank_by_val_miou_and_failed_ones_stand_last(sweep_dir: Pa
     assert [row["status"] for row in rows] == ["finished", "finished", "running", "pending", "failed"]
     assert [row["rank"] for row in rows] == ["1", "2", "", "", ""]
     assert [row["val mIoU"] for row in rows] == ["0.55", "0.5", "", "", ""]
+    final = [[row[f"val {name}"] for row in rows[1:3]] for name in ("mBoundaryIoU", "mThinRecall", "ECE")]
+    assert final == [["0.41", ""], ["", ""], ["0.02", ""]]
+    assert rows[0]["val mSmallObjectRecall"] == "0.3"
     assert rows[-1]["error"] == OUT_OF_MEMORY
 
 

@@ -13,6 +13,7 @@ from perpixel.tracking.files import locked, write_atomically
 from perpixel.tracking.runs import Run, Status, Sweep, load_sweep
 
 SEED = "seed"
+_FINAL = ("mBoundaryIoU", "mThinRecall", "mSmallObjectRecall", "ECE")  # in the CSV; the page for people stays narrow
 _ORDER: dict[Status, int] = {"finished": 0, "running": 1, "pending": 2, "interrupted": 3, "failed": 4}
 
 
@@ -134,6 +135,7 @@ def _row(place: Standing, axes: Sequence[str], classes: Sequence[str]) -> dict[s
         "val mIoU": run.score("val", "mIoU"),
         "test mIoU": run.score("test", "mIoU"),
         "val pixel_accuracy": run.score("val", "pixel_accuracy"),
+        **{f"val {name}": run.score("val", name) for name in _FINAL},
         **{f"val IoU/{name}": run.score("val", f"IoU/{name}") for name in classes},
         "train seconds": run.seconds,
         "images/s": run.images_per_second,
@@ -170,7 +172,7 @@ def _markdown(sweep: Sweep) -> str:
 
 
 def _markdown_runs(sweep: Sweep) -> str:
-    hidden = {f"val IoU/{name}" for run in sweep.runs for name in run.classes}
+    hidden = {f"val IoU/{name}" for run in sweep.runs for name in run.classes} | {f"val {name}" for name in _FINAL}
     rows = [{key: value for key, value in row.items() if key not in hidden} for row in _rows(sweep)]
     return _markdown_table([{key: _for_reading(key, value) for key, value in row.items()} for row in rows])
 
