@@ -32,7 +32,7 @@ def edge_counts(prediction: Labels, target: Labels, num_classes: int, band: int,
     """Count one image.
 
     Unlabelled pixels are left out of truth and prediction alike, so both have an edge where they begin, as they have at
-    the image's border. Where the void is a rim around every object (PASCAL VOC's), that is what makes the scores possible:
+    the image's border. Where the void is a rim around every object (PASCAL VOC's), that makes the scores possible:
     without it a perfect prediction would have no contour, and a nearly perfect one score 0. The price: a wide void area
     adds to both the same pixels along its border, and lifts their scores.
 
