@@ -14,6 +14,8 @@ from perpixel.config.schema import EvaluationConfig, RescoringConfig
 from perpixel.evaluation import final_metrics
 from perpixel.labels import LabelSpace
 from perpixel.metrics import Calibration, PixelMetric, SegmentationMetrics, SpatialMetrics
+from perpixel.training.fit import final_values
+from perpixel.training.module import Scores
 
 SPACE = LabelSpace(("a", "b", "c"), ((0, 0, 0),) * 3)
 METRICS = (SegmentationMetrics, SpatialMetrics, Calibration)
@@ -98,6 +100,16 @@ def test_predicted_labels_that_are_no_class_are_refused(kind: type[PixelMetric],
     prediction[1, 3] = value
     with pytest.raises(ValueError, match=f"prediction holds the value {value}, but there are 3 classes"):
         kind(SPACE).update(prediction, torch.zeros(2, 6, 6, dtype=torch.int64))
+
+
+def test_every_final_score_that_is_defined_reaches_the_loggers() -> None:
+    val = Scores({"mIoU": 0.5, "mBoundaryIoU": 0.25, "IoU/a": float("nan"), "ECE": 0.125}, {"absent": ["a"]})
+    assert final_values({"val": val, "test": Scores({"mIoU": 0.0}, {})}) == {
+        "final/val/mIoU": 0.5,
+        "final/val/mBoundaryIoU": 0.25,
+        "final/val/ECE": 0.125,
+        "final/test/mIoU": 0.0,
+    }
 
 
 def test_an_error_does_not_list_a_whole_data_set() -> None:

@@ -110,7 +110,7 @@ def fit(
     if fitter.is_global_zero:
         write_scores(run / "metrics.json", experiment.labels, scores)
         for logger in experiment.loggers:
-            logger.log_metrics({f"final/{split}/mIoU": found.values["mIoU"] for split, found in scores.items()})
+            logger.log_metrics(final_values(scores))
     return scores
 
 
@@ -191,6 +191,16 @@ def evaluate(
     run = scorer.test if split == "test" else scorer.validate
     run(module, datamodule=experiment.data, verbose=False)
     return module.last
+
+
+def final_values(scores: Mapping[str, Scores]) -> dict[str, float]:
+    """All scores for loggers, as ``final/<split>/<name>``; those that are undefined are left out."""
+    return {
+        f"final/{split}/{name}": value
+        for split, found in scores.items()
+        for name, value in found.values.items()
+        if value == value
+    }
 
 
 def write_scores(path: Path, labels: LabelSpace, scores: Mapping[str, Scores]) -> None:
