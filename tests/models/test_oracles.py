@@ -98,6 +98,18 @@ def test_without_skips_the_bottleneck_decides_all(model) -> None:
         assert not torch.equal(network.decode([*features[:-1], features[-1] + 1]), logits)
 
 
+def test_linknet_without_skips_is_the_same_decoder() -> None:
+    """Its skips are sums, so that cutting them changes no width and no initial weight."""
+    decoders = []
+    for skips in (True, False):
+        torch.manual_seed(0)
+        network = Linknet(Encoder("resnet18"), Transposed(), num_classes=2, skips=skips)
+        widths = [block.block[2][0].out_channels for block in network.decoder.blocks]
+        assert widths == [256, 128, 64, 64, 32]
+        decoders.append(network.state_dict())
+    torch.testing.assert_close(decoders[1], decoders[0], rtol=0, atol=0)
+
+
 def test_starter_unet_without_skips_too() -> None:
     network = StarterUnet(NoEncoder(), Transposed(), num_classes=2, width=4, skips=False).eval()
     with torch.no_grad():

@@ -11,7 +11,7 @@ from segmentation_models_pytorch.decoders.linknet.decoder import LinknetDecoder
 from perpixel.models.base import forked_rng
 from perpixel.models.encoder import Encoder
 from perpixel.models.head import PixelHead
-from perpixel.models.skips import SkippingModel, decoder_inputs
+from perpixel.models.skips import SkippingModel
 from perpixel.models.upsampling import Upsampling
 
 
@@ -26,7 +26,7 @@ class Linknet(SkippingModel):
         in_channels: channels of the images.
         depth: encoder stages used, 3…5.
         prefinal_channels: channels at full resolution.
-        skips: False cuts the skip connections.
+        skips: False cuts the skip connections; the decoder, which only adds them, stays the same.
         aux: auxiliary heads, see :class:`perpixel.models.aux.Auxiliary`.
     """
 
@@ -42,8 +42,8 @@ class Linknet(SkippingModel):
         aux: Mapping[str, Any] | None = None,
     ) -> None:
         network = encoder.build(in_channels, depth=depth)
-        inputs = decoder_inputs(network.out_channels, skips)
-        decoder = LinknetDecoder(inputs, prefinal_channels=prefinal_channels, n_blocks=depth)
+        # Its widths are the skips': of skips without channels smp would make every block as wide as the bottleneck.
+        decoder = LinknetDecoder(network.out_channels, prefinal_channels=prefinal_channels, n_blocks=depth)
         initialize_decoder(decoder)
         head = PixelHead(prefinal_channels, num_classes, kernel_size=1)
         with forked_rng():

@@ -12,7 +12,8 @@ from perpixel.models.base import SegmentationModel
 class SkippingModel(SegmentationModel):
     """Base of the U-Net family, whose skip connections ``model.skips=false`` switches off.
 
-    The decoder is then built, and fed, with skip maps of no channels. Encoder and decoder are otherwise the same.
+    The decoder is then fed skip maps of no channels, and, where it concatenates them, built for such. Encoder and decoder
+    are otherwise the same.
     """
 
     def __init__(self, encoder: nn.Module, decoder: nn.Module, head: nn.Module, stride: int, skips: bool) -> None:
@@ -30,5 +31,5 @@ def without_skips(features: Sequence[Tensor]) -> list[Tensor]:
 
 
 def decoder_inputs(channels: Sequence[int], skips: bool) -> list[int]:
-    """The encoder's channels as its decoder sees them."""
+    """The encoder's channels as a decoder that concatenates them sees them."""
     return list(channels) if skips else [0] * (len(channels) - 1) + [channels[-1]]
