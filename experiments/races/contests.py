@@ -113,7 +113,7 @@ def deterministic(labels: torch.dtype) -> Race:
 
 
 def many_classes(labels: torch.dtype, kind: str) -> Race:
-    """One kind of masks for each width: what the peer does depends on neither, and takes it a quarter of a minute."""
+    """One kind of masks for each width: what the peer does depends on neither, and takes it seconds."""
     name = f"confusion, 150 classes, {str(labels).removeprefix('torch.')} maps"
     others: dict[str, Contestant] = {"torchmetrics MeanIoU": peers.torchmetrics_mean_iou}
     moved = 2 * labels.itemsize / LARGE_MANY[1]
