@@ -363,14 +363,38 @@ class Copies(TorchDispatchMode):
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         output = func(*args, **(kwargs or {}))
-        if func.overloadpacket.__name__ in ("clone", "copy_", "_to_copy", "contiguous") and output.ndim == 4:
+        if func.overloadpacket.__name__ in ("clone", "copy_", "_to_copy", "contiguous") and output.ndim >= 4:
             self.names.append(func.overloadpacket.__name__)
         return output
 
 
+# grid_sample takes one set of points per image, and points and features of one dtype (see DySample2x).
+NEEDED_COPIES = {
+    ("dysample", torch.float32, torch.channels_last): ["clone"],  # the input
+    ("dysample", torch.bfloat16, torch.contiguous_format): ["_to_copy"] * 3,  # points, input, output
+    ("dysample", torch.bfloat16, torch.channels_last): ["_to_copy", "clone", "_to_copy", "_to_copy"],
+}
+
+
 @each_upsampling
-def test_upsampling_copies_no_feature_map(upsampling: str) -> None:
-    step = dict(UPSAMPLINGS)[upsampling].make(8)
+@pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@torch.no_grad()
+def test_upsampling_copies_no_feature_map(
+    upsampling: str, dtype: torch.dtype, memory_format: torch.memory_format
+) -> None:
+    step = dict(UPSAMPLINGS)[upsampling].make(8).to(dtype=dtype, memory_format=memory_format)
+    features = torch.randn(2, 8, 16, 12, dtype=dtype).contiguous(memory_format=memory_format)
     with Copies() as copies:
-        step(torch.randn(2, 8, 16, 16))
+        upsampled = step(features)
+    assert copies.names == NEEDED_COPIES.get((upsampling, dtype, memory_format), [])
+    assert upsampled.dtype == dtype
+    assert upsampling == "dysample" or upsampled.is_contiguous(memory_format=memory_format)
+
+
+def test_one_group_of_dysample_copies_nothing_in_any_memory_format() -> None:
+    step = DySample(groups=1).make(8)
+    features = torch.randn(2, 8, 16, 12).contiguous(memory_format=torch.channels_last)
+    with Copies() as copies:
+        step(features)
     assert copies.names == []

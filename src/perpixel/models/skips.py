@@ -12,8 +12,8 @@ from perpixel.models.base import SegmentationModel
 class SkippingModel(SegmentationModel):
     """Base of the U-Net family, whose skip connections ``model.skips=false`` switches off.
 
-    The decoder is then fed skip maps of no channels, and, where it concatenates them, built for such. Encoder and decoder
-    are otherwise the same.
+    The decoder is then fed skip maps of no channels and, where it concatenates them, built for such. Encoder and
+    decoder are otherwise the same.
     """
 
     def __init__(self, encoder: nn.Module, decoder: nn.Module, head: nn.Module, stride: int, skips: bool) -> None:

@@ -19,6 +19,12 @@ class DySample2x(Upsampler):
     its own place to sample bilinearly, in input pixels: offset = 0.25·conv(x) + the place's own offset (±0.25). The
     convolution starts near zero, so the untrained layer is bilinear interpolation.
 
+    No feature map is copied, with two exceptions that come with ``grid_sample``. It takes one set of points per image,
+    so groups are sampled as images: in ``channels_last`` their channels lie apart and are gathered first (one copy of
+    the input, none with one group), and the result is contiguous as ``grid_sample`` writes it. And it takes features
+    and points of one dtype: maps of half precision go through float32, for half-precision coordinates would be whole
+    pixels off on wide maps.
+
     Shapes: (B, C_in, H, W) → (B, C_out, 2H, 2W).
     """
 
@@ -37,12 +43,10 @@ class DySample2x(Upsampler):
         features = self.project(features)
         batch, channels, height, width = features.shape
         offset = F.pixel_shuffle(self.offset(features) * 0.25 + self.places, upscale_factor=2)
-        offset = offset.reshape(batch * self.groups, 2, 2 * height, 2 * width)
-        grid = sampling_grid(offset, height, width)
+        grid = sampling_grid(offset.unflatten(1, (self.groups, 2)), height, width)
         grouped = features.reshape(batch * self.groups, channels // self.groups, height, width)
-        # Half-precision coordinates would be whole pixels off on wide maps.
         sampled = F.grid_sample(
-            grouped.to(grid.dtype), grid, mode="bilinear", padding_mode="border", align_corners=False
+            grouped.to(grid.dtype), grid.flatten(0, 1), mode="bilinear", padding_mode="border", align_corners=False
         )
         return sampled.to(features.dtype).reshape(batch, channels, 2 * height, 2 * width)
 
@@ -62,16 +66,16 @@ def sampling_grid(offset: Tensor, height: int, width: int) -> Tensor:
     """Offsets from each output pixel's input pixel → coordinates for ``grid_sample`` (−1…1, ``align_corners=False``).
 
     Args:
-        offset: (N, 2, 2H, 2W), x then y, in input pixels.
+        offset: (B, groups, 2, 2H, 2W), x then y, in input pixels, in any memory format.
 
     Returns:
-        (N, 2H, 2W, 2), at least float32.
+        (B, groups, 2H, 2W, 2), contiguous, at least float32.
     """
     offset = offset.to(torch.promote_types(offset.dtype, torch.float32))
     rows = torch.arange(2 * height, device=offset.device).div(2, rounding_mode="floor")
     columns = torch.arange(2 * width, device=offset.device).div(2, rounding_mode="floor")
-    x = (offset[:, 0] + columns + 0.5) * (2 / width) - 1
-    y = (offset[:, 1] + rows[:, None] + 0.5) * (2 / height) - 1
+    x = (offset[:, :, 0] + columns + 0.5) * (2 / width) - 1
+    y = (offset[:, :, 1] + rows[:, None] + 0.5) * (2 / height) - 1
     return torch.stack([x, y], dim=-1)
 
 
