@@ -1,15 +1,17 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from itertools import chain
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from perpixel.data import Folder
-from perpixel.data.splitting import divide, fold
+from perpixel.data.splitting import choose_fold, cut_folds, divide
 
 KEYS = [f"k{i}" for i in range(100)]
 SHARES = [0.6, 0.2, 0.2]
@@ -74,12 +76,15 @@ def test_stratified_groups_stay_whole() -> None:
 
 
 def test_folds_validate_every_sample_once() -> None:
-    parts = [fold(KEYS, 0.2, 4, number, seed=0) for number in range(4)]
+    cut = cut_folds(KEYS, 0.2, 4, seed=0)
+    parts = [choose_fold(cut, number) for number in range(4)]
     assert sorted(chain(*(part["val"] for part in parts))) == sorted(set(KEYS) - set(parts[0]["test"]))
     assert len({tuple(part["test"]) for part in parts}) == 1
     assert all(not set(part["train"]) & set(part["val"]) for part in parts)
     with pytest.raises(ValueError, match=r"data\.source\.fold=4 of data\.source\.folds=4"):
-        fold(KEYS, 0.2, 4, 4, seed=0)
+        choose_fold(cut, 4)
+    with pytest.raises(ValueError, match=r"data\.source\.folds=1: use at least 2"):
+        cut_folds(KEYS, 0.2, 1, seed=0)
 
 
 def members(source: Folder) -> dict[str, list[str]]:
@@ -130,11 +135,76 @@ def test_folder_stratified_and_in_folds(cameras: Path) -> None:
     assert sorted(chain(*(part["val"] for part in folds))) == sorted(chain(*members(source).values()))
 
 
+def kept(root: Path, **arguments: Any) -> Folder:
+    return Folder(str(root), ["a", "b", "c"], split_file="splits/one.json", **arguments)
+
+
 def test_a_split_file_keeps_the_draw(cameras: Path) -> None:
-    first = members(Folder(str(cameras), ["a", "b", "c"], split_file="splits/one.json"))
+    first = members(kept(cameras))
     saved = json.loads((cameras / "splits" / "one.json").read_text())
-    assert saved == first
-    assert members(Folder(str(cameras), ["a", "b", "c"], split_file="splits/one.json", split_seed=9)) == first
+    rule = {"fractions": [0.7, 0.15, 0.15], "split_seed": 0, "stratify": False, "group_by": None, "folds": None}
+    assert saved == {"rule": rule, **first}
+    assert members(kept(cameras)) == first
+    assert [path.name for path in (cameras / "splits").iterdir()] == ["one.json"]
     (cameras / "images" / "cam0_0.png").unlink()
-    with pytest.raises(ValueError, match="names 1 samples that are not there, first: 'cam0_0'"):
-        Folder(str(cameras), ["a", "b", "c"], split_file="splits/one.json")
+    with pytest.raises(ValueError, match=r"names 1 samples that are not there, first: 'cam0_0'"):
+        kept(cameras)
+
+
+def test_a_split_file_keeps_all_folds(cameras: Path) -> None:
+    folds = [members(kept(cameras, folds=3, fold=number, group_by=r"(cam\d)_")) for number in range(3)]
+    assert len({tuple(part["val"]) for part in folds}) == 3
+    assert len({tuple(part["test"]) for part in folds}) == 1
+    unsaved = [
+        members(Folder(str(cameras), ["a", "b", "c"], folds=3, fold=number, group_by=r"(cam\d)_"))
+        for number in range(3)
+    ]
+    assert folds == unsaved
+
+
+@pytest.mark.parametrize(
+    ("other", "told"),
+    [
+        ({"split_seed": 9}, r"was drawn with data\.source\.split_seed=0, not 9"),
+        ({"folds": 3}, r"data\.source\.folds=null, not 3"),
+        ({"fractions": [0.5, 0.25, 0.25]}, r"fractions=\[0\.7, 0\.15, 0\.15\]"),
+        ({"group_by": r"(cam\d)_"}, r"data\.source\.group_by=null"),
+        ({"stratify": True}, r"data\.source\.stratify=false, not true.*or name another data\.source\.split_file"),
+    ],
+)
+def test_a_split_file_of_another_rule_is_refused(cameras: Path, other: dict[str, Any], told: str) -> None:
+    kept(cameras)
+    with pytest.raises(ValueError, match=told):
+        kept(cameras, **other)
+
+
+def test_samples_that_joined_since_the_draw_are_told(cameras: Path) -> None:
+    kept(cameras)
+    for folder in ("images", "masks"):
+        shutil.copy(cameras / folder / "cam0_0.png", cameras / folder / "new.png")
+    with pytest.raises(ValueError, match=r"1 samples have joined the data since.*first: 'new'"):
+        kept(cameras)
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ('{"train": ["cam0_0", "cam0_0"], "val": ["cam1_0"]}', "names 'cam0_0' twice"),
+        ('{"train": ["cam0_0"], "val": ["cam0_1"]}', "the group 'cam0'.* stands in train and in val"),
+        ('{"train": ["cam0_0"], "fold1": ["cam1_1"]}', "holds a part 'fold1'"),
+        ('{"train": 5}', "must hold lists of keys"),
+        ("[1]", "is no JSON of lists of keys"),
+        ('{"train": [', "is no JSON of lists of keys"),
+    ],
+)
+def test_a_split_file_by_hand_is_checked(cameras: Path, text: str, told: str) -> None:
+    (cameras / "splits").mkdir()
+    (cameras / "splits" / "one.json").write_text(text)
+    with pytest.raises(ValueError, match=told):
+        kept(cameras, group_by=r"(cam\d)_")
+
+
+def test_a_split_file_by_hand_may_leave_samples_out(cameras: Path) -> None:
+    (cameras / "splits").mkdir()
+    (cameras / "splits" / "one.json").write_text('{"train": ["cam0_0"], "val": ["cam1_1"]}')
+    assert members(kept(cameras)) == {"train": ["cam0_0"], "val": ["cam1_1"]}

@@ -80,7 +80,9 @@ class Folder(FileSource):
             column. ``{light: '(day|night)', weather: weather.csv}``; the audit says which class was seen under which.
         folds: with ``fractions``, cross-validate: what the test share leaves is cut into so many folds.
         fold: the fold that validates, from 0.
-        split_file: JSON within ``root`` that keeps the draw: read where it exists, written where not.
+        split_file: JSON within ``root`` that keeps the draw, of all folds, with its rule: read where it exists, written
+            where not. A file of another rule is refused, and so are files that are in none of its parts; a file without
+            a rule is the user's own, or a run's ``splits.json``, and may leave files out.
         lists: for each split the text file, relative to ``root``, that lists its keys, one a line.
         tile: [H, W] of the windows that each file is cut into, so that images may be larger than memory; null reads
             files whole. Tiles of one file stay in one split.

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal, cast
 
 from perpixel.data.base import SplitName
 from perpixel.data.content import class_pixels_of_pairs
+from perpixel.data.drawn import Parts, kept_draw
 from perpixel.data.inspection import SHOWN
 from perpixel.data.masks import MaskReader
 from perpixel.data.pairs import Pair
 from perpixel.data.properties import property_of
-from perpixel.data.splitting import SPLITS, divide, fold
+from perpixel.data.splitting import SPLITS, choose_fold, cut_folds, divide, fold_name
 
 SplitRule = Literal["fractions", "folders", "lists"]
 Keys = dict[SplitName, list[str]]
@@ -63,34 +63,47 @@ class SplitPlan:
 
     def _keys(self, pairs: Mapping[str, Pair]) -> Keys:
         if self.rule == "fractions":
-            return self._draw(pairs) if self.file is None else self._saved(self.root / self.file, pairs)
+            return self._by_draw(pairs)
         if self.rule == "folders":
             return _by_folders(list(pairs))
         if self.rule == "lists":
             return _by_lists(pairs, self.root, self.lists or {})
         raise ValueError(f"data.source.split={self.rule!r} is unknown: choose fractions, folders or lists.")
 
-    def _draw(self, pairs: Mapping[str, Pair]) -> Keys:
+    def _by_draw(self, pairs: Mapping[str, Pair]) -> Keys:
+        if self.file is None:
+            parts = self._draw(pairs)
+        else:
+            parts = kept_draw(self.root / self.file, self._draw_rule(), pairs, lambda: self._draw(pairs))
+            self._check_parts(parts)
+        return cast(Keys, parts) if self.folds is None else choose_fold(parts, self.fold)
+
+    def _draw(self, pairs: Mapping[str, Pair]) -> Parts:
         keys, own = list(pairs), list(pairs.values())
         groups = [pair.group for pair in own] if self.group_by else None
         contents = class_pixels_of_pairs(own, self.read_mask) if self.stratify else None
         if self.folds is None:
-            return divide(keys, self.fractions, self.seed, groups, contents)
-        return fold(keys, self.fractions[2], self.folds, self.fold, self.seed, groups, contents)
+            return cast(Parts, divide(keys, self.fractions, self.seed, groups, contents))
+        return cut_folds(keys, self.fractions[2], self.folds, self.seed, groups, contents)
 
-    def _saved(self, path: Path, pairs: Mapping[str, Pair]) -> Keys:
-        """The split in a file; where there is no such file yet, one is drawn and written."""
-        if not path.exists():
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(json.dumps(self._draw(pairs), indent=1) + "\n", encoding="utf-8")
-        saved: Keys = json.loads(path.read_text(encoding="utf-8"))
-        gone = [key for keys in saved.values() for key in keys if key not in pairs]
-        if gone:
+    def _draw_rule(self) -> dict[str, Any]:
+        """What a draw depends on besides the pairs; which fold validates is chosen afterwards."""
+        return {
+            "fractions": [float(share) for share in self.fractions],
+            "split_seed": self.seed,
+            "stratify": self.stratify,
+            "group_by": self.group_by,
+            "folds": self.folds,
+        }
+
+    def _check_parts(self, parts: Parts) -> None:
+        """A file that was written by hand must hold the parts that are asked for."""
+        wanted = {*(SPLITS if self.folds is None else map(fold_name, range(self.folds))), "test"}
+        if unknown := [name for name in parts if name not in wanted]:
             raise ValueError(
-                f"the split file '{path}' names {len(gone)} samples that are not there, first: "
-                f"{', '.join(map(repr, gone[:SHOWN]))}. Bring them back, or remove the file to draw anew."
+                f"the split file '{self.root / str(self.file)}' holds a part '{unknown[0]}', but with "
+                f"data.source.folds={self.folds} its parts are {', '.join(sorted(wanted))}."
             )
-        return saved
 
 
 def _grouped(pairs: Mapping[str, Pair], root: Path, rule: str | None) -> dict[str, Pair]:

@@ -46,29 +46,42 @@ def divide(
     return {SPLITS[wanted[part]]: chosen for part, chosen in enumerate(parts)}
 
 
-def fold(
+def cut_folds(
     keys: Sequence[str],
     test_share: float,
     folds: int,
-    number: int,
     seed: int,
     groups: Sequence[str] | None = None,
     contents: Counts | None = None,
-) -> dict[SplitName, list[str]]:
-    """Fold ``number`` of a cross-validation: it validates, the others train; a test split is set aside before.
+) -> dict[str, list[str]]:
+    """Keys of ``fold0``, ``fold1``, … and, where it has a share, of ``test``, which is set aside.
 
     Raises:
-        ValueError: the fold does not exist, or there are too few groups.
+        ValueError: there are fewer than two folds, or too few groups.
     """
-    if folds < 2 or not 0 <= number < folds:
-        raise ValueError(
-            f"data.source.fold={number} of data.source.folds={folds}: use at least 2 folds, and 0…folds−1."
-        )
+    if folds < 2:
+        raise ValueError(f"data.source.folds={folds}: use at least 2 folds, or null for one division.")
     shares = [*[(1 - test_share) / folds] * folds, *([test_share] if test_share > 0 else [])]
-    parts = assign(keys, shares, seed, groups, contents)
-    training = {key for part in range(folds) if part != number for key in parts[part]}
-    test = parts[folds] if test_share > 0 else []
-    return {"train": [key for key in keys if key in training], "val": parts[number], "test": test}
+    names = [*map(fold_name, range(folds)), "test"]
+    return dict(zip(names, assign(keys, shares, seed, groups, contents), strict=False))
+
+
+def choose_fold(parts: Mapping[str, list[str]], number: int) -> dict[SplitName, list[str]]:
+    """Fold ``number`` of a cross-validation: it validates, the others train; the test split stays.
+
+    Raises:
+        ValueError: the fold does not exist.
+    """
+    folds = [name for name in parts if name != "test"]
+    if fold_name(number) not in folds:
+        raise ValueError(f"data.source.fold={number} of data.source.folds={len(folds)}: there are 0…{len(folds) - 1}.")
+    training = sorted(key for name in folds if name != fold_name(number) for key in parts[name])
+    return {"train": training, "val": parts[fold_name(number)], "test": list(parts.get("test", ()))}
+
+
+def fold_name(number: int) -> str:
+    """Of a fold, in files."""
+    return f"fold{number}"
 
 
 def assign(
