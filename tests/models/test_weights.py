@@ -84,6 +84,59 @@ def test_a_vit_is_resampled_to_patches_of_16(tmp_path) -> None:
     assert torch.equal(network.model.blocks[0].mlp.fc1.weight, reference.blocks[0].mlp.fc1.weight)
 
 
+VIT_LAYOUTS = {
+    "dino, flat": lambda t: prefixed("teacher.backbone.", t),
+    "dino": lambda t: {"teacher": prefixed("backbone.", t)},
+    "moco": lambda t: {"state_dict": prefixed("module.base_encoder.", t)},
+    "smp": lambda t: prefixed("encoder.model.", t),
+}
+
+
+@pytest.mark.parametrize("layout", VIT_LAYOUTS)
+def test_a_vits_key_layouts_bring_its_position_embedding(layout: str, tmp_path, caplog) -> None:
+    import timm
+
+    reference = timm.create_model("test_vit", img_size=64, num_classes=0, pretrained=False)
+    torch.save(VIT_LAYOUTS[layout](reference.state_dict()), tmp_path / "vit.pth")
+    random = Encoder("test_vit").build_vit()
+    with caplog.at_level(logging.INFO):
+        network = Encoder("test_vit", weights=str(tmp_path / "vit.pth")).build_vit()
+    assert " 0 missing" in caplog.text
+    size = [side // 16 for side in network.model.patch_embed.img_size]
+    theirs = timm.layers.resample_abs_pos_embed(reference.pos_embed, size, num_prefix_tokens=1)
+    assert torch.equal(network.model.pos_embed, theirs)
+    assert not torch.equal(network.model.pos_embed, random.model.pos_embed)
+
+
+def test_a_vit_without_its_position_embedding_is_refused(tmp_path) -> None:
+    import timm
+
+    tensors = timm.create_model("test_vit", num_classes=0, pretrained=False).state_dict()
+    del tensors["pos_embed"]
+    torch.save(tensors, tmp_path / "vit.pth")
+    with pytest.raises(ValueError, match=r"1 missing.*model\.pos_embed is among the missing"):
+        Encoder("test_vit", weights=str(tmp_path / "vit.pth")).build_vit()
+
+
+def test_dinov3_under_metas_own_names(tmp_path, caplog, capsys) -> None:
+    """As in the repository facebookresearch/dinov3: storage_tokens, ls1.gamma, a bias with its mask, rope's periods."""
+    import timm
+
+    reference = timm.create_model("vit_small_patch16_dinov3", num_classes=0, pretrained=False).state_dict()
+    names = {"reg_token": "storage_tokens", "gamma_1": "ls1.gamma", "gamma_2": "ls2.gamma"}
+    theirs = {".".join(names.get(part, part) for part in name.split(".")): t for name, t in reference.items()}
+    biases = {name.replace("weight", "bias"): torch.zeros(len(t)) for name, t in theirs.items() if "qkv.weight" in name}
+    masks = {f"{name}_mask": torch.ones_like(t) for name, t in biases.items()}
+    extra = {"rope_embed.periods": torch.ones(16), "mask_token": torch.zeros(1, 384)}
+    torch.save({**theirs, **biases, **masks, **extra}, tmp_path / "dinov3.pth")
+    with caplog.at_level(logging.INFO):
+        network = Encoder("vit_small_patch16_dinov3", weights=str(tmp_path / "dinov3.pth")).build_vit()
+    assert " 0 missing" in caplog.text
+    assert torch.equal(network.model.reg_token, reference["reg_token"])
+    assert torch.equal(network.model.blocks[3].gamma_2, reference["blocks.3.gamma_2"])
+    assert not capsys.readouterr().out
+
+
 def test_a_file_of_another_architecture_is_refused_with_examples(resnet, tmp_path) -> None:
     torch.save(resnet, tmp_path / "resnet.pth")
     with pytest.raises(ValueError, match=r"mobilenet_v2 from .*0 matched.*90%.*features\.0.*conv1\.weight"):

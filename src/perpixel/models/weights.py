@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import importlib.util
+import io
 import logging
 import pickle
 import re
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, Literal
 
 import safetensors.torch
 import torch
-from timm.models.vision_transformer import VisionTransformer, checkpoint_filter_fn
+from timm.models import vision_transformer
 from torch import Tensor, nn
 
 logger = logging.getLogger(__name__)
@@ -136,10 +139,33 @@ def _tensors(loaded: Any, path: Path) -> dict[str, Tensor]:
 def resample_vit(source: Mapping[str, Tensor], network: nn.Module) -> dict[str, Tensor]:
     """A vision transformer's weights with patches and position embedding resampled to the network's.
 
-    timm's filter does it, as for its own downloads: patches by the pseudo-inverse of their resize (Beyer et al. 2023),
-    positions by bicubic interpolation. It also knows DINO's and DINOv2's own key layouts.
+    The filter that timm keeps for the network's class does it, as for its own downloads: patches by the pseudo-inverse
+    of their resize (Beyer et al. 2023), positions by bicubic interpolation. It also knows the key names that DINO,
+    DINOv2 and DINOv3 were published with.
+
+    Args:
+        source: tensors by name, with any of :data:`PREFIXES`.
+        network: smp's wrapper, with timm's network as ``model``.
+
+    Raises:
+        ValueError: the filter cannot read the file.
     """
-    return dict(checkpoint_filter_fn(dict(source), cast(VisionTransformer, network.model)))
+    model: Any = network.model
+    keep = getattr(sys.modules[type(model).__module__], "checkpoint_filter_fn", vision_transformer.checkpoint_filter_fn)
+    try:
+        with contextlib.redirect_stdout(io.StringIO()):  # it prints each bias that the network has not
+            return dict(keep(_without_vit_prefix(source), model))
+    except (RuntimeError, KeyError, IndexError, ValueError, TypeError, AttributeError) as error:
+        raise ValueError(
+            f"encoder.weights: the file's tensors cannot be fitted to {type(model).__name__} ({error!r}). "
+            f"Is it the file of another architecture?"
+        ) from error
+
+
+def _without_vit_prefix(source: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """timm's filters look for whole names, so that what others put before them must go first."""
+    prefix = next((prefix for prefix in PREFIXES if f"{prefix}patch_embed.proj.weight" in source), "")
+    return {name.removeprefix(prefix): tensor for name, tensor in source.items() if name.startswith(prefix)}
 
 
 @dataclass(frozen=True)
@@ -171,14 +197,21 @@ def load_weights(
         adaptation: how the first convolution's RGB weights serve another number of channels.
 
     Raises:
-        ValueError: under 90 % of the encoder's tensors matched; examples of both sides are shown.
+        ValueError: under 90 % of the encoder's tensors matched; examples of both sides are shown. Or all did but the
+            position embedding, without which a vision transformer's weights are worth nothing.
     """
     match = match_weights(network, source, adaptation)
+    positions = [name for name in match.missing if name.rpartition(".")[2] == "pos_embed"]
     if match.share < MATCHED_AT_LEAST:
         raise ValueError(
             f"{description}: {match}, and {MATCHED_AT_LEAST:.0%} of the encoder's tensors must match. "
             f"The encoder has, for example, {_examples(match.missing)}; the file has {_examples(match.unexpected)}. "
             f"Is it the file of another architecture?"
+        )
+    if positions:
+        raise ValueError(
+            f"{description}: {match}, and {positions[0]} is among the missing: the position embedding would stay "
+            f"random. The file has {_examples(match.unexpected)} that the encoder has not."
         )
     network.load_state_dict({**network.state_dict(), **match.tensors})
     logger.info("%s: %s (%s)", description, match, match.layout)
