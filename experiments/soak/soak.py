@@ -29,6 +29,8 @@ from perpixel.training.store import LEDGER, CheckpointStore
 
 HERE = Path(__file__).parent
 PRELOADED = ["perpixel.cli.api", "perpixel.cli.job", "perpixel.data.folder", "albumentations", "perpixel.models"]
+LIFE_S = 2.0
+"""Longest wait before a kill at a random moment, from the start of the process."""
 SAME = ("epoch", "step", "lr", "train/loss", "val/loss", "val/mIoU")
 
 
@@ -98,7 +100,7 @@ def soak(overrides: Sequence[str], run: Path, undisturbed: Path, kills: int, see
 
 def _kill(process: BaseProcess, run: Path, rng: random.Random, in_write: bool) -> bool:
     """Whether the process was killed before it was done."""
-    moment = time.monotonic() + rng.uniform(0.0, 4.0)
+    moment = time.monotonic() + rng.uniform(0.0, LIFE_S)
     while process.is_alive():
         writing = in_write and _is_writing(run / "checkpoints") and rng.random() < 0.3
         if writing or (not in_write and time.monotonic() >= moment):
@@ -185,6 +187,10 @@ def main() -> None:
     ]
     for name, value in rows:
         print(f"{name:45} {value}")
+    if sum(found.phases.values()) < options.kills:
+        sys.exit(
+            "the training was done before it was killed so often: raise trainer.max_epochs in conf/experiment/soak.yaml"
+        )
     if options.save:
         with (HERE / "results.csv").open("w", newline="", encoding="utf-8") as file:
             csv.writer(file).writerows([("what", "value"), *rows])

@@ -36,8 +36,8 @@ class Shell:
     def __init__(self, directory: Path) -> None:
         self.directory = directory
 
-    def start(self, verb: str, arguments: Sequence[str]) -> subprocess.Popen[str]:
-        """Start and do not wait."""
+    def start(self, verb: str, arguments: Sequence[str], own_group: bool = False) -> subprocess.Popen[str]:
+        """Start and do not wait; ``own_group`` makes a process group that can be signalled as a whole."""
         return subprocess.Popen(
             [sys.executable, str(ROOT / "src" / f"{verb}.py"), *arguments],
             cwd=self.directory,
@@ -45,6 +45,7 @@ class Shell:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
+            process_group=0 if own_group else None,
         )
 
     def run(self, verb: str, arguments: Sequence[str], code: int = 0) -> str:

@@ -111,7 +111,8 @@ def test_a_server_that_answers_is_used(tiny: list[str], shell: Shell, monkeypatc
 def test_silence_is_told_within_its_bound() -> None:
     began = time.monotonic()
     with black_hole() as url:
-        assert "no answer" in str(silence(url, 0.5)) or "timed out" in str(silence(url, 0.5))
+        told = str(silence(url, 0.5))
+        assert "no answer" in told or "timed out" in told
     assert silence(closed_port(), 5) is not None
     assert silence("file:///etc/passwd", 5) is not None
     with Server() as server:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 from collections.abc import Iterator
@@ -68,6 +69,30 @@ def test_rollback_trains_on_without_the_offending_batch(poisoned: list[str], tmp
     assert all("13" in entry["samples"] for entry in back)
     assert newest(run, "state")["global_step"] == 8
     assert all(np.isfinite(line["train/loss"]) for line in history(run))
+
+
+def test_rollback_of_an_accumulated_step_replaces_all_of_its_samples(poisoned: list[str], tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    more = ["training.on_nan=rollback", "trainer.accumulate_grad_batches=3", "data.batch_size=2"]
+    perpixel.train([*poisoned, *more, f"hydra.run.dir={run}"])
+    assert 1 <= len(manifest(run)["rolled_back"]) <= 2
+    assert newest(run, "state")["global_step"] == 3
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [
+        "training.on_nan=rolback",
+        "training.nan_check_steps=0",
+        "training.checkpoint.keep=1",
+        "training.checkpoint.every_n_steps=0",
+        "training.checkpoint.every_minutes=-1",
+        "training.on_nan=rollback trainer.enable_checkpointing=false",
+    ],
+)
+def test_settings_that_would_not_keep_a_promise_are_refused(setting: str, tiny: list[str]) -> None:
+    with pytest.raises(ConfigError, match=r"training\."):
+        perpixel.train([*tiny, *setting.split()])
 
 
 def history(run: Path) -> list[dict[str, Any]]:
@@ -179,24 +204,46 @@ def test_sigusr1_stops_as_sigterm_does_and_resume_goes_on(extra: list[str], tiny
 
 
 @pytest.mark.slow
-def test_two_ranks_that_were_stopped_equal_two_that_were_not(tiny: list[str], shell: Shell) -> None:
-    common = [*tiny, *DDP, "trainer.max_epochs=30", "training.test=false", "trainer.accumulate_grad_batches=2"]
-    shell.run("train", [*common, "hydra.run.dir=whole"])
-    process = shell.start("train", [*common, "hydra.run.dir=run"])
+@pytest.mark.parametrize("extra", [[], DDP], ids=["one process", "two ranks"])
+@pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGUSR1])
+def test_a_signal_to_the_whole_process_group(
+    signum: signal.Signals, extra: list[str], tiny: list[str], shell: Shell
+) -> None:
+    """As clusters send it: the data workers get it, too, and must live until the state is written."""
+    more = [*LONG, "data.num_workers=2", "hydra.run.dir=run"]
+    process = shell.start("train", [*tiny, *extra, *more], own_group=True)
     run = shell.directory / "run"
     wait_for(lambda: (run / "metrics.jsonl").exists(), process)
-    process.send_signal(signal.SIGTERM)
+    os.killpg(process.pid, signum)
     output, _ = process.communicate(timeout=60)
     assert process.returncode == 143, output
-    assert len(history(run)) < 30
-    shell.run("train", ["resume=run"])
+    assert manifest(run)["status"] == "interrupted"
+    assert newest(run, "state")["global_step"] > 0
+
+
+@pytest.mark.slow
+def test_two_ranks_that_were_stopped_equal_two_that_were_not(tiny: list[str], shell: Shell) -> None:
+    common = [*tiny, *DDP, "trainer.max_epochs=30", "training.test=false", "trainer.accumulate_grad_batches=2"]
+    common += ["model.batch_norm=true", "data.num_workers=1", "augment=default"]
+    shell.run("train", [*common, "hydra.run.dir=whole"])
+    run, start = shell.directory / "run", [*common, "hydra.run.dir=run"]
+    for finished in (1, 5):
+        process = shell.start("train", start)
+        wait_for(lambda finished=finished: (run / "metrics.jsonl").exists() and len(history(run)) > finished, process)
+        process.send_signal(signal.SIGTERM)
+        output, _ = process.communicate(timeout=60)
+        assert process.returncode == 143, output
+        assert len(history(run)) < 30
+        start = ["resume=run"]
+    shell.run("train", start)
     assert_same_run(run, shell.directory / "whole")
 
 
 @pytest.mark.slow
 def test_fifty_kills(tiny: list[str], tmp_path: Path) -> None:
     """SIGKILL at random moments and within checkpoint writes; the run ends as if nothing had happened."""
-    overrides = [*tiny, "model.width=16", "trainer.max_epochs=60", "training.checkpoint.every_n_steps=2"]
+    overrides = [*tiny, "model.width=16", "trainer.max_epochs=500", "trainer.check_val_every_n_epoch=10"]
+    overrides += ["training.checkpoint.every_n_steps=2"]
     found = soak(overrides, tmp_path / "killed", tmp_path / "undisturbed", kills=50)
     assert sum(found.phases.values()) == 50
     assert found.phases["writing a checkpoint"] >= 10

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import os
 import signal
@@ -20,6 +21,8 @@ from torch import Tensor
 
 import perpixel
 from perpixel.cli import experiment
+from perpixel.config import ConfigError
+from perpixel.data import DataModule
 from perpixel.training import Interrupted
 from perpixel.training.callbacks import StopOnSignal
 
@@ -135,3 +138,101 @@ def test_stopped_and_resumed_equals_undisturbed(
         start = [f"resume={run}"]
     perpixel.train(start)
     assert_same_run(run, undisturbed)
+
+
+def train_and_stop(overrides: list[str], moment: Moment, where: str, step: int) -> None:
+    moment.where, moment.step = where, step
+    with pytest.raises(Interrupted):
+        perpixel.train(overrides)
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        ["trainer.val_check_interval=3", "trainer.check_val_every_n_epoch=1"],  # within accumulations, too
+        ["trainer.check_val_every_n_epoch=2"],
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("stop", [("validation", 3), ("validation", 8), ("step", 5)], ids=str)
+def test_other_rhythms_of_validation(
+    stop: tuple[str, int], more: list[str], tiny: list[str], tmp_path: Path, moment: Moment
+) -> None:
+    runs = [tmp_path / "whole", tmp_path / "stopped"]
+    starts = [[*tiny, *BASE, *more, "trainer.max_epochs=4", f"hydra.run.dir={run}"] for run in runs]
+    perpixel.train(starts[0])
+    moment.where, moment.step = stop
+    try:
+        perpixel.train(starts[1])
+    except Interrupted:
+        perpixel.train([f"resume={runs[1]}"])
+    assert_same_run(runs[1], runs[0])
+
+
+def test_scores_stand_in_the_epoch_that_they_are_of(tiny: list[str]) -> None:
+    run = perpixel.train([*tiny, "trainer.max_epochs=3", "trainer.check_val_every_n_epoch=2"]).directory
+    assert ["val/mIoU" in line for line in lines(run)] == [False, True, False]
+
+
+def test_a_signal_before_the_first_step_ends_with_its_code(
+    tiny: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = DataModule.val_dataloader
+
+    def val_dataloader(self: DataModule) -> Any:
+        os.kill(os.getpid(), signal.SIGTERM)
+        return own(self)
+
+    monkeypatch.setattr(DataModule, "val_dataloader", val_dataloader)
+    with pytest.raises(Interrupted) as stop:
+        perpixel.train([*tiny, f"hydra.run.dir={tmp_path / 'run'}"])
+    assert stop.value.code == 143
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+
+
+def test_the_table_of_a_resumed_run_has_all_epochs(tiny: list[str], tmp_path: Path, moment: Moment) -> None:
+    run = tmp_path / "run"
+    train_and_stop([*tiny, *BASE, f"hydra.run.dir={run}"], moment, "step", 10)
+    perpixel.train([f"resume={run}"])
+    with (run / "csv" / "metrics.csv").open() as file:
+        assert [row["epoch"] for row in csv.DictReader(file)] == ["0.0", "1.0", "2.0"]
+
+
+def test_a_training_that_ends_within_an_epoch_leaves_its_state(tiny: list[str], tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    early = ["training.early_stopping.patience=1", "optimizer.lr=0.0", "trainer.val_check_interval=0.25"]
+    perpixel.train([*tiny, *early, "trainer.max_epochs=9", "training.ema_decay=null", f"hydra.run.dir={run}"])
+    step = newest(run, "state")["global_step"]
+    assert 0 < step < 4
+    perpixel.train([f"resume={run}", "training.overlays=0"])  # patience has run out: nothing is trained
+    assert newest(run, "state")["global_step"] == step
+
+
+def test_without_validation_the_averaged_weights_are_scored_whether_resumed_or_not(
+    tiny: list[str], tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    perpixel.train([*tiny, "trainer.check_val_every_n_epoch=5", "trainer.max_epochs=2", f"hydra.run.dir={run}"])
+    first = (run / "metrics.json").read_text()
+    perpixel.train([f"resume={run}", "training.overlays=0"])
+    assert (run / "metrics.json").read_text() == first
+
+
+@pytest.mark.parametrize("name", ["a b", "a=b", "a(b", "a'b", "ü,#"])
+def test_any_path_can_be_resumed(name: str, tiny: list[str], tmp_path: Path, moment: Moment) -> None:
+    train_and_stop([*tiny, f"hydra.run.dir={tmp_path / 'run'}"], moment, "step", 1)
+    (tmp_path / "run").rename(tmp_path / name)
+    perpixel.train([f"resume={tmp_path / name}"])
+    assert newest(tmp_path / name, "state")["global_step"] == 4
+
+
+def test_a_refused_change_leaves_the_run_as_it_was(tiny: list[str], tmp_path: Path, moment: Moment) -> None:
+    run = tmp_path / "run"
+    train_and_stop([*tiny, f"hydra.run.dir={run}"], moment, "step", 1)
+    with pytest.raises(ConfigError, match="fits the network"):
+        perpixel.train([f"resume={run}", "model.width=8"])
+    kept = (run / "config.yaml").read_text()
+    with pytest.raises(ValueError, match="has changed since"):
+        perpixel.train([f"resume={run}", "data.source.classes=[ground,square]"])
+    assert (run / "config.yaml").read_text() == kept
+    perpixel.train([f"resume={run}"])

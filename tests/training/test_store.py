@@ -139,3 +139,18 @@ def test_a_read_only_disk_names_the_directory(small_disk: Path) -> None:
     with pytest.raises(CheckpointError, match="Read-only file system"):
         store.write("state", {"step": 2}, 2)
     assert newest_step(store) == 1
+
+
+def test_without_its_ledger_nothing_is_deleted(store: CheckpointStore) -> None:
+    (store.directory / LEDGER).unlink()
+    (store.directory / "state-00000003.ckpt").write_bytes(b"half")
+    store.tidy()
+    assert newest_step(store) == 2
+    assert (store.directory / "state-00000003.ckpt").exists()
+    assert [entry.step for entry in store.entries("state")] == [1, 2]
+
+
+def test_the_first_checkpoint_is_listed_once(tmp_path: Path) -> None:
+    store = CheckpointStore(tmp_path / "checkpoints")
+    store.write("state", {"step": 1}, 1)
+    assert [entry.step for entry in store.entries("state")] == [1]

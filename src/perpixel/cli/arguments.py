@@ -15,6 +15,7 @@ from hydra._internal.utils import get_args_parser
 from omegaconf import DictConfig
 
 from perpixel.config import ConfigError, Job, compose, conf_dir, expand
+from perpixel.tracking.files import is_in_use, owner
 
 USAGE_ERROR = 2  # as argparse and the shell have it
 
@@ -70,7 +71,11 @@ def _answering(task: Callable[[DictConfig], Any]) -> Callable[[DictConfig], Any]
 
 
 def check_writable(directory: Path) -> None:
-    """Exit with a message where a directory cannot be made or written to: Hydra would answer with a traceback."""
+    """Exit with a message where a directory cannot be written to, or another process trains in it: Hydra would answer
+    with a traceback, or write into that process's log.
+    """
+    if directory.is_dir() and is_in_use(directory):
+        sys.exit(f"perpixel: '{directory}' is in use by {owner(directory)}: wait for it, stop it, or choose another.")
     existing = next(path for path in (directory, *directory.resolve().parents) if path.exists())
     try:
         tempfile.TemporaryFile(dir=existing).close()

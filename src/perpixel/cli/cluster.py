@@ -40,9 +40,15 @@ def is_done(run: Path) -> bool:
     return comes_back(run) and manifest.read(run).get("status") == "finished"
 
 
+def _job() -> str | None:
+    """What scontrol calls this job: a task of an array by its array, whose own number stands for all of its tasks."""
+    array, task = (os.environ.get(f"SLURM_ARRAY_{part}_ID") for part in ("JOB", "TASK"))
+    return f"{array}_{task}" if array and task else os.environ.get(JOB)
+
+
 def requeue(signum: int) -> None:
     """Ask Slurm for another turn, if it was the time limit that ended this one."""
-    job = os.environ.get(JOB)
+    job = _job()
     if job is None or signum != signal.SIGUSR1:
         return
     log.info("the time limit is near: job %s requeues itself and will go on", job)

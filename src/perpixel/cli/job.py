@@ -6,7 +6,8 @@ import json
 import logging
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
@@ -91,17 +92,39 @@ def run_job(
                 f"'{run}' holds a run already ({before.get('status')}): go on with it by resume={run}, choose another "
                 f"directory, or remove that one."
             )
-        write_atomically(run / "config.yaml", OmegaConf.to_yaml(cfg, resolve=True))
         if before:
             facts: dict[str, Any] = {
                 "resumed": [*before.get("resumed", []), {"at": manifest.now(), "changes": overrides}]
             }
         else:
-            write_atomically(run / "overrides.yaml", OmegaConf.to_yaml(OmegaConf.create(overrides)))
+            if not resume:  # else the process died before it could write its manifest
+                write_atomically(run / "overrides.yaml", OmegaConf.to_yaml(OmegaConf.create(overrides)))
             facts = {"name": run.name, "job": job, "sweep": sweep, "seed": cfg.seed, "looks": {}}
-        with manifest.recording(run, **facts):
+        with manifest.recording(run, **facts), _config_kept(cfg, run):
             _run_ranks(cfg, run, resume)
         _summarise(run)
+
+
+@contextmanager
+def _config_kept(cfg: DictConfig, run: Path) -> Iterator[None]:
+    """Save the config; where a resumed run does not get as far as its next state, the one it had comes back.
+
+    That the data may have changed is said once, not for ever.
+    """
+    path, store = run / "config.yaml", CheckpointStore(run / "checkpoints")
+    before, states = path.read_text(encoding="utf-8") if path.exists() else None, store.entries("state")
+    write_atomically(path, OmegaConf.to_yaml(cfg, resolve=True))
+    try:
+        yield
+    except Exception:
+        if before is not None and store.entries("state") == states:
+            write_atomically(path, before)
+        raise
+    finally:
+        if cfg.data.allow_changed:
+            saved = OmegaConf.load(path)
+            saved.data.allow_changed = False
+            write_atomically(path, OmegaConf.to_yaml(saved))
 
 
 def _run_ranks(cfg: DictConfig, run: Path, resume: bool) -> None:
@@ -194,7 +217,8 @@ def _plain(value: Any) -> Any:
 
 def _identity(cfg: DictConfig, run: Path) -> RunIdentity:
     config = cast(dict[str, Any], OmegaConf.to_container(cfg, resolve=True))
-    return RunIdentity(run, run.name, manifest.read(run).get("sweep"), config)
+    states = CheckpointStore(run / "checkpoints").entries("state")
+    return RunIdentity(run, run.name, manifest.read(run).get("sweep"), config, states[-1].step if states else None)
 
 
 def _look(run: Path, split: str, first: bool) -> None:

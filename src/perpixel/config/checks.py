@@ -105,6 +105,8 @@ def _reliability(cfg: Any) -> Iterator[Fault]:
         yield f"training.on_nan={training.on_nan}: choose stop or rollback."
     if training.nan_check_steps < 1:
         yield f"training.nan_check_steps={training.nan_check_steps}: give 1 step or more."
+    if training.on_nan == "rollback" and (cfg.trainer.enable_checkpointing is False or cfg.trainer.barebones):
+        yield "training.on_nan=rollback goes back to a checkpoint, and trainer switches them off: leave them on."
     if checkpoint.keep < 2:
         yield f"training.checkpoint.keep={checkpoint.keep}: keep 2 or more, so that a damaged one has a predecessor."
     for key in ("every_n_steps", "every_minutes"):
@@ -139,6 +141,7 @@ RULES: tuple[Callable[[Any], Iterator[Fault]], ...] = (
     _rates,
     _names,
     _devices,
+    _reliability,
     _monitor,
     _evaluation,
 )

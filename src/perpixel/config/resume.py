@@ -18,6 +18,7 @@ from perpixel.config.errors import ConfigError, nearest, together
 from perpixel.config.foreign import read_run_config
 
 KEY = "resume"
+NETWORK = ("model", "encoder", "decoder")
 
 
 def resume_directory(overrides: Sequence[str]) -> Path | None:
@@ -48,10 +49,12 @@ def resumed_config(run: Path, overrides: Sequence[str]) -> tuple[DictConfig, lis
         raise ConfigError(f"{KEY}={run}: this is no run directory (it has no config.yaml).")
     cfg = read_run_config(path)
     try:
-        parsed = OverridesParser.create().parse_overrides(list(overrides))
+        # The run's path may hold characters that have a meaning in Hydra's grammar.
+        others = [line for line in overrides if not line.startswith(f"{KEY}=")]
+        parsed = OverridesParser.create().parse_overrides(others)
     except HydraException as error:
         raise ConfigError(f"{error} (an override reads key=value)") from None
-    changes = [o for o in parsed if o.key_or_group != KEY and not o.key_or_group.startswith("hydra")]
+    changes = [change for change in parsed if not change.key_or_group.startswith("hydra")]
     faults = [fault for change in changes for fault in _apply(cfg, change)]
     faults = faults or guard.check_job(OmegaConf.to_container(cfg)) + check_values(cfg)
     if faults:
@@ -65,6 +68,11 @@ def _apply(cfg: DictConfig, change: Override) -> Iterator[str]:
         yield f"{line}: a resumed run takes key=value, nothing added, deleted or swept."
     elif (known := _keys(cfg)) and key not in known:
         yield f"{key}: this run's config has no such key.{nearest(key, known)}"
+    elif key.partition(".")[0] in NETWORK:
+        yield (
+            f"{line}: the state fits the network that it was saved from. For another network start a new run, with "
+            f"init_from=<this run> if it is to begin with these weights."
+        )
     elif OmegaConf.is_dict(OmegaConf.select(cfg, key)):
         yield (
             f"{line}: a resumed run keeps its {key}; single keys can change ({key}.<key>=…). For another {key} start a "

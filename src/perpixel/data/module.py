@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import gc
+import os
+import signal
+import threading
 import warnings
 from collections.abc import Iterator, Sequence
 from typing import Any, cast
@@ -23,6 +26,8 @@ from perpixel.data.canary import Choice, choose_canary
 from perpixel.data.patience import BACKSTOP_S, PatientLoader
 from perpixel.data.samplers import EvaluationBatches, Rank, TrainSampler
 from perpixel.data.subset import Subset
+
+WORKER_STAYS_S = 20.0  # behind SIGTERM; longer than most steps, shorter than a cluster's patience
 
 
 class DataModule(LightningDataModule):
@@ -175,16 +180,16 @@ class DataModule(LightningDataModule):
         if self._sampler is not None:
             self._sampler.resume(*self._resume)
 
-    def redraw(self, epoch: int, batch: int) -> None:
-        """Let other samples take a training batch's place, in all ranks, whenever that epoch is run from now on.
+    def redraw(self, epoch: int, first: int, last: int) -> None:
+        """Let other samples take the place of training batches, in all ranks, whenever that epoch is run from now on.
 
         Args:
             epoch: 0-based.
-            batch: its index in the epoch.
+            first, last: their indices in the epoch, last included.
         """
         assert self._sampler is not None, "nothing has been trained yet"
         together = min(self.batch_size, len(self._sampler)) * self._sampler.rank.world
-        self._redrawn.append((epoch, batch * together, (batch + 1) * together))
+        self._redrawn.append((epoch, first * together, (last + 1) * together))
 
     def _training_split(self) -> Split:
         split: Split = self.source.split("train")
@@ -242,9 +247,23 @@ def _in_full_scale(pixels: Tensor) -> Tensor:
 
 def _modest(worker: int) -> None:
     """OpenCV's own threads would compete with the other workers; and a search for garbage among what was there before
-    the fork would write to it, and so copy a hundred megabytes into each worker."""
+    the fork would write to it, and so copy a hundred megabytes into each worker.
+
+    Signals to stop go to all processes of a job, and the training needs its workers until its next step boundary: they
+    end with it. One that was told to end stays for a while only, should nobody come for it.
+    """
     cv2.setNumThreads(0)
     gc.freeze()
+    for signum in (signal.SIGINT, signal.SIGUSR1):
+        signal.signal(signum, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, _end_later)
+
+
+def _end_later(signum: int, _: Any) -> None:
+    signal.signal(signum, signal.SIG_IGN)
+    timer = threading.Timer(WORKER_STAYS_S, os._exit, (128 + signum,))
+    timer.daemon = True
+    timer.start()
 
 
 def _at_least(floor: int, **arguments: int) -> None:

@@ -6,7 +6,7 @@ r + 2R, … So a step sees the same samples on one rank with batch 2B and on two
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
@@ -81,16 +81,21 @@ class TrainSampler(Sampler[Key]):
 
     def _redraw(self, position: int, order: npt.NDArray[np.int64]) -> Key | None:
         """Another sample with another augmentation where a range of positions is redrawn: a function of (seed, epoch,
-        position, how often) again. The samples that stood in the range are left out, as far as there are others.
+        position, how often). What stood in the range before, at first or by an earlier draw, is left out, as far as
+        there is anything else.
         """
-        ranges = [
-            (first, stop) for epoch, first, stop in self.redrawn if epoch == self.epoch and first <= position < stop
-        ]
-        if not ranges:
-            return None
-        stood = {int(index) for first, stop in ranges for index in order[first:stop]}
+        ranges = Counter((first, stop) for epoch, first, stop in self.redrawn if epoch == self.epoch)
+        for (first, stop), times in ranges.items():
+            if first <= position < stop:
+                stood = {int(index) for index in order[first:stop]}
+                for time in range(1, times):
+                    stood |= {self._draw(time, place, stood).sample for place in range(first, stop)}
+                return self._draw(times, position, stood)
+        return None
+
+    def _draw(self, time: int, position: int, stood: set[int]) -> Key:
         others = [index for index in range(self.length) if index not in stood] or list(range(self.length))
-        beyond = len(ranges) * self.length + position  # no other key of the epoch has this position
+        beyond = time * self.length + position  # no other key of the epoch has this position
         return Key(self.epoch, beyond, others[sample_rng(self.seed, self.epoch, beyond).integers(len(others))])
 
 

@@ -44,7 +44,7 @@ def in_use(directory: Path) -> Iterator[None]:
         try:
             fcntl.lockf(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except (BlockingIOError, PermissionError):
-            raise _refusal(directory, _owner(handle.fileno())) from None
+            raise _refusal(directory, owner(directory)) from None
         _HELD.add(key)
         handle.truncate(0)
         handle.write(f"process {os.getpid()} on {os.uname().nodename}")
@@ -76,8 +76,19 @@ def _refusal(directory: Path, owner: str) -> ValueError:
     )
 
 
-def _owner(descriptor: int) -> str:
-    return os.pread(descriptor, 200, 0).decode(errors="replace") or "another process"
+def owner(directory: Path) -> str:
+    """Who has the directory, or had it last, in words."""
+    return (directory / IN_USE).read_text(encoding="utf-8", errors="replace")[:200] or "another process"
+
+
+@contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """A full disk is told without a name by the system; the error gets the file's."""
+    try:
+        yield
+    except OSError as error:
+        error.filename = error.filename or str(path)
+        raise
 
 
 @contextmanager
@@ -89,7 +100,7 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
     """
     temporary = path.with_name(f"{PARTIAL}{path.name}.{uuid4().hex}")
     try:
-        with temporary.open("wb") as file:
+        with naming(path), temporary.open("wb") as file:
             yield file
             file.flush()
             os.fsync(file.fileno())

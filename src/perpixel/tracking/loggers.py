@@ -28,12 +28,14 @@ class RunIdentity:
         name: what tells it from its siblings.
         group: the sweep it belongs to, None for a single run.
         config: the resolved config.
+        resumed_at: optimiser steps behind the state that it goes on from, None for a new one.
     """
 
     directory: Path
     name: str
     group: str | None
     config: Mapping[str, Any]
+    resumed_at: int | None = None
 
 
 class Tracker(ABC):
@@ -65,12 +67,12 @@ class Tracker(ABC):
 
 
 class Csv(Tracker):
-    """``csv/metrics.csv`` in the run directory."""
+    """``csv/metrics.csv`` in the run directory: ``metrics.jsonl`` as a table, a column a name and a row an epoch."""
 
     def start(self, run: RunIdentity) -> Logger:
-        from lightning.pytorch.loggers import CSVLogger
+        from perpixel.tracking.table import TableLogger
 
-        return CSVLogger(run.directory, name="csv", version="")
+        return TableLogger(run.directory / "metrics.jsonl", run.directory / "csv" / "metrics.csv")
 
 
 class TensorBoard(Tracker):
@@ -80,7 +82,9 @@ class TensorBoard(Tracker):
         _require("tensorboard")
         from lightning.pytorch.loggers import TensorBoardLogger
 
-        self._logger = TensorBoardLogger(run.directory, name="tensorboard", version="", default_hp_metric=False)
+        self._logger = TensorBoardLogger(
+            run.directory, name="tensorboard", version="", default_hp_metric=False, purge_step=run.resumed_at
+        )
         return self._logger
 
     def pictures(self, pictures: Mapping[str, Path]) -> None:

@@ -22,6 +22,9 @@ MANIFEST = "manifest.json"
 COMMAND = list(sys.argv)
 """As typed: what perpixel itself adds for Hydra later is not part of it."""
 
+_BEGAN: dict[Path, float] = {}
+"""When the runs of this process would have begun, had they never been interrupted (``perf_counter``)."""
+
 PACKAGES = (
     "perpixel",
     "torch",
@@ -69,7 +72,8 @@ def recording(run: Path, **facts: Any) -> Iterator[None]:
         facts: what the caller knows: name, job, sweep, seed.
     """
     before = read(run)
-    began = time.perf_counter() - (before.get("duration_s") or 0.0)
+    spent = before.get("duration_s") or 0.0
+    began = _BEGAN[run] = time.perf_counter() - spent
     update(
         run,
         **facts,
@@ -78,7 +82,7 @@ def recording(run: Path, **facts: Any) -> Iterator[None]:
         command=COMMAND,
         started=before.get("started", now()),
         finished=None,
-        duration_s=None,
+        duration_s=spent or None,
         versions=_versions(),
         git=_git(),
         hardware=_hardware(),
@@ -94,6 +98,12 @@ def recording(run: Path, **facts: Any) -> Iterator[None]:
             (run / "error.txt").write_text(traceback.format_exc(), encoding="utf-8")
         raise
     _close(run, began, status="finished", error=None)
+
+
+def add_time(run: Path) -> None:
+    """Keep what a run has taken so far, in case its process is killed."""
+    if run in _BEGAN:
+        update(run, duration_s=round(time.perf_counter() - _BEGAN[run], 3))
 
 
 def _close(run: Path, began: float, **facts: Any) -> None:

@@ -36,6 +36,7 @@ from perpixel.training.callbacks import (
 from perpixel.training.launch import patient_strategy
 from perpixel.training.module import MakeOptimizer, MakeSchedule, Scores, SegmentationModule
 from perpixel.training.quiet import quieten
+from perpixel.training.signals import Signals, taken_over
 from perpixel.training.store import CheckpointError, CheckpointStore, StoreIO
 
 log = logging.getLogger(__name__)
@@ -100,7 +101,14 @@ def fit(
         Interrupted: told to stop; the state is saved.
     """
     quieten()
-    module, fitter = _trained(experiment, trainer, training, run, resume)
+    with taken_over() as signals:
+        return _fit_and_score(experiment, trainer, training, run, resume, signals)
+
+
+def _fit_and_score(
+    experiment: Experiment, trainer: TrainerConfig, training: TrainingConfig, run: Path, resume: bool, signals: Signals
+) -> dict[str, Scores]:
+    module, fitter = _trained(experiment, trainer, training, run, resume, signals)
     load_best(module, run)
     scores = {
         split: evaluate(module, experiment, trainer, split, experiment.val_callbacks if split == "val" else ())
@@ -115,25 +123,25 @@ def fit(
 
 
 def _trained(
-    experiment: Experiment, trainer: TrainerConfig, training: TrainingConfig, run: Path, resume: bool
+    experiment: Experiment, trainer: TrainerConfig, training: TrainingConfig, run: Path, resume: bool, signals: Signals
 ) -> tuple[SegmentationModule, pl.Trainer]:
     """Fit; after a rollback once more, from the last state that was good."""
     for rollbacks in itertools.count():
         try:
-            return _fit_once(experiment, trainer, training, run, resume)
+            return _fit_once(experiment, trainer, training, run, resume, signals)
         except NonFinite as found:
             if training.on_nan != "rollback" or rollbacks == MOST_ROLLBACKS:
                 raise
             log.warning("%s\nGoing back to the last checkpoint; that step gets other samples.", found)
             experiment.on_rollback(found)
-            for batch in found.step.batches:
-                experiment.data.redraw(found.step.epoch, batch)  # type: ignore[attr-defined]
+            batches = found.step.batches
+            experiment.data.redraw(found.step.epoch, batches[0], batches[-1])  # type: ignore[attr-defined]
             resume = True
     raise AssertionError
 
 
 def _fit_once(
-    experiment: Experiment, trainer: TrainerConfig, training: TrainingConfig, run: Path, resume: bool
+    experiment: Experiment, trainer: TrainerConfig, training: TrainingConfig, run: Path, resume: bool, signals: Signals
 ) -> tuple[SegmentationModule, pl.Trainer]:
     module = SegmentationModule(
         experiment.model,
@@ -149,10 +157,11 @@ def _fit_once(
     fitter = pl.Trainer(
         **{**_arguments(trainer), "strategy": patient_strategy(trainer.strategy, training.timeout_s)},
         logger=list(experiment.loggers) or False,
-        callbacks=_callbacks(experiment, trainer, training, run, store),
+        callbacks=_callbacks(experiment, trainer, training, run, store, signals),
         plugins=_plugins(store),
         default_root_dir=run,
     )
+    fitter._signal_connector.register_signal_handlers = lambda: None  # type: ignore[method-assign]  # we took them over
     if fitter.is_global_zero:
         store.tidy()
     newest = store.newest_valid("state") if resume else None
@@ -217,7 +226,12 @@ def _arguments(trainer: TrainerConfig) -> dict[str, Any]:
 
 
 def _callbacks(
-    experiment: Experiment, trainer: TrainerConfig, training: TrainingConfig, run: Path, store: CheckpointStore
+    experiment: Experiment,
+    trainer: TrainerConfig,
+    training: TrainingConfig,
+    run: Path,
+    store: CheckpointStore,
+    signals: Signals,
 ) -> list[Callback]:
     """In the order they act: what is not finite is found and the average updated before anything reads or saves."""
     guard = FiniteGuard(training.nan_check_steps)
@@ -225,7 +239,8 @@ def _callbacks(
     checkpoints = None
     if trainer.enable_checkpointing is not False and not trainer.barebones:
         weights = average.weights if average else _own_weights
-        checkpoints = Checkpoints(store, training.checkpoint, weights, guard.check, training.on_nan == "rollback")
+        at_start, touched = training.on_nan == "rollback", partial(manifest.add_time, run)
+        checkpoints = Checkpoints(store, training.checkpoint, weights, guard.check, at_start, touched)
     found: list[Callback | None] = [
         guard,
         average,
@@ -233,7 +248,7 @@ def _callbacks(
         EpochMeans(),
         *experiment.fit_callbacks,
         History(run / "metrics.jsonl"),
-        StopOnSignal(checkpoints),
+        StopOnSignal(signals, checkpoints),
         Watchdog(training.timeout_s, partial(_note_hang, run)) if training.timeout_s else None,
         _early_stopping(training) if training.early_stopping.patience is not None else None,
         TQDMProgressBar(leave=False) if trainer.enable_progress_bar is not False and not trainer.barebones else None,
@@ -263,19 +278,18 @@ def _early_stopping(training: TrainingConfig) -> Callback:
 
 
 def load_best(module: SegmentationModule, run: Path) -> None:
-    """Give a module the best weights of a run (the averaged ones, with EMA); warns where there are none.
+    """Give a module the best weights of a run (the averaged ones, with EMA), its last ones where nothing was validated.
 
     Raises:
         CheckpointError: all that were kept are damaged.
     """
     store = CheckpointStore(run / "checkpoints")
     found = store.newest_valid("best")
+    if found is None and not store.entries("best"):
+        log.warning("no best weights were kept (no validation, or checkpoints are off): the last ones are scored.")
+        found = store.newest_valid("state")
     if found is not None:
         state = torch.load(found[0], map_location=module.device, weights_only=True)["state_dict"]
         module.load_state_dict(state)
     elif store.entries("best"):
         raise CheckpointError(f"every checkpoint of the best weights in '{store.directory}' is damaged.")
-    else:
-        log.warning(
-            "no best checkpoint was written (no validation, or checkpoints are off): the last weights are scored."
-        )

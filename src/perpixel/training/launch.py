@@ -11,8 +11,10 @@ import ctypes
 import os
 import signal
 import sys
+import threading
+import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 from pathlib import Path
 
@@ -22,9 +24,11 @@ from torch.distributed.elastic.multiprocessing.api import SignalException
 from torch.distributed.elastic.multiprocessing.errors import ChildFailedError, ProcessFailure
 from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
-from perpixel.training.callbacks.stop import EXIT_CODES, Interrupted
+from perpixel.training.signals import EXIT_CODES, Interrupted
 
-SHUTDOWN_TIMEOUT_S = 15  # for checkpoints after SIGTERM, and for ranks that hang after another one died
+SHUTDOWN_TIMEOUT_S = 25  # for checkpoints after SIGTERM
+ASLEEP_S = 8.0  # who has not taken a signal for so long is stopped, or stuck in the kernel
+PARENT = "PERPIXEL_LAUNCHER"  # environment variable: the launcher's process id
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 
@@ -82,7 +86,7 @@ def launch_ranks(module: str, arguments: Sequence[str], ranks: int) -> None:
         local_addr="localhost",
         signals_to_handle=",".join(signal.Signals(signum).name for signum in EXIT_CODES),
     )
-    with _rank_environment():
+    with _rank_environment(), _sleepers_killed():
         try:
             elastic_launch(config, sys.executable)("-m", module, *arguments)
         except SignalException as stop:
@@ -113,10 +117,50 @@ def _cause(error: ChildFailedError) -> tuple[int, ProcessFailure]:
 
 
 @contextmanager
+def _sleepers_killed() -> Iterator[None]:
+    """Kill ranks that sleep while they are asked to end: torch's agent would wait half a minute for them."""
+    done = threading.Event()
+    watcher = threading.Thread(target=_kill_sleepers, args=(done,), name="sleepers", daemon=True)
+    watcher.start()
+    try:
+        yield
+    finally:
+        done.set()
+        watcher.join()
+
+
+def _kill_sleepers(done: threading.Event) -> None:
+    since: dict[int, float] = {}
+    while not done.wait(0.5):
+        now = time.monotonic()
+        since = {pid: since.get(pid, now) for pid in _children() if _has_untaken_sigterm(pid)}
+        for pid, first in since.items():
+            if now - first > ASLEEP_S:
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+
+
+def _children() -> list[int]:
+    """Process ids; none where the system has no /proc."""
+    lists = Path("/proc/self/task").glob("*/children")
+    return [int(pid) for path in lists for pid in path.read_text().split()]
+
+
+def _has_untaken_sigterm(pid: int) -> bool:
+    try:
+        status = Path(f"/proc/{pid}/status").read_text()
+    except OSError:  # it has just ended
+        return False
+    (pending,) = (int(line.split()[1], 16) for line in status.splitlines() if line.startswith("ShdPnd:"))
+    return bool(pending & 1 << (signal.SIGTERM - 1))
+
+
+@contextmanager
 def _rank_environment() -> Iterator[None]:
     """Let the ranks import perpixel from a checkout that is not installed, and share the cores between them."""
     source = str(Path(__file__).resolve().parents[2])
     changed = {
+        PARENT: str(os.getpid()),
         "PYTHONPATH": os.pathsep.join(filter(None, [source, os.environ.get("PYTHONPATH")])),
         "TORCH_ELASTIC_SHUTDOWN_TIMEOUT": os.environ.get("TORCH_ELASTIC_SHUTDOWN_TIMEOUT", str(SHUTDOWN_TIMEOUT_S)),
     }
@@ -133,5 +177,7 @@ def _rank_environment() -> Iterator[None]:
 def prepare_rank() -> None:
     """In a rank, first thing: die with the parent, and take a fair share of the cores."""
     ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.environ.get(PARENT) != str(os.getppid()):  # it died before it could be asked for
+        sys.exit("the process that started this rank is gone")
     if "OMP_NUM_THREADS" not in os.environ:
         torch.set_num_threads(max(1, (os.cpu_count() or 1) // int(os.environ["LOCAL_WORLD_SIZE"])))

@@ -83,12 +83,12 @@ class CheckpointStore:
         """
         try:
             self.directory.mkdir(parents=True, exist_ok=True)
-            path = self._free_name(kind, step)
+            listed, path = self._ledger(), self._free_name(kind, step)
             with replacing(path) as file:
                 hashing = _Hashing(file)
                 torch.save(dict(content), cast(BinaryIO, hashing))
             entry = Entry(path.name, kind, step, hashing.hexdigest(), hashing.size, _now(), score)
-            self._keep_newest([*self._ledger(), entry])
+            self._keep_newest([*listed, entry])
         except (OSError, RuntimeError) as error:  # torch's writer turns an OSError of its file into a RuntimeError
             raise self._not_written(error) from error
         return path
@@ -103,10 +103,17 @@ class CheckpointStore:
         return None
 
     def tidy(self) -> None:
-        """Delete what a killed process left: files half written, and whole ones that never entered the ledger."""
-        listed = {entry.file for entry in self._ledger()}
+        """Delete what a killed process left: files half written, and whole ones that never entered the ledger.
+
+        Where the ledger itself is gone or damaged nothing is deleted, and it is written anew.
+        """
+        listed = self._ledger()
+        if listed and not self._has_ledger():
+            write_atomically(self.directory / LEDGER, _as_json(listed))
+            return
+        names = {entry.file for entry in listed}
         for path in self.directory.glob("*.ckpt"):
-            if path.name not in listed:
+            if path.name not in names:
                 path.unlink()
         for path in self.directory.glob(f"{PARTIAL}*"):
             path.unlink()
@@ -119,7 +126,10 @@ class CheckpointStore:
     def _ledger(self) -> list[Entry]:
         path = self.directory / LEDGER
         if not path.is_file():
-            return []
+            found = self._rebuilt()
+            if found:
+                log.warning("the list of checkpoints '%s' is missing: it is made anew from the files", path)
+            return found
         try:
             return [Entry(**entry) for entry in json.loads(path.read_text(encoding="utf-8"))]
         except (ValueError, TypeError) as error:
@@ -128,14 +138,20 @@ class CheckpointStore:
 
     def _rebuilt(self) -> list[Entry]:
         """Without the ledger, the files' own CRC-32 sums tell which are intact."""
-        files = sorted(self.directory.glob("*-*.ckpt"), key=lambda path: (path.stat().st_mtime_ns, path.name))
-        return [_entry_of(path) for path in files if _is_whole_archive(path)]
+        entries = (_entry_of(path) for path in self.directory.glob("*-*.ckpt") if _is_whole_archive(path))
+        return sorted(entries, key=lambda entry: (entry.step, entry.file))
+
+    def _has_ledger(self) -> bool:
+        """Whether there is one that can be read."""
+        try:
+            return isinstance(json.loads((self.directory / LEDGER).read_text(encoding="utf-8")), list)
+        except (OSError, ValueError):
+            return False
 
     def _keep_newest(self, entries: Iterable[Entry]) -> None:
         entries = list(entries)
         kept = {entry.file for kind in ("state", "best") for entry in _of_kind(entries, kind)[-self.keep :]}
-        listed = [asdict(entry) for entry in entries if entry.file in kept]
-        write_atomically(self.directory / LEDGER, json.dumps(listed, indent=1) + "\n")
+        write_atomically(self.directory / LEDGER, _as_json(entry for entry in entries if entry.file in kept))
         for entry in entries:
             if entry.file not in kept:
                 (self.directory / entry.file).unlink(missing_ok=True)
@@ -210,6 +226,10 @@ def _is_whole_archive(path: Path) -> bool:
             return archive.testzip() is None
     except (OSError, zipfile.BadZipFile):
         return False
+
+
+def _as_json(entries: Iterable[Entry]) -> str:
+    return json.dumps([asdict(entry) for entry in entries], indent=1) + "\n"
 
 
 def _of_kind(entries: Iterable[Entry], kind: str) -> list[Entry]:

@@ -9,7 +9,7 @@ from perpixel.training.callbacks.first_batch import FirstBatch
 from perpixel.training.callbacks.history import History
 from perpixel.training.callbacks.means import EpochMeans
 from perpixel.training.callbacks.overlays import Overlays
-from perpixel.training.callbacks.stop import Interrupted, StopOnSignal
+from perpixel.training.callbacks.stop import StopOnSignal
 from perpixel.training.callbacks.watchdog import Watchdog
 
 __all__ = [
@@ -21,7 +21,6 @@ __all__ = [
     "FiniteGuard",
     "FirstBatch",
     "History",
-    "Interrupted",
     "NonFinite",
     "Overlays",
     "StopOnSignal",

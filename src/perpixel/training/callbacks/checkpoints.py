@@ -30,6 +30,7 @@ class Checkpoints(pl.callbacks.Checkpoint):
         weights: module → the state to evaluate later; the averaged one, with EMA.
         check: called by all ranks before a state is written; raises if it is not worth keeping.
         at_start: also write the state that training starts from.
+        on_saved: called on rank 0 behind every state.
     """
 
     def __init__(
@@ -39,12 +40,14 @@ class Checkpoints(pl.callbacks.Checkpoint):
         weights: Callable[[pl.LightningModule], Mapping[str, Tensor]],
         check: Callable[[pl.Trainer], None],
         at_start: bool = False,
+        on_saved: Callable[[], None] = lambda: None,
     ) -> None:
         self.store = store
         self.settings = settings
         self.weights = weights
         self.check = check
         self.at_start = at_start
+        self.on_saved = on_saved
         self.best: float | None = None
         self._written_at = time.monotonic()
         self._written_step = 0
@@ -60,7 +63,7 @@ class Checkpoints(pl.callbacks.Checkpoint):
     ) -> None:
         """Write the state when it is due; only behind an optimiser step, never in the middle of an accumulation."""
         if trainer.global_step > self._written_step and not trainer.fit_loop._should_accumulate():
-            done = trainer.global_step == trainer.max_steps
+            done = trainer.global_step == trainer.max_steps or trainer.should_stop
             if done or self._due_by_steps(trainer) or self._due_by_time(trainer):
                 self.save(trainer)
 
@@ -87,6 +90,7 @@ class Checkpoints(pl.callbacks.Checkpoint):
         """Write the state now; every rank must call it."""
         self.check(trainer)
         trainer.save_checkpoint(self.store.directory)
+        self._saved(trainer)
         self._written_at, self._written_step = time.monotonic(), trainer.global_step
 
     def save_alone(self, trainer: pl.Trainer) -> None:
@@ -94,10 +98,21 @@ class Checkpoints(pl.callbacks.Checkpoint):
         if trainer.is_global_zero:
             content = trainer._checkpoint_connector.dump_checkpoint(weights_only=False)
             self.store.write("state", content, trainer.global_step)
+            self._saved(trainer)
+
+    def _saved(self, trainer: pl.Trainer) -> None:
+        if trainer.is_global_zero:
+            self.on_saved()
+
+    def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """With several ranks, one that is told to stop while another has finished its share could not save any more."""
+        is_boundary = not trainer.fit_loop._should_accumulate()
+        if trainer.world_size > 1 and _fits(trainer) and is_boundary and trainer.global_step > self._written_step:
+            self.save(trainer)
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Keep the weights if their score is the best so far. A score that is not finite never is."""
-        if trainer.sanity_checking or trainer.state.fn != "fit":
+        if not _fits(trainer):
             return
         score = self._score(trainer)
         if not math.isfinite(score):
@@ -106,6 +121,8 @@ class Checkpoints(pl.callbacks.Checkpoint):
             self.best = score
             if trainer.is_global_zero:
                 self.store.write("best", {"state_dict": self.weights(pl_module)}, trainer.global_step, score)
+        if trainer.should_stop and not trainer.fit_loop._should_accumulate():  # within an epoch no other hook comes
+            self.save(trainer)
 
     def _score(self, trainer: pl.Trainer) -> float:
         known = trainer.callback_metrics
@@ -126,3 +143,7 @@ class Checkpoints(pl.callbacks.Checkpoint):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """See ``state_dict``."""
         self.best = state_dict["best"]
+
+
+def _fits(trainer: pl.Trainer) -> bool:
+    return trainer.state.fn == "fit" and not trainer.sanity_checking

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import time
 from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as pl
 
-from perpixel.tracking.files import write_atomically
+from perpixel.tracking.files import naming, write_atomically
 
 
 class History(pl.Callback):
@@ -31,13 +32,14 @@ class History(pl.Callback):
         self._epoch_began = 0.0
         self._trained_s = 0.0
         self._images = 0
+        self._validated: dict[str, float] = {}
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Keep what is behind, and start the clocks: in the middle of an epoch no hook tells that one begins."""
         if trainer.is_global_zero and self.path.exists():
             progress: Any = trainer.fit_loop.epoch_progress.current
             self._go_on(progress.processed)
-        self.on_train_epoch_start(trainer, pl_module)
+        self._start_clock()
 
     def _go_on(self, epochs: int) -> None:
         lines = [json.loads(line) for line in self.path.read_text(encoding="utf-8").splitlines() if line.endswith("}")]
@@ -46,7 +48,24 @@ class History(pl.Callback):
         self._began -= kept[-1]["time_s"] if kept else 0.0
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Start the epoch's clock."""
+        """A new epoch; not called when training resumes within one."""
+        self._validated = {}
+        self._start_clock()
+
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """The line tells what was found in its own epoch, not in an earlier one."""
+        if trainer.state.fn == "fit":
+            self._validated = {k: float(v) for k, v in trainer.callback_metrics.items() if k.startswith("val/")}
+
+    def state_dict(self) -> dict[str, Any]:
+        """A validation within the epoch goes with the state."""
+        return {"validated": self._validated}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """See ``state_dict``."""
+        self._validated = state_dict["validated"]
+
+    def _start_clock(self) -> None:
         self._epoch_began, self._trained_s, self._images = time.perf_counter(), 0.0, 0
 
     def on_train_batch_end(
@@ -63,7 +82,9 @@ class History(pl.Callback):
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Write the epoch's line; validation has already run. The reduction over ranks needs every rank here."""
         logged = {
-            name: float(value) for name, value in trainer.callback_metrics.items() if "/" in name and name != "img/s"
+            name: float(value)
+            for name, value in trainer.callback_metrics.items()
+            if "/" in name and name != "img/s" and not name.startswith("val/")
         }
         if trainer.is_global_zero:
             self._write(
@@ -74,6 +95,7 @@ class History(pl.Callback):
                     "lr": max(group["lr"] for optimizer in trainer.optimizers for group in optimizer.param_groups),
                     "train/images_per_s": round(self._speed(), 2),
                     **logged,
+                    **self._validated,
                 }
             )
 
@@ -81,5 +103,7 @@ class History(pl.Callback):
         finite = {
             key: None if isinstance(value, float) and not math.isfinite(value) else value for key, value in line.items()
         }
-        with self.path.open("a", encoding="utf-8") as file:
+        with naming(self.path), self.path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(finite) + "\n")
+            file.flush()
+            os.fsync(file.fileno())

@@ -68,7 +68,7 @@ class Watchdog(pl.Callback):
     on_train_epoch_start = on_train_epoch_end = on_validation_epoch_start = on_validation_epoch_end = _alive
 
     def _watch(self) -> None:
-        interval = min(self.timeout_s / 10, 30.0)
+        interval = min(self.timeout_s / 10, 20.0)
         while not self._done.wait(interval):
             faulthandler.dump_traceback_later(self.timeout_s + GRACE_S, exit=True, file=sys.__stderr__ or sys.stderr)
             if time.monotonic() - self._last > self.timeout_s:
@@ -77,8 +77,8 @@ class Watchdog(pl.Callback):
     def _end(self) -> None:
         told = (
             f"nothing has moved for {self.timeout_s:.0f} s (training.timeout_s): this process hangs and is ended. "
-            "Where each thread stands is shown above. Go on with resume=<run directory>; if a step or a validation batch may "
-            "take that long, allow more."
+            "Where each thread stands is shown above. Go on with resume=<run directory>; if a step or a validation "
+            "batch may take that long, allow more."
         )
         faulthandler.dump_traceback(file=sys.__stderr__ or sys.stderr)
         log.error(told)
