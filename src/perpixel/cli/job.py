@@ -24,7 +24,7 @@ from perpixel.data.hashing import refuse_changed_data
 from perpixel.data.patience import explained
 from perpixel.export.bundle import save_bundle
 from perpixel.models import SegmentationModel
-from perpixel.models.checkerboard import advice, measure_checkerboard
+from perpixel.models.checkerboard import advice_for
 from perpixel.reporting.pictures import confusion_picture, curves_picture, reliability_picture
 from perpixel.reporting.report import write_report
 from perpixel.tracking import manifest
@@ -259,7 +259,7 @@ def _finish(
     pictures |= {f"overlays/{path.stem}": path for path in sorted((run / "overlays").glob("*.png"))}
     model, data = cast(SegmentationModel, experiment.model), cast(DataModule, experiment.data)
     save_bundle(run / "model", model, cfg, experiment.labels, data)
-    _advise(model, data)
+    _advise(run, model, data)
     if tracker is not None:
         tracker.pictures({title: path for title, path in pictures.items() if path.exists()})
 
@@ -277,12 +277,14 @@ def write_results(directory: Path) -> None:
         log.exception("the report in %s could not be written; the runs are not affected", directory)
 
 
-def _advise(model: SegmentationModel, data: DataModule) -> None:
-    """Say so where the trained model's logits carry the grid of its upsampling."""
+def _advise(run: Path, model: SegmentationModel, data: DataModule) -> None:
+    """Score the trained model's checkerboard, and say so where its logits carry the grid of its upsampling."""
     batch = data.on_after_batch_transfer(next(iter(data.eval_dataloader("val"))), 0)
-    if min(batch["image"].shape[-2:]) >= SMALLEST_SPECTRUM and (
-        told := advice(measure_checkerboard(model, batch["image"]))
-    ):
+    if min(batch["image"].shape[-2:]) < SMALLEST_SPECTRUM:
+        return
+    found, told = advice_for(model, batch["image"])
+    manifest.update(run, checkerboard=found)
+    if told:
         log.warning(told)
 
 
