@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from perpixel.models.probe import evaluating
+from perpixel.models.upsampling import Interpolate2x, Upsampler
 
 HIGH = 0.01
 """A share of spectral energy on the grid above which a trained model's logits show a pattern to the eye."""
@@ -99,12 +104,53 @@ def measure_checkerboard(model: nn.Module, images: Tensor, period: int = 8) -> f
         return checkerboard_score(model(images), period)
 
 
+def all_bilinear(model: nn.Module) -> bool:
+    """Whether every 2× step of a model is bilinear (or it has none), so that there is nothing to advise."""
+    steps = [module for module in model.modules() if isinstance(module, Upsampler)]
+    return all(isinstance(step, Interpolate2x) and step.mode == "bilinear" for step in steps)
+
+
+@contextmanager
+def smooth_steps(model: nn.Module) -> Iterator[None]:
+    """Inside the block every 2× step of a model, trained or not, is bilinear interpolation of its own 2×2 means.
+
+    What is left of the checkerboard score is content: a trained model needs no bilinear twin to be compared with.
+    """
+
+    def smooth(_: nn.Module, __: object, upsampled: Tensor) -> Tensor:
+        return F.interpolate(F.avg_pool2d(upsampled, kernel_size=2), scale_factor=2.0, mode="bilinear")
+
+    hooks = [step.register_forward_hook(smooth) for step in model.modules() if isinstance(step, Upsampler)]
+    try:
+        yield
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+def advice_for(model: nn.Module, images: Tensor) -> tuple[dict[str, float], str | None]:
+    """A trained model's checkerboard score beside the same with smooth steps, and what to tell the user.
+
+    Args:
+        model: any model.
+        images: (B, C, H, W), normalised as the model takes them, 56 pixels or more.
+
+    Returns:
+        ``score`` and ``smooth``; and the advice, None where there is none, as for models that are bilinear throughout.
+    """
+    score = measure_checkerboard(model, images)
+    with smooth_steps(model):
+        smooth = measure_checkerboard(model, images)
+    told = None if all_bilinear(model) else advice(score, bilinear=smooth)
+    return {"score": score, "smooth": smooth}, told
+
+
 def advice(score: float, bilinear: float | None = None) -> str | None:
     """What to tell the user about a model's score, None if there is nothing to tell.
 
     Args:
         score: of the model.
-        bilinear: of the same model with ``decoder=bilinear``, if known.
+        bilinear: of the same model with ``decoder=bilinear`` or smooth steps, if known.
     """
     if score < HIGH or (bilinear is not None and score < 2 * bilinear):
         return None
