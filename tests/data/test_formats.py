@@ -156,3 +156,47 @@ def test_tiffs_of_other_programs(tmp_path: Path, compression: str) -> None:
 def test_an_unknown_rule_for_bad_files(make_folder: Callable[..., Path]) -> None:
     with pytest.raises(ValueError, match="choose error or skip"):
         Folder(str(make_folder(list("abcdefgh"))), ["a"], on_bad_file="hope")
+
+
+EIGHT = {"grey": BANDS[..., 0], "rgb": BANDS[..., :3], "rgba": BANDS[..., :4], "palette": BANDS[..., 0]}
+
+
+@pytest.mark.parametrize("compression", [None, "zlib", "lzw", "jpeg"])
+@pytest.mark.parametrize("kind", EIGHT)
+def test_windows_of_8_bit_tiffs_read_the_tiles_they_touch(tmp_path: Path, kind: str, compression: str | None) -> None:
+    if compression in ("lzw", "jpeg"):
+        pytest.importorskip("imagecodecs", reason="LZW and JPEG in TIFF are part of the extra 'geo'")
+    if compression == "jpeg" and kind in ("rgba", "palette"):
+        pytest.skip("nobody writes them")
+    pixels = np.kron(
+        (EIGHT[kind] % 256).astype(np.uint8)[:9, :9], np.ones((8, 8) + (1,) * (EIGHT[kind].ndim - 2), "u1")
+    )
+    photometric = {"grey": "minisblack", "palette": "palette"}.get(kind, "rgb")
+    more: dict[str, Any] = {"extrasamples": ["unassalpha"]} if kind == "rgba" else {}
+    if kind == "palette":
+        more["colormap"] = np.arange(768, dtype=np.uint16).reshape(3, 256) * 80
+    path = tmp_path / "a.tif"
+    tifffile.imwrite(path, pixels, photometric=photometric, tile=(16, 16), compression=compression, **more)
+    whole, values = {c: read_image(path, c) for c in (1, 3)}, read_values(path)
+    part = Window(3, 5, 20, 30)
+    with path.open("r+b") as file, tifffile.TiffFile(path) as tiff:
+        file.seek(tiff.pages[0].dataoffsets[-1])  # type: ignore[union-attr]
+        file.write(b"\0" * 8)  # damage to the last tile is not looked at
+    for channels, expected in whole.items():
+        np.testing.assert_array_equal(read_image(path, channels, part), expected[part.slices])
+    np.testing.assert_array_equal(read_values(path, part), values[part.slices])
+
+
+def test_tiles_of_a_tiff_beyond_the_cap(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("perpixel.data.decode.MAX_PIXELS", 32 * 32)
+    for folder, bands in (("images", BANDS[..., :3]), ("masks", BANDS[..., 0] % 2)):
+        for index in range(4):
+            path = tmp_path / folder / f"{index}.tif"
+            path.parent.mkdir(exist_ok=True)
+            kind = "rgb" if bands.ndim == 3 else "minisblack"
+            tifffile.imwrite(path, bands.astype(np.uint8), photometric=kind, tile=(16, 16), compression="zlib")
+    split = Folder(str(tmp_path), ["a", "b"], tile=(32, 32), fractions=(0.5, 0.5, 0)).split("val")
+    split.verify()
+    np.testing.assert_array_equal(split.read(0, np.random.default_rng(0)).image, BANDS[:32, :32, :3].astype(np.uint8))
+    with pytest.raises(ValueError, match=r"more than 1,024 pixels.*data\.source\.tile"):
+        read_image(split.pairs[0].image)

@@ -19,20 +19,24 @@ import numpy.typing as npt
 from PIL import Image, ImageOps
 
 from perpixel.data.partial import jpeg_part, png_rows
-from perpixel.data.tiff import Window, is_plain, read_tiff, tiff_bands, tiff_shape
+from perpixel.data.tiff import Window, read_tiff, tiff_header
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp", ".npy")
 MASK_SUFFIXES = (".png", ".tif", ".tiff", ".bmp", ".npy", ".webp")
 
 MAX_PIXELS = 178_956_970
-"""Pixels above which an image is refused from its header: a small file can decode to gigabytes. (It is Pillow's own
-default bound, which any library in the process may have switched off.)"""
+"""Pixels above which an image, or the window of one that can be read by window, is refused from its header: a small
+file can decode to gigabytes. (It is Pillow's own default bound, which any library in the process may have switched
+off.)"""
+
+_TILES = "save it as a TIFF with tiles or strips and set data.source.tile"
 
 COLOUR_BANDS = 4
 """Bands of a picture that shows colours and transparency, whatever it is used for."""
 
 _TRANSPOSED = {5, 6, 7, 8}  # EXIF orientations that swap height and width
 _ORIENTATION = 0x0112
+_TIFF = (".tif", ".tiff")
 _ENDS = {".jpg": b"\xff\xd9", ".jpeg": b"\xff\xd9", ".png": b"IEND\xae\x42\x60\x82"}
 
 Array = npt.NDArray[Any]
@@ -54,6 +58,8 @@ def read_image(path: Path, channels: int = 3, window: Window | None = None) -> A
         ValueError: the file is missing, damaged or too large, or has another number of channels.
     """
     direct = _read_directly(path, window, channels)
+    if isinstance(direct, Image.Image):
+        return _as_asked(direct, channels, path)
     if direct is not None:
         return _with_channels(_as_hwc(direct, path), channels, path)
     if window is not None and channels == 3 and (part := _png_window(path, window)) is not None and part.ndim == 3:
@@ -61,11 +67,7 @@ def read_image(path: Path, channels: int = 3, window: Window | None = None) -> A
     with _opened(path) as image:
         if image.format == "JPEG" and image.mode == "RGB" and channels == 3 and not is_cut_short(path):
             return _jpeg_window(path, image, window) if window else _fast_jpeg(path)
-        upright = _cropped(_upright(image), window)
-        mode = {1: "L", 3: "RGB"}.get(channels)
-        if mode and upright.mode in ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr"):
-            upright = upright.convert(mode)
-        return _with_channels(_as_hwc(np.array(upright), path), channels, path)
+        return _as_asked(_cropped(_upright(image), window), channels, path)
 
 
 def read_values(path: Path, window: Window | None = None) -> Array:
@@ -82,7 +84,7 @@ def read_values(path: Path, window: Window | None = None) -> Array:
     if direct is None and window is not None:
         direct = _png_window(path, window)
     if direct is not None:
-        return _label_values(direct, path)
+        return _label_values(np.asarray(direct), path)
     with _opened(path) as image:
         return _label_values(np.array(_cropped(_upright(image), window)), path)
 
@@ -92,8 +94,8 @@ def image_shape(path: Path) -> tuple[int, int]:
     if path.suffix.lower() == ".npy":
         height, width = _load_npy(path).shape[:2]
         return int(height), int(width)
-    if _is_deep_tiff(path):
-        return tiff_shape(path)
+    if path.suffix.lower() in _TIFF:
+        return tiff_header(path).shape
     if path.suffix.lower() == ".png" and path.is_file() and (shape := _png_shape(path.read_bytes())):
         _refuse_bombs(path, *shape)
         return shape
@@ -116,24 +118,45 @@ def is_cut_short(path: Path) -> bool:
     return not tail.endswith(_ENDS.get(suffix, b""))
 
 
-def _read_directly(path: Path, window: Window | None, channels: int) -> Array | None:
-    """Formats that Pillow does not read, or narrows to 8 bits; None for the others."""
+def _as_asked(image: Image.Image, channels: int, path: Path) -> Array:
+    mode = {1: "L", 3: "RGB"}.get(channels)
+    if mode and image.mode in ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr"):
+        image = image.convert(mode)
+    return _with_channels(_as_hwc(np.array(image), path), channels, path)
+
+
+def _read_directly(path: Path, window: Window | None, channels: int) -> Array | Image.Image | None:
+    """Formats that Pillow does not read, narrows to 8 bits or reads whole; None for the others."""
     suffix = path.suffix.lower()
     if suffix == ".npy":
         array = _load_npy(path)
         return array if window is None else array[window.slices]
-    if _is_deep_tiff(path):
-        _refuse_bombs(path, *(window[2:] if window else tiff_shape(path)))
-        if (bands := tiff_bands(path)) > max(channels, COLOUR_BANDS):  # a header can claim 65535
-            raise ValueError(f"'{path}' has {bands} bands, but the data set is read with {channels} channels.")
-        return read_tiff(path, window)
+    if suffix in _TIFF:
+        return _tiff(path, window, channels)
     if suffix == ".png" and _is_deep_png(path):
         return _deep_png(path, window)
     return None
 
 
-def _is_deep_tiff(path: Path) -> bool:
-    return path.suffix.lower() in (".tif", ".tiff") and not is_plain(path)
+def _tiff(path: Path, window: Window | None, channels: int) -> Array | Image.Image | None:
+    """None where Pillow is to read it: plain pictures, unless a window of them can be had alone."""
+    header = tiff_header(path)
+    if header.plain and (window is None or not header.by_window):
+        _refuse_bombs(path, *header.shape, needs=header.needs if window else "")
+        return None
+    _refuse_bombs(path, *(window[2:] if window else header.shape))
+    if header.bands > max(channels, COLOUR_BANDS):  # a header can claim 65535
+        raise ValueError(f"'{path}' has {header.bands} bands, but the data set is read with {channels} channels.")
+    pixels = read_tiff(path, window)
+    return _as_picture(pixels, header.palette) if header.plain else pixels
+
+
+def _as_picture(pixels: Array, palette: bytes | None) -> Image.Image:
+    """As Pillow would have opened it."""
+    image = Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels)
+    if palette is not None:
+        image.putpalette(palette)
+    return image
 
 
 def _is_deep_png(path: Path) -> bool:
@@ -191,9 +214,10 @@ def _cropped(image: Image.Image, window: Window | None) -> Image.Image:
     return image.crop((window.left, window.top, window.left + window.width, window.top + window.height))
 
 
-def _refuse_bombs(path: Path, height: int, width: int) -> None:
+def _refuse_bombs(path: Path, height: int, width: int, needs: str = "") -> None:
     if height * width > MAX_PIXELS:
-        raise ValueError(f"'{path}' has more than {MAX_PIXELS:,} pixels: set data.source.tile, or cut it into tiles.")
+        mend = f"to read it by window, install '{needs}' (pip install 'perpixel[geo]')" if needs else _TILES
+        raise ValueError(f"'{path}' has more than {MAX_PIXELS:,} pixels: {mend}, or cut it into tiles.")
 
 
 @contextmanager

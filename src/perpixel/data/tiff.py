@@ -1,4 +1,4 @@
-"""TIFFs that Pillow would narrow to 8 bits or refuse: 16-bit, floating point, any number of bands; read by window."""
+"""TIFFs that Pillow would narrow to 8 bits, refuse or decode whole: any depth and number of bands, read by window."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ import numpy.typing as npt
 import tifffile
 
 Array = npt.NDArray[Any]
+_JPEG = 7
 _DEFLATE = {8, 32946, 50013}
 _DEFLATE_RATIO = 1032  # the format's greatest, zlib.net/zlib_tech.html
 _HARMLESS = 1 << 28  # bytes
@@ -39,35 +40,62 @@ class Window(NamedTuple):
         return Window(self.top + top, self.left + left, height, width)
 
 
-def is_plain(path: Path) -> bool:
-    """Whether a TIFF is an 8-bit picture (grey, palette, RGB, CMYK, with alpha or not): Pillow reads all compressions.
+class TiffHeader(NamedTuple):
+    """What the header says.
+
+    Attributes:
+        shape: (H, W).
+        bands: samples per pixel.
+        plain: an 8-bit picture (grey, palette, RGB, CMYK, with alpha or not): Pillow reads all compressions of these.
+        by_window: whether a plain picture's parts can be had as ``read_tiff`` gives them, the same pixels as Pillow's.
+        palette: 256 RGB triples, where indices of such are stored.
+        needs: the package that its compression needs to be read by window, where it is not installed.
+    """
+
+    shape: tuple[int, int]
+    bands: int
+    plain: bool
+    by_window: bool
+    palette: bytes | None
+    needs: str
+
+
+def tiff_header(path: Path) -> TiffHeader:
+    """The header of a TIFF.
 
     Raises:
         ValueError: the file is damaged.
     """
     with _first_page(path) as page:
-        alpha = sum(kind.name in ("ASSOCALPHA", "UNASSALPHA") for kind in page.extrasamples)
+        kinds = [kind.name for kind in page.extrasamples]
+        alpha = sum(kind in ("ASSOCALPHA", "UNASSALPHA") for kind in kinds)
         bands = _PICTURE_BANDS.get(page.photometric.name)
-        return bool(page.bitspersample <= 8 and page.samplesperpixel - alpha == bands)
+        plain = bool(page.bitspersample <= 8 and page.samplesperpixel - alpha == bands)
+        missing = page.compression != 1 and page.compression not in tifffile.TIFF.DECOMPRESSORS
+        alike = page.bitspersample == 8 and _is_stored_as_shown(page) and "ASSOCALPHA" not in kinds
+        return TiffHeader(
+            (int(page.imagelength), int(page.imagewidth)),
+            int(page.samplesperpixel),
+            plain,
+            plain and alike and not missing,
+            None if page.colormap is None else (page.colormap.T // 256).astype(np.uint8).tobytes(),
+            "imagecodecs" if missing else "",
+        )
 
 
-def tiff_shape(path: Path) -> tuple[int, int]:
-    """(H, W) from the header."""
-    with _first_page(path) as page:
-        return int(page.imagelength), int(page.imagewidth)
-
-
-def tiff_bands(path: Path) -> int:
-    """Number of bands from the header."""
-    with _first_page(path) as page:
-        return int(page.samplesperpixel)
+def _is_stored_as_shown(page: Any) -> bool:
+    """Whether decoded segments are grey, indices or RGB: JPEG's decoder gives RGB, whatever it stores."""
+    return page.photometric.name in ("MINISBLACK", "PALETTE", "RGB") or (
+        page.photometric.name == "YCBCR" and page.compression == _JPEG
+    )
 
 
 def read_tiff(path: Path, window: Window | None = None) -> Array:
     """Decode a TIFF, or only the strips and tiles that a window touches.
 
     Returns:
-        (H, W, C) in the file's depth; bands in the file's order, whether it interleaves them or not.
+        (H, W, C) in the file's depth; bands in the file's order, whether it interleaves them or not; a palette's
+        indices, (H, W, 1), rather than its colours.
 
     Raises:
         ValueError: the file is damaged or cut short, or its compression needs a package that is not installed.
@@ -141,12 +169,10 @@ def _first_page(path: Path) -> Iterator[Any]:
             yield file.pages[0]
     except FileNotFoundError:
         raise ValueError(f"'{path}' does not exist.") from None
-    except KeyError as error:
-        if "imagecodecs" not in str(error):
-            raise
-        raise ValueError(
-            f"'{path}' is compressed in a way that needs another package ({error.args[0]}): "
-            "pip install 'perpixel[geo]', or save it again with deflate compression."
-        ) from None
-    except (tifffile.TiffFileError, OSError, IndexError, ValueError) as error:
+    except (tifffile.TiffFileError, OSError, IndexError, ValueError, KeyError, NotImplementedError) as error:
+        if "imagecodecs" in str(error):
+            raise ValueError(
+                f"'{path}' is compressed in a way that needs another package ({error.args[0]}): "
+                "pip install 'perpixel[geo]', or save it again with deflate compression."
+            ) from None
         raise ValueError(f"'{path}' cannot be decoded ({error}): copy it again, or remove it.") from None
