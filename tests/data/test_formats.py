@@ -200,3 +200,27 @@ def test_tiles_of_a_tiff_beyond_the_cap(tmp_path: Path, monkeypatch: pytest.Monk
     np.testing.assert_array_equal(split.read(0, np.random.default_rng(0)).image, BANDS[:32, :32, :3].astype(np.uint8))
     with pytest.raises(ValueError, match=r"more than 1,024 pixels.*data\.source\.tile"):
         read_image(split.pairs[0].image)
+
+
+@pytest.mark.parametrize("smaller", ["masks", "weights"])
+def test_tiles_do_not_hide_files_of_another_size(tmp_path: Path, smaller: str) -> None:
+    for folder, channels in (("images", 3), ("masks", 1), ("weights", 1)):
+        side = 16 if folder == smaller else 32
+        (tmp_path / folder).mkdir()
+        for index in range(4):
+            Image.new("RGB" if channels == 3 else "L", (side, side), 1).save(tmp_path / folder / f"{index}.png")
+    split = Folder(str(tmp_path), ["a", "b"], tile=(16, 16), fractions=(0.5, 0.5, 0), weights="weights").split("val")
+    with pytest.raises(ValueError, match=r"8 of 8 pairs are faulty:(.|\n)*16×16(.|\n)*same picture at the same size"):
+        split.verify()
+    for index in range(1, 4):
+        with pytest.raises(ValueError, match=r"'.*\.png' is 16×16.*are asked for"):
+            split.read(index, np.random.default_rng(0))
+
+
+def test_windows_beyond_a_picture_are_refused(tmp_path: Path) -> None:
+    tifffile.imwrite(tmp_path / "a.tif", BANDS[..., :3].astype(np.uint8), photometric="rgb")
+    tifffile.imwrite(tmp_path / "b.tif", BANDS[..., :3], photometric="rgb")
+    Image.fromarray(BANDS[..., :3].astype(np.uint8)).save(tmp_path / "c.png")
+    for name in ("a.tif", "b.tif", "c.png"):
+        with pytest.raises(ValueError, match=r"is 67×83 \(H×W\), but rows 60…70"):
+            read_image(tmp_path / name, 3, Window(60, 0, 10, 10))

@@ -99,6 +99,11 @@ class MatlabMasks(MaskReader):
         part = values if window is None else values[window.slices]
         return self._values.decode(part.astype(np.int64), str(path))
 
+    def shape(self, path: Path) -> tuple[int, int]:
+        """(H, W); the file must be read for it."""
+        height, width = self(path).shape
+        return height, width
+
     def key(self) -> str:
         """The table of ids."""
         return self._values.key()

@@ -67,7 +67,7 @@ def read_image(path: Path, channels: int = 3, window: Window | None = None) -> A
     with _opened(path) as image:
         if image.format == "JPEG" and image.mode == "RGB" and channels == 3 and not is_cut_short(path):
             return _jpeg_window(path, image, window) if window else _fast_jpeg(path)
-        return _as_asked(_cropped(_upright(image), window), channels, path)
+        return _as_asked(_cropped(_upright(image), window, path), channels, path)
 
 
 def read_values(path: Path, window: Window | None = None) -> Array:
@@ -86,7 +86,7 @@ def read_values(path: Path, window: Window | None = None) -> Array:
     if direct is not None:
         return _label_values(np.asarray(direct), path)
     with _opened(path) as image:
-        return _label_values(np.array(_cropped(_upright(image), window)), path)
+        return _label_values(np.array(_cropped(_upright(image), window, path)), path)
 
 
 def image_shape(path: Path) -> tuple[int, int]:
@@ -147,6 +147,8 @@ def _tiff(path: Path, window: Window | None, channels: int) -> Array | Image.Ima
     _refuse_bombs(path, *(window[2:] if window else header.shape))
     if header.bands > max(channels, COLOUR_BANDS):  # a header can claim 65535
         raise ValueError(f"'{path}' has {header.bands} bands, but the data set is read with {channels} channels.")
+    if window is not None:
+        window.check_within(header.shape, path)
     pixels = read_tiff(path, window)
     return _as_picture(pixels, header.palette) if header.plain else pixels
 
@@ -208,9 +210,10 @@ def _png_shape(data: bytes) -> tuple[int, int] | None:
     return int.from_bytes(data[20:24], "big"), int.from_bytes(data[16:20], "big")
 
 
-def _cropped(image: Image.Image, window: Window | None) -> Image.Image:
+def _cropped(image: Image.Image, window: Window | None, path: Path) -> Image.Image:
     if window is None:
         return image
+    window.check_within((image.height, image.width), path)  # Pillow would fill up with 0
     return image.crop((window.left, window.top, window.left + window.width, window.top + window.height))
 
 

@@ -84,12 +84,21 @@ def read_extras(
     """
     found = {extra.name: extra.read(path, window) for extra, path in zip(extras, paths, strict=True)}
     for (name, array), path in zip(found.items(), paths, strict=True):
-        if array.shape[:2] != shape:
-            raise ValueError(
-                f"'{path}' ({name}) is {array.shape[0]}×{array.shape[1]} (H×W), but its image and mask are "
-                f"{shape[0]}×{shape[1]}: all that belongs to a sample must be the same picture at the same size."
-            )
+        check_size(name, path, array.shape[:2], shape)
     return found
+
+
+def check_size(name: str, path: Path, found: tuple[int, ...], shape: tuple[int, int]) -> None:
+    """What comes with a sample must show the same picture.
+
+    Raises:
+        ValueError: names the file, its size (H, W) and the sample's.
+    """
+    if found != shape:
+        raise ValueError(
+            f"'{path}' ({name}) is {found[0]}×{found[1]} (H×W), but its image and mask are "
+            f"{shape[0]}×{shape[1]}: all that belongs to a sample must be the same picture at the same size."
+        )
 
 
 def _weights(path: Path, window: Window | None) -> Array:

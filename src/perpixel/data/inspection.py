@@ -6,11 +6,12 @@ import json
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 import numpy as np
 
 from perpixel.data.decode import image_shape, is_cut_short, read_image
-from perpixel.data.extras import Extra, read_extras
+from perpixel.data.extras import Extra, check_size, read_extras
 from perpixel.data.masks import MaskReader
 from perpixel.data.pairs import Pair
 
@@ -18,6 +19,7 @@ SHOWN = 5
 """How many faulty files an error lists."""
 
 _THREADS = 4
+_SHAPES = 4096
 
 
 @dataclass
@@ -56,10 +58,20 @@ class Inspection:
 
 
 def inspect(pairs: Sequence[Pair], read_mask: MaskReader, channels: int, extras: Sequence[Extra] = ()) -> Inspection:
-    """Decode every mask and extra, compare sizes with the image's header, and look whether image files are complete."""
+    """Compare the sizes of all files of each sample, decode every mask and extra, and look whether images are complete."""
+
+    shape_of, mask_shape_of = lru_cache(_SHAPES)(image_shape), lru_cache(_SHAPES)(read_mask.shape)  # tiles share files
+
+    def sizes(pair: Pair) -> None:
+        whole = shape_of(pair.image)
+        check_sizes(pair, whole, mask_shape_of(pair.mask))
+        for extra, path in zip(extras, pair.extras, strict=True):
+            check_size(extra.name, path, shape_of(path), whole)
 
     def look(pair: Pair) -> tuple[list[int], str | None]:
         try:
+            _exist(pair)
+            sizes(pair)
             return _values(pair, read_mask, channels, extras), None
         except ValueError as error:
             return [], str(error)
@@ -87,13 +99,14 @@ def check_sizes(pair: Pair, image: tuple[int, ...], mask: tuple[int, ...]) -> No
         )
 
 
-def _values(pair: Pair, read_mask: MaskReader, channels: int, extras: Sequence[Extra]) -> list[int]:
+def _exist(pair: Pair) -> None:
     for path in pair.files:
         if not path.exists():
             raise ValueError(f"'{path}' does not exist.")
+
+
+def _values(pair: Pair, read_mask: MaskReader, channels: int, extras: Sequence[Extra]) -> list[int]:
     mask = read_mask(pair.mask, pair.window)
-    if pair.window is None:
-        check_sizes(pair, image_shape(pair.image), mask.shape)
     if is_cut_short(pair.image):
         read_image(pair.image, channels)  # junk after the picture is harmless: only a full decode tells
     read_extras(extras, pair.extras, pair.window, mask.shape)

@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from perpixel.data.decode import read_values
+from perpixel.data.decode import image_shape, read_values
 from perpixel.data.tiff import Window
 from perpixel.labels import LabelSpace
 
@@ -36,6 +36,14 @@ class MaskReader(ABC):
         Raises:
             ValueError: the file cannot be read or holds what the labels do not know; names the file and the mend.
         """
+
+    def shape(self, path: Path) -> tuple[int, int]:
+        """(H, W) of a mask file, from its header where it has one.
+
+        Raises:
+            ValueError: the file cannot be read.
+        """
+        return image_shape(path)
 
     @abstractmethod
     def key(self) -> str:

@@ -166,6 +166,10 @@ class Relabelled(MaskReader):
         """Class indices of a mask file, (H, W) uint8."""
         return self.table[self.reader(path, window)]
 
+    def shape(self, path: Path) -> tuple[int, int]:
+        """(H, W), from the other reader."""
+        return self.reader.shape(path)
+
     def key(self) -> str:
         """The other reader's, and the table."""
         return self.reader.key() + repr(self.table.tolist())

@@ -34,6 +34,19 @@ class Window(NamedTuple):
         """Rows and columns, to index an array with."""
         return slice(self.top, self.top + self.height), slice(self.left, self.left + self.width)
 
+    def check_within(self, shape: tuple[int, int], where: object) -> None:
+        """Refuse what lies outside a picture of (H, W).
+
+        Raises:
+            ValueError: names the picture, its size and the window.
+        """
+        if self.top + self.height > shape[0] or self.left + self.width > shape[1] or min(self) < 0:
+            raise ValueError(
+                f"'{where}' is {shape[0]}×{shape[1]} (H×W), but rows {self.top}…{self.top + self.height} and columns "
+                f"{self.left}…{self.left + self.width} are asked for: all files of a sample must be the same picture "
+                "at the same size."
+            )
+
     def part(self, rectangle: tuple[int, int, int, int]) -> Window:
         """A rectangle of the window (its top, left, height, width), in the picture's own coordinates."""
         top, left, height, width = rectangle

@@ -58,8 +58,10 @@ class ShapeMasks(MaskReader):
         """
         content = _content(path)
         where = content.get("origin", path)
-        whole = Window(0, 0, *(_side(content, side, where) for side in ("imageHeight", "imageWidth")))
-        frame = Frame(window or whole, self.line_width)
+        shape = _shape(content, where)
+        if window is not None:
+            window.check_within(shape, where)
+        frame = Frame(window or Window(0, 0, *shape), self.line_width)
         mask = np.full(frame.canvas, self.elsewhere, np.uint8)
         for number, shape in enumerate(content["shapes"]):
             try:
@@ -69,6 +71,11 @@ class ShapeMasks(MaskReader):
             except (KeyError, TypeError, ValueError) as error:
                 raise ValueError(f"'{where}', shape {number}: {error}") from None
         return mask
+
+    def shape(self, path: Path) -> tuple[int, int]:
+        """(H, W), as the file says."""
+        content = _content(path)
+        return _shape(content, content.get("origin", path))
 
     def key(self) -> str:
         """What names mean, and how lines are drawn."""
@@ -100,6 +107,10 @@ def _content(path: Path) -> dict[str, Any]:
             "data.source.encoding=coco."
         )
     return content
+
+
+def _shape(content: Mapping[str, Any], where: object) -> tuple[int, int]:
+    return _side(content, "imageHeight", where), _side(content, "imageWidth", where)
 
 
 def _side(content: Mapping[str, Any], side: str, where: object) -> int:
