@@ -1,17 +1,22 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import torch
 import torch.nn.functional as F
 
+from perpixel.cli import job
 from perpixel.models import Bilinear, DySample, Encoder, PixelShuffle, Transposed, Unet, Upsampling
 from perpixel.models.checkerboard import (
     HIGH,
     advice,
+    advice_for,
     checkerboard_score,
     measure_checkerboard,
     natural_noise,
 )
+from perpixel.tracking import manifest
 
 
 def score(upsampling: Upsampling) -> float:
@@ -57,3 +62,43 @@ def test_advice_only_where_there_is_something_to_mend() -> None:
     assert advice(0.2, bilinear=0.15) is None
     assert "decoder=bilinear" in str(advice(0.2, bilinear=0.001))
     assert advice(0.2) is not None
+
+
+def unet(upsampling: Upsampling) -> Unet:
+    torch.manual_seed(0)
+    return Unet(Encoder("resnet18"), upsampling, 4)
+
+
+def test_smooth_steps_show_what_a_models_own_steps_add() -> None:
+    images = natural_noise(2, 3, 64, 64)
+    found, told = advice_for(unet(Transposed(init="random")), images)
+    assert found["score"] > 10 * HIGH > 10 * found["smooth"]
+    assert told is not None
+    assert "decoder=bilinear" in told
+
+
+@pytest.mark.parametrize("model", [unet(Bilinear()), torch.nn.Conv2d(3, 2, 1)], ids=["bilinear", "no steps"])
+def test_a_bilinear_model_is_not_told_to_try_bilinear(model: torch.nn.Module) -> None:
+    pattern = torch.randn(1, 3, 2, 2).repeat(2, 1, 64, 64)  # whatever the logits hold, it is the image's
+    found, told = advice_for(model, pattern)
+    assert set(found) == {"score", "smooth"}
+    assert told is None
+    if isinstance(model, torch.nn.Conv2d):
+        assert found["score"] == found["smooth"] > HIGH
+
+
+class OneBatch:
+    """A data module with one batch of validation images."""
+
+    def eval_dataloader(self, split: str) -> list[dict[str, torch.Tensor]]:
+        return [{"image": natural_noise(2, 3, 64, 64)}]
+
+    def on_after_batch_transfer(self, batch: dict[str, torch.Tensor], index: int) -> dict[str, torch.Tensor]:
+        return batch
+
+
+@pytest.mark.parametrize(("upsampling", "told"), [(Transposed(init="random"), 1), (Bilinear(), 0)])
+def test_training_records_the_score_and_warns(upsampling, told, tmp_path: Path, caplog) -> None:
+    job._advise(tmp_path, unet(upsampling), OneBatch())
+    assert set(manifest.read(tmp_path)["checkerboard"]) == {"score", "smooth"}
+    assert len([record for record in caplog.records if "Try decoder=bilinear" in record.message]) == told
