@@ -1,10 +1,12 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from perpixel.data import Folder
 from perpixel.data.remembered import remembered, stamp
 
 
@@ -32,3 +34,23 @@ def test_a_stamp_follows_changes(tmp_path: Path) -> None:
     assert stamp([path]) == first
     os.utime(path, ns=(0, 12345))
     assert stamp([path]) != first
+
+
+def test_faults_of_the_moment_are_forgotten(make_folder: Callable[..., Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    split = Folder(str(make_folder([f"{i}" for i in range(9)])), ["a", "b", "c"]).split("train")
+
+    def refuse(*_: object) -> None:
+        raise ValueError("Permission denied")
+
+    with monkeypatch.context() as moment:
+        moment.setattr("perpixel.data.masks.read_values", refuse)
+        with pytest.raises(ValueError, match="Permission denied"):
+            split.verify()
+    split.verify()
+    assert split.inspect().present == [0, 1, 2]
+
+
+def test_another_schema_forgets(monkeypatch: pytest.MonkeyPatch) -> None:
+    remembered("kind", "a", lambda: "old")
+    monkeypatch.setattr("perpixel.data.remembered.SCHEMA", 0)
+    assert remembered("kind", "a", lambda: "new") == "new"

@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from perpixel.data.hashing import digest
 from perpixel.data.pairs import Pair
-from perpixel.data.remembered import cache_folder, stamp, write_whole
+from perpixel.data.remembered import SCHEMA, cache_folder, stamp, write_whole
 
 Array = npt.NDArray[Any]
 
@@ -41,7 +41,7 @@ def decoded(pair: Pair, meaning: str, decode: Callable[[], tuple[Array, Array]])
     Returns:
         Read-only arrays.
     """
-    key = digest(stamp((pair.image, pair.mask)), str(pair.window), meaning)
+    key = digest(str(SCHEMA), stamp((pair.image, pair.mask)), str(pair.window), meaning)
     entry = cache_folder() / "decoded" / key[:2] / key  # a folder of a million entries would be slow to look into
     with suppress(OSError, ValueError):
         return _mapped(entry)

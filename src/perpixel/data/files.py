@@ -14,7 +14,7 @@ from perpixel.data.decode import MASK_SUFFIXES, image_shape, read_image
 from perpixel.data.decoded import decoded
 from perpixel.data.extras import Extra, read_extras
 from perpixel.data.hashing import digest, file_digest
-from perpixel.data.inspection import Inspection, check_sizes, inspect
+from perpixel.data.inspection import Inspection, check_sizes, inspect, inspect_again
 from perpixel.data.masks import MaskReader
 from perpixel.data.pairs import Pair
 from perpixel.data.policy import apply_policy
@@ -114,14 +114,16 @@ class FileSplit(Split):
         return remembered("hash", self._stamp(), self._hash)
 
     def inspect(self) -> Inspection:
-        """What is wrong with which pair, and which classes occur; looked up once for unchanged files."""
-        return Inspection.from_json(
-            remembered(
-                "inspection",
-                self._stamp(),
-                lambda: inspect(self.pairs, self.read_mask, self.channels, self.extras).to_json(),
-            )
-        )
+        """What is wrong with which pair, and which classes occur; looked at once for unchanged files without a fault."""
+        given = (self.pairs, self.read_mask, self.channels, self.extras)
+        fresh: list[Inspection] = []
+
+        def look() -> str:
+            fresh.append(inspect(*given))
+            return fresh[0].to_json()
+
+        kept = Inspection.from_json(remembered("inspection", self._stamp(), look))
+        return kept if fresh else inspect_again(kept, *given)
 
     def verify(self) -> None:
         """Look at every pair before training.

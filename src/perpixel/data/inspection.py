@@ -86,6 +86,16 @@ def inspect(pairs: Sequence[Pair], read_mask: MaskReader, channels: int, extras:
     return Inspection(faults, sorted(present))
 
 
+def inspect_again(
+    found: Inspection, pairs: Sequence[Pair], read_mask: MaskReader, channels: int, extras: Sequence[Extra] = ()
+) -> Inspection:
+    """What was found before, but for the faulty pairs, which are looked at once more: a fault may be the moment's."""
+    if not found.faults:
+        return found
+    again = inspect([pair for pair in pairs if pair.name in found.faults], read_mask, channels, extras)
+    return Inspection(again.faults, sorted({*found.present, *again.present}))
+
+
 def check_sizes(pair: Pair, image: tuple[int, ...], mask: tuple[int, ...]) -> None:
     """Image and mask must show the same picture.
 

@@ -15,6 +15,10 @@ from typing import Any
 from perpixel.data.hashing import digest
 
 
+SCHEMA = 2
+"""Raised whenever what is kept, or how it is found out, changes: nothing that an older perpixel kept counts then."""
+
+
 def stamp(paths: Iterable[Path]) -> str:
     """Changes when a file comes, goes, moves, or is written to (by size and time of change, in nanoseconds)."""
     return digest(*(f"{path} {(status := path.stat()).st_size} {status.st_mtime_ns}" for path in paths))
@@ -23,10 +27,12 @@ def stamp(paths: Iterable[Path]) -> str:
 def remembered(kind: str, key: str, compute: Callable[[], str]) -> str:
     """The text that ``compute`` gave for (kind, key) before, or gives now.
 
+    Only what follows from the files' contents may be remembered: a fault may be the moment's (a mount, a permission).
+
     Several processes may ask at once: an entry appears whole, by renaming. Where the cache folder cannot be written
     to, nothing is kept.
     """
-    entry = cache_folder() / f"{kind}-{key}"
+    entry = cache_folder() / f"{kind}-{SCHEMA}-{key}"
     with suppress(OSError):
         return entry.read_text(encoding="utf-8")
     text = compute()
