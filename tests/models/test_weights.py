@@ -183,11 +183,37 @@ def test_a_file_without_tensors_is_refused(tmp_path) -> None:
         read_weights(str(tmp_path / "empty.pth"))
 
 
-def test_unknown_encoders_name_the_nearest_five() -> None:
+@pytest.mark.parametrize(
+    ("name", "nearest"),
+    [
+        ("resnt34", "resnet34"),
+        ("tu-convnext_tinny", "convnext_tiny"),
+        ("tu-foo", r"[\w-]+"),
+        ("timm-foo", r"[\w-]+"),
+        ("qqqq", r"[\w-]+"),
+    ],
+)
+def test_unknown_encoders_name_the_nearest_five(name: str, nearest: str) -> None:
     with pytest.raises(
-        ValueError, match=r"encoder.name=resnt34: neither smp nor timm has it. The nearest are resnet34(, \w+){4}\."
+        ValueError,
+        match=rf"encoder.name={name}: neither smp nor timm has it. The nearest are {nearest}(, [\w-]+){{4}}\.$",
     ):
-        resolve("resnt34")
+        Encoder(name).build()
+
+
+@pytest.mark.parametrize(
+    ("name", "resolved"),
+    [
+        ("resnet34", "resnet34"),
+        ("tu-resnet34.a1_in1k", "tu-resnet34.a1_in1k"),
+        ("timm-resnet34", "tu-resnet34"),
+        ("timm-mobilenetv3_small_100", "timm-mobilenetv3_small_100"),
+        ("timm-regnetx_002", "timm-regnetx_002"),
+        ("timm-tf_efficientnet_lite0", "timm-tf_efficientnet_lite0"),
+    ],
+)
+def test_names_of_smp_and_timm(name: str, resolved: str) -> None:
+    assert resolve(name) == resolved
 
 
 def test_input_adaptation_rules() -> None:

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple, cast
 
 import timm
 import torch
-from segmentation_models_pytorch.encoders import TimmViTEncoder, get_encoder
+from segmentation_models_pytorch.encoders import TimmViTEncoder, get_encoder, is_equivalent_to_timm_universal
 from segmentation_models_pytorch.encoders import encoders as smp_encoders
 from segmentation_models_pytorch.encoders._efficientnet import EfficientNet as EfficientNetPytorch
 from torch import nn
@@ -223,12 +223,20 @@ def resolve(name: str) -> str:
         raise ValueError(
             f"encoder.name={name}: give a name that smp or timm knows; files go to encoder.weights=<file>."
         )
-    if name in smp_encoders or name.startswith(("timm-", "tu-")):
+    bare = name.removeprefix("tu-").removeprefix("timm-")
+    known = timm.is_model(bare.partition(".")[0])
+    if name in smp_encoders or (known and name.startswith("tu-")) or _smp_renames(name):
         return name
-    if timm.is_model(name.partition(".")[0]):
-        return f"tu-{name}"
-    near = get_close_matches(name, sorted({*smp_encoders, *timm.list_models()}), n=5, cutoff=0.3)
+    if known:
+        return f"tu-{bare}"
+    near = get_close_matches(bare, sorted({*smp_encoders, *timm.list_models()}), n=5, cutoff=0.0)
     raise ValueError(f"encoder.name={name}: neither smp nor timm has it. The nearest are {', '.join(near)}.")
+
+
+def _smp_renames(name: str) -> bool:
+    """Whether it is one of smp's old ``timm-`` names that stand for a model of timm."""
+    bare = name.removeprefix("timm-")
+    return is_equivalent_to_timm_universal(name) and (timm.is_model(bare) or timm.is_model(f"tf_{bare}"))
 
 
 def remove_leftovers(network: nn.Module) -> None:
