@@ -117,8 +117,9 @@ def test_init_from_takes_over_with_other_classes_and_channels(
         for each in overrides("unet", 5, bands[5], tmp_path / "second")
     ]
     with caplog.at_level(logging.INFO):
-        perpixel.train([*other, f"init_from={first.directory}"])
-    assert "adapted to other input channels: encoder.model.conv_stem.weight" in caplog.text
+        perpixel.train([*other, f"init_from={first.directory}", "encoder.input_adaptation=copy-first"])
+    adapted = "adapted to other input channels: encoder.model.conv_stem.weight (rule: copy-first)"
+    assert adapted in caplog.text
     assert (
         "left as initialised: head.conv.weight, (2, 16, 3, 3) in the file and (3, 16, 3, 3) in the model" in caplog.text
     )

@@ -164,6 +164,35 @@ def test_nothing_in_a_file_is_executed(tmp_path, capsys) -> None:
     assert "executed" not in capsys.readouterr().out
 
 
+def test_the_hash_is_checked_before_the_file_is_read(tmp_path) -> None:
+    file = tmp_path / "harmful.pth"
+    torch.save({"state_dict": Harmful()}, file)
+    with pytest.raises(ValueError, match=r"has SHA-256 \w{64}, but encoder.sha256=00ff"):
+        Encoder("resnet18", weights=str(file), sha256="00ff").build()
+
+
+@pytest.mark.parametrize("weights", ["none", "imagenet"])
+def test_a_hash_without_a_file_is_refused(weights: str) -> None:
+    with pytest.raises(ValueError, match=rf"encoder.sha256=00ff pins a file, and encoder.weights={weights} names none"):
+        Encoder("resnet18", weights=weights, sha256="00ff")
+
+
+def test_an_unknown_rule_of_adaptation_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"encoder.input_adaptation=copy: choose repeat, mean, copy-first"):
+        Encoder("resnet18", input_adaptation="copy")
+
+
+@pytest.mark.parametrize("name", ["resnet18", "tu-resnet18", "test_vit"])
+def test_an_unreachable_hub_says_what_to_do(name: str, monkeypatch: pytest.MonkeyPatch, tmp_path) -> None:
+    import huggingface_hub.constants
+
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path))
+    encoder = Encoder(name, weights="imagenet")
+    with pytest.raises(ValueError, match=rf"the weights of '{name}' could not be fetched.*encoder.weights=none"):
+        encoder.build_vit() if name == "test_vit" else encoder.build()
+
+
 @pytest.mark.parametrize(
     ("source", "message"),
     [
@@ -233,9 +262,11 @@ def test_input_adaptation_rules() -> None:
 
 
 @pytest.mark.parametrize("channels", [1, 5])
-def test_weights_for_rgb_serve_other_channels(channels: int, resnet, tmp_path) -> None:
+def test_weights_for_rgb_serve_other_channels(channels: int, resnet, tmp_path, caplog) -> None:
     torch.save(resnet, tmp_path / "resnet.pth")
-    network = Encoder("resnet18", weights=str(tmp_path / "resnet.pth")).build(in_channels=channels)
+    with caplog.at_level(logging.INFO):
+        network = Encoder("resnet18", weights=str(tmp_path / "resnet.pth")).build(in_channels=channels)
+    assert f"conv1.weight: from 3 to {channels} input channels by encoder.input_adaptation=repeat" in caplog.text
     assert torch.equal(network.conv1.weight, adapt_input(resnet["conv1.weight"], channels, "repeat"))
     assert torch.equal(network.layer4[1].conv2.weight, resnet["layer4.1.conv2.weight"])
 
@@ -358,11 +389,13 @@ def test_transfer_takes_all_but_the_head_for_other_classes() -> None:
     assert "head.conv.weight, (5, 8, 3, 3) in the file and (7, 8, 3, 3) in the model" in str(report)
 
 
-def test_transfer_adapts_the_first_convolution() -> None:
+@pytest.mark.parametrize("rule", ["repeat", "copy-first"])
+def test_transfer_adapts_the_first_convolution(rule) -> None:
     old, new = small(5), small(5, channels=4)
-    report = transfer(new, old.state_dict())
+    report = transfer(new, old.state_dict(), rule)
     assert report.adapted == ["encoder.conv1.weight"]
-    assert torch.equal(new.encoder.conv1.weight, adapt_input(old.encoder.conv1.weight.data, 4, "repeat"))
+    assert f"encoder.conv1.weight (rule: {rule})" in str(report)
+    assert torch.equal(new.encoder.conv1.weight, adapt_input(old.encoder.conv1.weight.data, 4, rule))
 
 
 def test_transfer_refuses_what_does_not_fit_at_all() -> None:

@@ -202,7 +202,9 @@ def assemble(cfg: DictConfig, run: Path, tracker_logger: Any, on_look: Callable[
     if OmegaConf.select(cfg, "encoder.weights") == "none":
         log.info("encoder %s starts from random weights (encoder.weights=none)", cfg.encoder.name)
     if cfg.init_from is not None:
-        log.info("init_from=%s: %s", cfg.init_from, transfer(model, read_weights(Path(cfg.init_from))))
+        adaptation: Any = OmegaConf.select(cfg, "encoder.input_adaptation", default="repeat")
+        taken = transfer(model, read_weights(Path(cfg.init_from)), adaptation)
+        log.info("init_from=%s: %s", cfg.init_from, taken)
     loss = build_loss(cfg, source)
     model.check_loss(loss)
     if "weight" in source.extras:

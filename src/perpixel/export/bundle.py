@@ -54,7 +54,8 @@ def save_bundle(
     nodes: dict[str, Any] = {
         key: OmegaConf.to_container(cfg[key], resolve=True) for key in ("model", "encoder", "decoder")
     }
-    nodes["encoder"].pop("weights", None)  # the bundle holds them
+    for key in ("weights", "sha256"):  # the bundle holds them
+        nodes["encoder"].pop(key, None)
     description = {
         "perpixel": __version__,
         **nodes,

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass
 from difflib import get_close_matches
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple, cast, get_args
 
 import timm
 import torch
@@ -61,15 +62,29 @@ class Encoder:
             (``convnext_tiny``, ``regnety_004``).
         weights: "none" (random), "imagenet" (downloaded as smp and timm do), a file, or
             "package:<module>/<file>" for a file inside an installed Python package.
-        sha256: if given, the file must have this hash.
+        sha256: if given, the file must have this hash, checked before it is read.
         input_adaptation: how weights for RGB become weights for another number of channels, see
             :func:`perpixel.models.weights.adapt_input`.
+
+    Raises:
+        ValueError: a hash without a file, or an unknown rule.
     """
 
     name: str
     weights: str = "none"
     sha256: str | None = None
     input_adaptation: InputAdaptation = "repeat"
+
+    def __post_init__(self) -> None:
+        if self.sha256 is not None and self.weights in ("none", "imagenet"):
+            raise ValueError(
+                f"encoder.sha256={self.sha256} pins a file, and encoder.weights={self.weights} names none. "
+                f"Give encoder.weights=<file>, or encoder.sha256=null."
+            )
+        if self.input_adaptation not in get_args(InputAdaptation):
+            raise ValueError(
+                f"encoder.input_adaptation={self.input_adaptation}: choose {', '.join(get_args(InputAdaptation))}."
+            )
 
     def normalisation(self) -> Normalisation | None:
         """Mean and deviation of the images that the pretrained weights were trained on; None for random weights.
@@ -106,8 +121,10 @@ class Encoder:
         else:
             remove_leftovers(network)
         if self.weights != "none":
-            download = self.weights == "imagenet"
-            source = self._downloaded(name, depth) if download else read_weights(self.weights, self.sha256)
+            if self.weights == "imagenet":
+                source = self._fetched(lambda: self._construct(name, 3, depth, 32, weights="imagenet"))
+            else:
+                source = read_weights(self.weights, self.sha256)
             load_weights(network, source, f"{self.name} from {self.weights}", self.input_adaptation)
         return network
 
@@ -178,17 +195,19 @@ class Encoder:
 
     def _load_vit(self, network: VisionTransformer, name: str, levels: int) -> None:
         if self.weights == "imagenet":
-            source = dict(self._construct_vit(name, 3, levels, pretrained=True).state_dict())
+            source = self._fetched(lambda: self._construct_vit(name, 3, levels, pretrained=True))
         else:
             source = resample_vit(read_weights(self.weights, self.sha256), network)
         load_weights(network, source, f"{self.name} from {self.weights}", self.input_adaptation)
 
-    def _downloaded(self, name: str, depth: int) -> dict[str, torch.Tensor]:
+    def _fetched(self, construct: Callable[[], nn.Module]) -> dict[str, torch.Tensor]:
+        """The weights of a network that ``construct`` builds with a download; it was built without one before."""
         try:
-            return dict(self._construct(name, 3, depth, 32, weights="imagenet").state_dict())
-        except (OSError, KeyError) as error:
+            return dict(construct().state_dict())
+        except (OSError, KeyError, ValueError) as error:
             raise ValueError(
-                f"encoder.weights=imagenet: the weights of '{self.name}' could not be fetched ({error}). Set "
+                f"encoder.weights=imagenet: the weights of '{self.name}' could not be fetched "
+                f"({error.__cause__ or error}). Set "
                 f"encoder.weights=<file> to load a local copy, or encoder.weights=none to start from random weights."
             ) from error
 

@@ -17,6 +17,7 @@ class Transfer:
     Attributes:
         taken: tensors of the model that now hold the file's values.
         adapted: those of ``taken`` whose RGB weights were adapted to another number of input channels.
+        adaptation: the rule that did it.
         differing: tensors of both, of different shapes, left as they were: name → (the file's shape, the model's).
         missing: tensors of the model that the file has not, left as they were.
         unused: tensors of the file that the model has not.
@@ -27,11 +28,12 @@ class Transfer:
     differing: dict[str, tuple[tuple[int, ...], tuple[int, ...]]] = field(default_factory=dict)
     missing: list[str] = field(default_factory=list)
     unused: list[str] = field(default_factory=list)
+    adaptation: InputAdaptation = "repeat"
 
     def __str__(self) -> str:
         total = len(self.taken) + len(self.differing) + len(self.missing)
         lines = [f"{len(self.taken)} of the model's {total} tensors taken over"]
-        lines += [f"  adapted to other input channels: {name}" for name in self.adapted]
+        lines += [f"  adapted to other input channels: {name} (rule: {self.adaptation})" for name in self.adapted]
         lines += [
             f"  left as initialised: {name}, {theirs} in the file and {ours} in the model"
             for name, (theirs, ours) in self.differing.items()
@@ -56,7 +58,7 @@ def transfer(model: nn.Module, state_dict: Mapping[str, Tensor], adaptation: Inp
         ValueError: not a single tensor fits.
     """
     own = model.state_dict()
-    report = Transfer(unused=[name for name in state_dict if name not in own])
+    report = Transfer(unused=[name for name in state_dict if name not in own], adaptation=adaptation)
     values: dict[str, Tensor] = {}
     for name, tensor in own.items():
         if name not in state_dict:

@@ -170,12 +170,13 @@ def _without_vit_prefix(source: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 @dataclass(frozen=True)
 class Match:
-    """Which of a network's tensors a file fills, and how the file names them."""
+    """Which of a network's tensors a file fills, which of these were adapted from RGB, and how the file names them."""
 
     tensors: dict[str, Tensor]
     missing: list[str]
     unexpected: list[str]
     layout: str
+    adapted: list[str]
 
     @property
     def share(self) -> float:
@@ -215,6 +216,9 @@ def load_weights(
         )
     network.load_state_dict({**network.state_dict(), **match.tensors})
     logger.info("%s: %s (%s)", description, match, match.layout)
+    for name in match.adapted:
+        channels = match.tensors[name].shape[1]
+        logger.info("  %s: from 3 to %d input channels by encoder.input_adaptation=%s", name, channels, adaptation)
     for kind, names in (("missing", match.missing), ("unexpected", match.unexpected)):
         if names:
             logger.info("  %s: %s", kind, _examples(names))
@@ -250,7 +254,8 @@ def _match(
     fitting = {name: offered[name] for name in wanted if name in offered and _fits(wanted[name], offered[name])}
     tensors = {name: _adapted(tensor, wanted[name], adaptation) for name, tensor in fitting.items()}
     missing = [name for name in wanted if name not in tensors and not re.search(r"num_batches_tracked$", name)]
-    return Match(tensors, missing, [name for name in offered if name not in tensors], layout)
+    adapted = [name for name, tensor in tensors.items() if tensor.shape != fitting[name].shape]
+    return Match(tensors, missing, [name for name in offered if name not in tensors], layout, adapted)
 
 
 def _fits(wanted: Tensor, offered: Tensor) -> bool:
