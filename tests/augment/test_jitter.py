@@ -54,8 +54,36 @@ def test_draws_are_those_of_albumentations() -> None:
         assert np.abs(first - second).mean() < 3
 
 
-@pytest.mark.parametrize("image", [picture().astype(np.float32) / 255, picture()[..., :1]], ids=["float", "grey"])
-def test_what_is_not_8_bit_rgb_is_left_to_albumentations(image: np.ndarray) -> None:
-    factors = {"brightness": 0.9, "contrast": 1.1, "saturation": 1.2, "hue": 0.1}
-    ours, theirs = (kind(p=1).apply(image, **factors, order=[2, 0, 3, 1]) for kind in (ColourJitter, A.ColorJitter))
-    np.testing.assert_array_equal(ours, theirs)
+@pytest.mark.parametrize("full", [65535, 1], ids=["16 bits", "float"])
+@pytest.mark.parametrize(
+    ("name", "factor"),
+    [("brightness", 1.3), ("contrast", 0.6), ("contrast", 1.5), ("saturation", 1.4), ("hue", 0.2), ("hue", -0.4)],
+)
+def test_deep_images_are_jittered_as_torchvision_does_and_no_coarser(full: int, name: str, factor: float) -> None:
+    unit = picture().astype(np.float32) / 255
+    image = np.rint(unit * full).astype(np.uint16) if full > 1 else unit
+    ours = ColourJitter(p=1).apply(image, **STILL | {name: factor}, order=[ORDER[name]])
+    theirs = PEERS[name](torch.from_numpy(unit).permute(2, 0, 1), factor).permute(1, 2, 0).numpy()
+    assert ours.dtype == image.dtype
+    assert np.abs(np.clip(ours / full, 0, 1) - theirs).max() < 1e-3
+
+
+def test_grey_has_brightness_and_contrast_alone() -> None:
+    grey = picture()[..., :1]
+    jitter = ColourJitter(p=1)
+    changed = jitter.apply(grey, **STILL | {"saturation": 1.9, "hue": 0.3}, order=[2, 3, 0, 1])
+    np.testing.assert_array_equal(changed, grey)
+    darker = jitter.apply(grey, **STILL | {"brightness": 0.5}, order=[0, 1, 2, 3])
+    np.testing.assert_allclose(darker, grey * 0.5, atol=0.5)
+
+
+@pytest.mark.parametrize("name", [*ORDER])
+def test_a_sensors_floats_are_jittered_in_their_own_range(name: str) -> None:
+    """As the same picture in 0…1, times 1500; and values below zero are no obstacle."""
+    unit, factor = picture().astype(np.float32) / 255, 0.2 if name == "hue" else 1.4
+    jitter = ColourJitter(p=1)
+    small, large = (jitter.apply(unit * s, **STILL | {name: factor}, order=[ORDER[name]]) for s in (1, 1500))
+    np.testing.assert_allclose(large, small * 1500, rtol=1e-3, atol=0.5)
+    below = jitter.apply(unit - 0.5, **STILL | {name: factor}, order=[ORDER[name]])
+    assert np.isfinite(below).all()
+    assert below.min() < 0

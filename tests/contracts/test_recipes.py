@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 from omegaconf import OmegaConf
@@ -113,6 +114,41 @@ def test_yaml_lists_every_argument(make: type[Recipe]) -> None:
 def test_refuses_a_size_that_is_none(make: type[Recipe]) -> None:
     with pytest.raises(ValueError, match=r"data\.size=\[0, 5\]"):
         make(size=[0, 5])
+
+
+SENSORS = [
+    *((np.uint8, channels, 255) for channels in (1, 6)),
+    *((np.uint16, channels, 65535) for channels in (1, 3, 6)),
+    *((np.float32, channels, 1500) for channels in (1, 3, 6)),
+]
+MENDS = {Default: {"saturation": 0, "hue": 0}, Strong: {"saturation": 0, "hue": 0, "grey": 0}}
+
+
+@every_recipe
+@pytest.mark.parametrize(("dtype", "channels", "top"), SENSORS, ids=str)
+def test_takes_every_depth_and_keeps_its_range(make: type[Recipe], dtype: type, channels: int, top: int) -> None:
+    """Nothing falls back to 8 bits or to 0…1: what a network is trained on is what it is evaluated on."""
+    recipe = built(make, **(MENDS.get(make, {}) if channels == 6 else {}))
+    recipe.check_channels(channels)
+    rng = np.random.default_rng(0)
+    image = (rng.uniform(0.4, 0.6, (64, 80, channels)) * top).astype(dtype)
+    mask = rng.integers(0, 5, image.shape[:2]).astype(np.uint8)
+    for seed in range(30):
+        changed, new_mask = recipe(image, mask, np.random.default_rng(seed))
+        inside = changed[cv2.erode((new_mask != PADDING_INDEX).astype(np.uint8), np.ones((9, 9))) > 0]
+        assert (changed.dtype, changed.shape[2]) == (dtype, channels)
+        if dtype is np.float32 and inside.size:
+            assert 0.1 * top < np.median(inside) < top
+        if dtype is np.uint16 and inside.size and 0 < np.median(inside) < top:
+            assert (inside % 257 != 0).any()
+
+
+@pytest.mark.parametrize("make", MENDS, ids=lambda make: make.__name__)
+def test_colours_that_many_bands_have_not_are_refused_before_training(make: type[Recipe]) -> None:
+    told = "6 channels: set " + r".*augment\." + r".*augment\.".join(f"{key}=0" for key in MENDS[make])
+    for recipe in (built(make), CutMix(built(make))):
+        with pytest.raises(ValueError, match=told):
+            recipe.check_channels(6)
 
 
 def mixture(make: type[Mixing], p: float = 1.0) -> Mixing:

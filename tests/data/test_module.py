@@ -11,7 +11,7 @@ from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 from torch import Tensor, nn
 
-from perpixel.augment import CutMix, Light, Mosaic, Plain, Recipe, Strong
+from perpixel.augment import CutMix, Default, Light, Mosaic, Plain, Recipe, Strong
 from perpixel.data import DataModule
 from perpixel.data.batches import collate
 from perpixel.data.samplers import Rank
@@ -225,3 +225,10 @@ def test_collate_keeps_the_dtype() -> None:
     samples = [ArraySplit(2).read(i, np.random.default_rng(0)) for i in range(2)]
     wide = [sample._replace(image=sample.image.astype(np.uint16)) for sample in samples]
     assert collate(wide)["image"].dtype == torch.uint16
+
+
+def test_a_recipe_that_the_images_channels_do_not_fit_is_refused_at_once() -> None:
+    source = ArraySource()
+    source.channels, source.mean, source.std = 6, (0.5,) * 6, (0.25,) * 6
+    with pytest.raises(ValueError, match=r"6 channels: set augment\.saturation=0 augment\.hue=0"):
+        DataModule(source, Default(size=(8, 8)), batch_size=2)

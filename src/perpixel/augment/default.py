@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from perpixel.augment.backend import A
+from perpixel.augment.brightness import BrightnessContrast
 from perpixel.augment.crop import RandomScaleCrop
 from perpixel.augment.jitter import ColourJitter
 from perpixel.augment.recipe import Recipe
@@ -54,7 +55,7 @@ class Default(Recipe):
 def jitter_of(brightness: float, contrast: float, saturation: float, hue: float, p: float) -> list[A.BasicTransform]:
     """Colour jitter for any number of channels; saturation and hue are RGB's alone, and set to 0 they are left out."""
     if saturation == hue == 0:
-        return [A.RandomBrightnessContrast(brightness, contrast, p=p)]
+        return [BrightnessContrast(brightness, contrast, p=p)]
     return [ColourJitter(*(_around(x) for x in (brightness, contrast, saturation)), hue=(-hue, hue), p=p)]
 
 

@@ -2,5 +2,33 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
 FULL_SCALE = {"uint8": 255.0, "uint16": 65535.0, "float32": 1.0}
 """The value that counts as 1, by the name of an image's dtype."""
+
+
+def full_scale(image: npt.NDArray[Any]) -> float | npt.NDArray[np.float32]:
+    """What changes of brightness are measured by.
+
+    Integers have a scale. Floats are what a sensor gives (reflectances of 0…10 000, decibels, metres): within 0…1 they
+    count as they are; else each band's scale is its mean magnitude, (C,), which is as dark as the band is.
+    """
+    if image.dtype.kind != "f":
+        return FULL_SCALE[image.dtype.name]
+    present = np.isfinite(image)
+    magnitude = np.abs(np.where(present, image, 0))
+    if magnitude.max(initial=0) <= 1:
+        return FULL_SCALE[image.dtype.name]
+    counts = np.maximum(present.sum(axis=(0, 1)), 1)
+    return np.asarray(magnitude.sum(axis=(0, 1), dtype=np.float64) / counts, np.float32)
+
+
+def in_depth(values: npt.NDArray[Any], dtype: np.dtype[Any]) -> npt.NDArray[Any]:
+    """Values as a dtype: integers are rounded and saturate at black and white, floats have neither."""
+    if dtype.kind == "f":
+        return np.asarray(values, dtype)
+    return np.asarray(np.rint(np.clip(values, 0, FULL_SCALE[dtype.name])), dtype)

@@ -1,25 +1,29 @@
-"""Colour jitter of 8-bit RGB at the price of a few passes over the pixels."""
+"""Colour jitter of grey and RGB at any depth; of 8-bit RGB at the price of a few passes over the pixels."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 
 from perpixel.augment.backend import A, multiply, multiply_add
+from perpixel.augment.depth import FULL_SCALE, in_depth
+from perpixel.augment.grey import GREY
 
 Image = npt.NDArray[Any]
-_GREY = np.array([0.299, 0.587, 0.114])  # ITU-R BT.601, as torchvision and OpenCV weigh
 
 
 class ColourJitter(A.ColorJitter):
     """Brightness, contrast, saturation and hue in random order, as torchvision's ``ColorJitter``.
 
     Draws are albumentations'; so are the results, except that 8-bit hues are turned in steps of 1/256 of the circle
-    (theirs: 1/180) and the greys of saturation are not rounded. Each step saturates at black and white, as there.
+    (theirs: 1/180) and the greys of saturation are not rounded. Each step saturates at black and white, as there. 16
+    bits get no coarser by it, and floats are not cut to 0…1: a sensor's values may be of any range.
     """
+
+    needs_rgb: ClassVar[str] = "augment.saturation=0 augment.hue=0"
 
     def apply(
         self,
@@ -34,7 +38,7 @@ class ColourJitter(A.ColorJitter):
         """(H, W, C) → the same shape and dtype."""
         factors = (brightness, contrast, saturation, hue)
         if img.dtype != np.uint8 or img.shape[2] != 3:
-            return np.asarray(super().apply(img, *factors, order, **params))
+            return _of_any_depth(img, factors, order)
         for step in order:
             img = _STEPS[step](img, factors[step])
         return img
@@ -50,7 +54,7 @@ def _contrast(image: Image, factor: float) -> Image:
 
 
 def _saturated(image: Image, factor: float) -> Image:
-    return np.asarray(cv2.transform(image, factor * np.eye(3) + (1 - factor) * _GREY))
+    return np.asarray(cv2.transform(image, factor * np.eye(3) + (1 - factor) * GREY))
 
 
 def _turned(image: Image, factor: float) -> Image:
@@ -63,3 +67,33 @@ def _turned(image: Image, factor: float) -> Image:
 
 
 _STEPS = (_brighter, _contrast, _saturated, _turned)
+
+
+def _of_any_depth(image: Image, factors: tuple[float, ...], order: list[int]) -> Image:
+    """Grey or RGB, in floats; grey has no saturation and no hue."""
+    scale = np.float32(FULL_SCALE[image.dtype.name])
+    pixels = image.astype(np.float32) / scale
+    for step in order:
+        if image.shape[2] == 3 or step < _OF_COLOUR:
+            pixels = _FLOAT_STEPS[step](pixels, factors[step])
+        if image.dtype.kind != "f":
+            pixels = np.clip(pixels, 0, 1)
+    return in_depth(pixels * scale, image.dtype)
+
+
+def _float_contrast(pixels: Image, factor: float) -> Image:
+    weights = GREY if pixels.shape[2] == 3 else np.ones(1)
+    grey = np.float32(pixels.mean(axis=(0, 1), dtype=np.float64) @ weights)
+    return np.asarray(pixels * np.float32(factor) + grey * np.float32(1 - factor))
+
+
+def _float_turned(pixels: Image, factor: float) -> Image:
+    """Hues are those of the values above black, which lies at 0 or, of sensors that go below, at the lowest value."""
+    black = np.minimum(pixels.min(), np.float32(0))
+    hsv = cv2.cvtColor(pixels - black, cv2.COLOR_RGB2HSV)
+    hsv[..., 0] = (hsv[..., 0] + np.float32(360 * factor)) % 360
+    return np.asarray(cv2.cvtColor(hsv, cv2.COLOR_HSV2RGB) + black)
+
+
+_OF_COLOUR = 2
+_FLOAT_STEPS = (lambda pixels, factor: pixels * np.float32(factor), _float_contrast, _saturated, _float_turned)

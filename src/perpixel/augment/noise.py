@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from perpixel.augment.backend import A
-from perpixel.augment.depth import FULL_SCALE
+from perpixel.augment.depth import full_scale, in_depth
 
 Array = npt.NDArray[Any]
 
@@ -18,7 +18,7 @@ class Noise(A.ImageOnlyTransform):
     """Independent Gaussian noise per value (albumentations' own fails on 16-bit images).
 
     Args:
-        std: least and greatest standard deviation, in units of full scale.
+        std: least and greatest standard deviation, in units of full scale (see ``perpixel.augment.depth.full_scale``).
         p: probability.
     """
 
@@ -33,7 +33,5 @@ class Noise(A.ImageOnlyTransform):
         return {"noise": noise * np.float32(std)}
 
     def apply(self, img: Array, noise: Array, **params: Any) -> Array:
-        """Add the noise, and clip to the range of the depth."""
-        scale = FULL_SCALE[img.dtype.name]
-        noisy = np.clip(img + noise * np.float32(scale), 0, scale)
-        return np.asarray(noisy if img.dtype.kind == "f" else np.rint(noisy), img.dtype)
+        """Add the noise; integers saturate, floats keep the range of their sensor."""
+        return in_depth(img + noise * np.float32(full_scale(img)), img.dtype)

@@ -87,6 +87,20 @@ class Recipe:
         else:
             self._stages = (A.Compose([*self._after_crop, *self.colour], additional_targets=treated),)
 
+    def check_channels(self, channels: int) -> None:
+        """Whether the recipe can take images of so many channels; called before anything is trained.
+
+        Raises:
+            ValueError: a transform is of grey or RGB alone; says which keys to set.
+        """
+        mends = dict.fromkeys(getattr(part, "needs_rgb", "") for part in _leaves(self.colour) if part.p > 0)
+        if channels not in (1, 3) and any(mends):
+            raise ValueError(
+                f"{type(self).__name__} turns hues or takes colours away, which only RGB has, but the images have "
+                f"{channels} channels: set {' '.join(filter(None, mends))} (augment.recipe.… in a mixture), or choose "
+                "augment=satellite or augment=light."
+            )
+
     def __call__(self, image: Image, mask: Mask, rng: np.random.Generator) -> tuple[Image, Mask]:
         """Augment one sample.
 

@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from perpixel.augment.backend import A
+from perpixel.augment.blur import Blur
+from perpixel.augment.compression import Compression
 from perpixel.augment.crop import RandomScaleCrop
 from perpixel.augment.default import jitter_of
+from perpixel.augment.grey import Grey
 from perpixel.augment.noise import Noise
 from perpixel.augment.recipe import Recipe
 from perpixel.labels import PADDING_INDEX
@@ -25,7 +28,7 @@ class Strong(Recipe):
         jitter: probability of changing the colours.
         brightness, contrast, saturation: greatest relative change, as 0.2 for 0.8…1.2.
         hue: greatest turn, as a part of the colour circle.
-        degrade: probability of one of blur, noise and JPEG compression.
+        degrade: probability of one of blur, noise and JPEG compression (of 8-bit grey and RGB alone).
         grey: probability of losing all colour.
         fill: mask value of padding and of the corners that rotation leaves empty.
         additional_targets: see ``Recipe``.
@@ -57,22 +60,15 @@ class Strong(Recipe):
         ]
         colour = [
             *jitter_of(brightness, contrast, saturation, hue, jitter),
-            A.ToGray(p=grey),
-            A.OneOf(
-                [
-                    A.GaussianBlur(sigma_limit=(0.5, 1.5)),
-                    A.GaussNoise((0.02, 0.08)),
-                    A.ImageCompression(quality_range=(40, 90)),
-                ],
-                p=degrade,
-            ),
+            Grey(p=grey),
+            A.OneOf(_degradations(), p=degrade),
         ]
         super().__init__(size, fill, additional_targets, geometry=geometry, colour=colour)
 
 
 def _degradations() -> list[A.BasicTransform]:
     return [
-        A.GaussianBlur(sigma_limit=(0.5, 1.5)),
+        Blur(sigma_limit=(0.5, 1.5)),
         Noise((0.02, 0.08), p=0.5),
-        A.ImageCompression(quality_range=(40, 90)),
+        Compression(quality_range=(40, 90)),
     ]
