@@ -313,3 +313,14 @@ def test_scribbles_train_through_the_public_command(tmp_path: Path) -> None:
     scores = json.loads((result.directory / "metrics.json").read_text())["test"]
     labelled = sum(map(sum, scores["confusion"]))
     assert 0 < labelled < 2 * SIZE[0] * SIZE[1] / 2  # nothing but what was drawn on is scored
+
+
+def test_a_copied_set_has_the_same_hash(tmp_path: Path) -> None:
+    prints = set()
+    for place in ("here", "there"):
+        names = [f"{i}.jpg" for i in range(4)]
+        photos(tmp_path / place / "images", names)
+        coco(tmp_path / place / "c.json", names)
+        source = Folder(str(tmp_path / place), CLASSES, masks="c.json", encoding="coco", fractions=[0.5, 0.5, 0])
+        prints.add(source.split("train").fingerprint())
+    assert len(prints) == 1

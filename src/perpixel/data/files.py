@@ -114,7 +114,7 @@ class FileSplit(Split):
         return remembered("hash", self._stamp(), self._hash)
 
     def inspect(self) -> Inspection:
-        """What is wrong with which pair, and which classes occur; looked at once for unchanged files without a fault."""
+        """What is wrong with which pair, and which classes occur; looked at once for unchanged, sound files."""
         given = (self.pairs, self.read_mask, self.channels, self.extras)
         fresh: list[Inspection] = []
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from perpixel.data.base import SplitName
 from perpixel.data.hashing import digest
 from perpixel.data.pairs import Pair
-from perpixel.data.remembered import cache_folder, write_whole
+from perpixel.data.remembered import SCHEMA, cache_folder, write_whole
 from perpixel.data.table import PairTable
 
 Splits = Mapping[SplitName, Sequence[Pair]]
@@ -43,7 +43,7 @@ def remembered_pairs(
     Returns:
         Tables, mapped from the user's cache folder where that can be written to.
     """
-    note = cache_folder() / "pairs" / f"{digest(rules)}.json"
+    note = cache_folder() / "pairs" / f"{digest(str(SCHEMA), rules)}.json"
     with suppress(OSError, ValueError, KeyError, TypeError):
         return _known(note)
     start = time.time_ns()

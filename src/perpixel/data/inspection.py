@@ -58,7 +58,7 @@ class Inspection:
 
 
 def inspect(pairs: Sequence[Pair], read_mask: MaskReader, channels: int, extras: Sequence[Extra] = ()) -> Inspection:
-    """Compare the sizes of all files of each sample, decode every mask and extra, and look whether images are complete."""
+    """Compare the sizes of each sample's files, decode masks and extras, and look whether images are complete."""
 
     shape_of, mask_shape_of = lru_cache(_SHAPES)(image_shape), lru_cache(_SHAPES)(read_mask.shape)  # tiles share files
 

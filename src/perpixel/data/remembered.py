@@ -14,7 +14,6 @@ from typing import Any
 
 from perpixel.data.hashing import digest
 
-
 SCHEMA = 2
 """Raised whenever what is kept, or how it is found out, changes: nothing that an older perpixel kept counts then."""
 

@@ -18,7 +18,7 @@ from typing import Any
 from perpixel.data.remembered import cache_folder, stamp
 
 _INDEX = "index.json"
-_VERSION = "1"
+_VERSION = "2"
 
 
 def coco_files(annotations: Path) -> dict[str, Path]:
@@ -71,7 +71,7 @@ def _images(annotations: Path) -> Iterator[dict[str, Any]]:
             drawn = sorted(objects[image["id"]], key=_area, reverse=True)
             yield {
                 "file_name": str(image["file_name"]),
-                "origin": f"{annotations}: {image['file_name']}",
+                "origin": f"{annotations.name}: {image['file_name']}",  # hashed: where the set lies does not count
                 "imageHeight": image["height"],
                 "imageWidth": image["width"],
                 "shapes": [shape for one in drawn for shape in _shapes(one, names[one["category_id"]])],
