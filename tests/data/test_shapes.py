@@ -324,3 +324,26 @@ def test_a_copied_set_has_the_same_hash(tmp_path: Path) -> None:
         source = Folder(str(tmp_path / place), CLASSES, masks="c.json", encoding="coco", fractions=[0.5, 0.5, 0])
         prints.add(source.split("train").fingerprint())
     assert len(prints) == 1
+
+
+def test_a_file_that_coco_lists_twice_keeps_all_objects(tmp_path: Path) -> None:
+    photos(tmp_path / "images", ["a.jpg", "b.jpg"])
+    size = {"height": SIZE[0], "width": SIZE[1]}
+    images = [{"id": i, "file_name": name, **size} for i, name in enumerate(["a.jpg", "b.jpg", "a.jpg"])]
+    objects = [{"image_id": i, "category_id": 3, "bbox": [10 * i, 0, 5, 5]} for i in range(3)]
+    coco(tmp_path / "c.json", [], images=images, annotations=objects)
+    source = Folder(str(tmp_path), CLASSES, masks="c.json", encoding="coco", fractions=[0.5, 0.5, 0])
+    masks = {split.pairs[0].name: split.read(0, rng(0)).mask for split in map(source.split, ("train", "val"))}
+    assert (masks["a"] == 1).sum() == 50
+    images[2]["height"] = 7
+    coco(tmp_path / "d.json", [], images=images, annotations=objects)
+    with pytest.raises(ValueError, match=r"'a\.jpg' is listed twice, with different sizes"):
+        Folder(str(tmp_path), CLASSES, masks="d.json", encoding="coco")
+
+
+def test_an_image_in_two_coco_files_is_refused(tmp_path: Path) -> None:
+    photos(tmp_path / "images", ["a.jpg", "b.jpg"])
+    coco(tmp_path / "labels" / "first.json", ["a.jpg", "b.jpg"])
+    coco(tmp_path / "labels" / "second.json", ["b.jpg"])
+    with pytest.raises(ValueError, match=r"first\.json' and '.*second\.json' both annotate 'b\.jpg'"):
+        Folder(str(tmp_path), CLASSES, masks="labels", encoding="coco")

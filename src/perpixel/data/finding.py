@@ -37,14 +37,20 @@ def find_coco(root: Path, where: str, pattern: str) -> dict[str, Path]:
     annotations beside the images of each split are told apart.
 
     Raises:
-        ValueError: see ``find`` and ``coco_files``.
+        ValueError: two files annotate one image; see ``find`` and ``coco_files``.
     """
     base, files = _listed(root, where, (".json",), "masks")
     found: dict[str, Path] = {}
+    origins: dict[str, Path] = {}
     for path in files:
         folder = PurePosixPath(path.parent.relative_to(base).as_posix())
         for name, file in coco_files(path).items():
-            found.setdefault(str(folder / name), file)
+            if (other := origins.setdefault(str(folder / name), path)) != path:
+                raise ValueError(
+                    f"'{other}' and '{path}' both annotate '{name}', and one would be lost: merge the files, or name "
+                    "one with data.source.masks."
+                )
+            found[str(folder / name)] = file
     return _by_key(found, pattern, "masks")
 
 

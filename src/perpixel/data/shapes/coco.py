@@ -18,7 +18,7 @@ from typing import Any
 from perpixel.data.remembered import cache_folder, stamp
 
 _INDEX = "index.json"
-_VERSION = "2"
+_VERSION = "3"
 
 
 def coco_files(annotations: Path) -> dict[str, Path]:
@@ -67,8 +67,8 @@ def _images(annotations: Path) -> Iterator[dict[str, Any]]:
         objects: Mapping[Any, list[dict[str, Any]]] = defaultdict(list)
         for one in content["annotations"]:
             objects[one["image_id"]].append(one)
-        for image in content["images"]:
-            drawn = sorted(objects[image["id"]], key=_area, reverse=True)
+        for image, ids in _by_name(content["images"]):
+            drawn = sorted((one for number in ids for one in objects[number]), key=_area, reverse=True)
             yield {
                 "file_name": str(image["file_name"]),
                 "origin": f"{annotations.name}: {image['file_name']}",  # hashed: where the set lies does not count
@@ -81,6 +81,18 @@ def _images(annotations: Path) -> Iterator[dict[str, Any]]:
             f"'{annotations}' is no COCO file of instances ({type(error).__name__}: {error}): it needs images, "
             "categories and annotations, each with their ids."
         ) from None
+
+
+def _by_name(images: Sequence[Mapping[str, Any]]) -> list[tuple[Mapping[str, Any], list[Any]]]:
+    """Each file's entry and ids: exports that were put together list a file several times, with some objects each."""
+    found: dict[str, tuple[Mapping[str, Any], list[Any]]] = {}
+    for image in images:
+        first, ids = found.setdefault(str(image["file_name"]), (image, []))
+        if (first["height"], first["width"]) != (image["height"], image["width"]):
+            raise ValueError(f"'{image['file_name']}' is listed twice, with different sizes")
+        if image["id"] not in ids:
+            ids.append(image["id"])
+    return list(found.values())
 
 
 def _area(one: Mapping[str, Any]) -> float:
