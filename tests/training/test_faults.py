@@ -7,11 +7,14 @@ import os
 import signal
 import subprocess
 from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from experiments.soak.soak import soak
 from PIL import Image
 from tests.cli.conftest import Shell, newest
@@ -21,6 +24,7 @@ from tests.training.test_resume import assert_same_run
 import perpixel
 from perpixel.config import ConfigError
 from perpixel.training import CheckpointStore, NonFinite
+from perpixel.training.callbacks.finite import FiniteGuard, Step
 
 
 @pytest.fixture
@@ -261,3 +265,15 @@ def test_a_second_signal_stops_at_once(tiny: list[str], shell: Shell) -> None:
     process.communicate(timeout=60)
     assert process.returncode in (-signal.SIGTERM, -signal.SIGINT)
     assert not CheckpointStore(run / "checkpoints").entries("state")
+
+
+def test_a_loss_scale_that_has_collapsed_is_not_trained_on_with() -> None:
+    """With float16 infinite gradients are skipped one by one; for ever is not finite either."""
+    for scale, stops in ((65536.0, False), (1e-5, True)):
+        guard = FiniteGuard(every_n_steps=10)
+        guard._steps = [Step(7, 0, [3], ["a.png"], [torch.tensor(True)])]
+        scaler = torch.amp.GradScaler("cpu", init_scale=scale)
+        scaler.scale(torch.zeros(()))  # it is made on first use
+        trainer: Any = SimpleNamespace(precision_plugin=SimpleNamespace(scaler=scaler), world_size=1)
+        with pytest.raises(NonFinite, match=r"a\.png") if stops else nullcontext():
+            guard.check(trainer)

@@ -12,6 +12,9 @@ from torch import Tensor
 
 from perpixel.training.ranks import from_all_ranks
 
+SMALLEST_SCALE = 2.0**-14
+"""Thirty infinite gradients in a row below where loss scalers start (2^16)."""
+
 
 @dataclass
 class Step:
@@ -56,7 +59,8 @@ class FiniteGuard(pl.Callback):
     """Looks at the loss and the gradients' norm of every step; reads what it saw every few steps, before every
     validation and before every checkpoint, so that a GPU need not wait for the host in between.
 
-    With float16 and a loss scaler, infinite gradients are how the scaler finds its scale: only the loss counts then.
+    With float16 and a loss scaler, infinite gradients are how the scaler finds its scale: only the loss counts then, and
+    a scale that has fallen so far that every step must have been skipped for a while.
 
     Args:
         every_n_steps: optimiser steps between two readings.
@@ -96,6 +100,9 @@ class FiniteGuard(pl.Callback):
             NonFinite: one of them was not finite.
         """
         steps, self._steps = self._steps, []
+        scaler = getattr(trainer.precision_plugin, "scaler", None)
+        if steps and scaler is not None and scaler.get_scale() < SMALLEST_SCALE:
+            steps[-1].finite.append(torch.zeros((), dtype=torch.bool, device=steps[-1].finite[0].device))
         first = next((step for step in steps if not torch.stack(step.finite).all()), None)
         found = [step for step in from_all_ranks(trainer, _plain(first)) if step is not None]
         if found:

@@ -51,7 +51,8 @@ class Watchdog(pl.Callback):
     def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
         """Stop watching; kill the workers of a broken loader, which Python would join at exit, even sleeping ones."""
         self._stop()
-        if "DataLoader" in str(exception):
+        told = str(exception)
+        if "DataLoader" in told and not told.startswith("Caught "):  # what a worker itself raises breaks nothing
             for worker in multiprocessing.active_children():
                 if worker.daemon:
                     worker.kill()
