@@ -9,6 +9,8 @@ import segmentation_models_pytorch as smp
 import torch
 
 from perpixel.models import (
+    DPT,
+    FCN,
     Bilinear,
     Encoder,
     Linknet,
@@ -132,3 +134,16 @@ def test_deep_supervision_asks_every_inner_node() -> None:
 def test_an_unknown_auxiliary_stage_lists_those_there_are() -> None:
     with pytest.raises(ValueError, match=r"'encoder.9' is no stage.*encoder.1, encoder.2.*decoder.blocks.0"):
         Unet(Encoder("resnet18"), Nearest(), 2, aux={"weight": 0.4, "stages": ["encoder.9"]})
+
+
+def test_dpts_head_starts_as_smps() -> None:
+    """Xavier: a spread of √(2 / (fan_in + fan_out)) with both 9·channels."""
+    torch.manual_seed(0)
+    head = DPT(Encoder("test_vit"), Bilinear(), num_classes=3, channels=64).head
+    assert head.refine[0].weight.std().item() == pytest.approx((2 / (9 * 64 + 9 * 64)) ** 0.5, rel=0.02)
+    assert head.conv.bias.abs().max() == 0
+
+
+def test_fcn_refuses_a_variant_that_there_is_not() -> None:
+    with pytest.raises(ValueError, match="model.variant=64s: FCN is defined as 32s, 16s and 8s"):
+        FCN(Encoder("resnet18"), Bilinear(), num_classes=2, variant="64s")  # type: ignore[arg-type]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
-from segmentation_models_pytorch.base.initialization import initialize_decoder
+from segmentation_models_pytorch.base.initialization import initialize_decoder, initialize_head
 from segmentation_models_pytorch.decoders.dpt.decoder import DPTDecoder, FusionBlock, ReassembleBlock
 from torch import Tensor, nn
 
@@ -46,6 +46,7 @@ class DPTHead(nn.Module):
         )
         self.conv = nn.Conv2d(channels, num_classes, kernel_size=1)
         self.upsample: nn.Module = nn.Identity()
+        initialize_head(self)
 
     def forward(self, features: Tensor) -> Tensor:
         logits: Tensor = self.upsample(self.conv(self.refine(features)))

@@ -64,6 +64,9 @@ class FCN(SegmentationModel):
         hidden: channels of the two convolutions on the coarsest map.
         dropout: share of their channels dropped in training.
         aux: auxiliary heads, see :class:`perpixel.models.aux.Auxiliary`.
+
+    Raises:
+        ValueError: there is no such variant.
     """
 
     def __init__(
@@ -77,6 +80,8 @@ class FCN(SegmentationModel):
         dropout: float = 0.5,
         aux: Mapping[str, Any] | None = None,
     ) -> None:
+        if variant not in ("32s", "16s", "8s"):
+            raise ValueError(f"model.variant={variant}: FCN is defined as 32s, 16s and 8s.")
         network = encoder.build(in_channels)
         stride = int(variant.removesuffix("s"))
         refinements = 5 - stride.bit_length() + 1
