@@ -113,6 +113,15 @@ def test_the_resolved_config_and_the_overrides_are_kept(trained: Path) -> None:
     assert "model.width=4" in OmegaConf.load(trained / "overrides.yaml")
 
 
+def test_shapes_scores_the_trained_model(trained: Path, shell: Shell) -> None:
+    output = shell.run("shapes", [f"run={trained}", "size=[64,64]", "measured=0", "output=out"])
+    assert "checkerboard, trained:" in output
+    tables = (shell.directory / "out" / "shapes").rglob("shapes.csv")
+    assert "encoder.0,64,64,4," in next(tables).read_text()
+    refused = shell.run("shapes", [f"run={trained}", "model=unet"], code=2)
+    assert "brings its own" in refused
+
+
 def test_evaluate_repeats_the_score_and_counts_the_look(trained: Path, shell: Shell) -> None:
     shell.run("evaluate", [f"run={trained}", "split=test"])
     again = json.loads((trained / "evaluation_test.json").read_text())["test"]

@@ -8,6 +8,7 @@ import pytest
 
 import perpixel
 from perpixel.config import compose, conf_dir
+from perpixel.tracking import manifest
 
 EXPERIMENTS = sorted(path.stem for path in (conf_dir() / "experiment").glob("*.yaml"))
 
@@ -37,3 +38,4 @@ def test_recipe_runs_for_a_step(name: str, tmp_path: Path) -> None:
     untrained = ["encoder.weights=none", "encoder.sha256=null"] if has_weights else []
     result = perpixel.train([f"experiment={name}", *STEP, *untrained, f"hydra.run.dir={tmp_path / 'run'}"])
     assert result.scores["val"]["mIoU"] is not None
+    assert name != "checkerboard" or "checkerboard" in manifest.read(tmp_path / "run")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import csv
+import json
 import logging
 import sys
 from collections.abc import Sequence
@@ -10,18 +12,22 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hydra.core.hydra_config import HydraConfig
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from perpixel.cli.arguments import checked_jobs, parse, refuse, run_hydra, shows_only
+from perpixel.config import read_run_config
 from perpixel.config.compose import job_name
 from perpixel.config.errors import together
+from perpixel.tracking.links import refuse_links
 
 if TYPE_CHECKING:
+    from perpixel.config import Job
     from perpixel.models import SegmentationModel
     from perpixel.models.shapes import Stage
 
 log = logging.getLogger(__name__)
 
+OF_THE_RUN = ("encoder", "decoder", "model", "in_channels", "num_classes")
 COLUMNS = ("stage", "height", "width", "channels", "stride", "parameters", "macs", "theoretical", "measured")
 
 
@@ -31,7 +37,7 @@ def main() -> None:
     if args.multirun:
         sys.exit("perpixel: shapes takes one model; -m belongs to train.")
     jobs = checked_jobs(args, "shapes")
-    if not shows_only(args) and (faults := check(jobs[0].cfg)):
+    if not shows_only(args) and (faults := [*check(jobs[0].cfg), *_overruled(jobs[0])]):
         refuse(together(faults))
     run_hydra(shapes, "shapes")
 
@@ -46,16 +52,28 @@ def check(cfg: DictConfig) -> list[str]:
     return faults
 
 
+def _overruled(job: Job) -> list[str]:
+    """Choices that ``run=`` would leave unheard."""
+    keys = {override.lstrip("+~").partition("=")[0] for override in job.overrides}
+    told = {key for key in keys if key.partition(".")[0] in OF_THE_RUN} if job.cfg.run is not None else set()
+    return [f"{key}=: run={job.cfg.run} brings its own; leave out one of them." for key in sorted(told)]
+
+
 def shapes(cfg: DictConfig) -> None:
     """Print the table, and write ``shapes.csv`` and ``shapes.png``.
 
     Raises:
         ValueError: the model cannot be built as configured.
     """
+    from perpixel.export.bundle import read_weights
     from perpixel.models.shapes import describe, measure, totals
     from perpixel.reporting.shapes_picture import shapes_picture
 
+    if cfg.run is not None:
+        cfg = _of_run(cfg)
     model = build_model(cfg)
+    if cfg.run is not None:
+        model.load_state_dict(read_weights(Path(cfg.run)))
     height, width = cfg.size
     stages = describe(model, height, width, cfg.in_channels)
     if cfg.measured:
@@ -70,9 +88,27 @@ def shapes(cfg: DictConfig) -> None:
     out = Path(cfg.output, "shapes", job_name(overrides, ("output", "measured", "checkerboard")))
     out.mkdir(parents=True, exist_ok=True)
     write_csv(stages, out / "shapes.csv")
-    title = f"{_choices()} on {size}: {parameters / 1e6:.1f} M parameters, {macs / 1e9:.1f} GMACs"
+    title = f"{cfg.run or _choices()} on {size}: {parameters / 1e6:.1f} M parameters, {macs / 1e9:.1f} GMACs"
     shapes_picture(stages, (cfg.in_channels, height, width), title, out / "shapes.png")
     log.info("written to %s and %s", out / "shapes.csv", out / "shapes.png")
+
+
+def _of_run(cfg: DictConfig) -> DictConfig:
+    """The verb's config with the model of a finished run, whose weights it brings."""
+    run = Path(cfg.run)
+    refuse_links(run)
+    saved = run / "model" / "model.json"
+    if not saved.is_file():
+        raise ValueError(f"run={run}: no finished run's directory (it has no model/model.json).")
+    theirs, described = read_run_config(run / "config.yaml"), json.loads(saved.read_text(encoding="utf-8"))
+    cfg = copy.deepcopy(cfg)
+    OmegaConf.set_struct(cfg, False)
+    for part in ("encoder", "decoder", "model"):
+        cfg[part] = theirs[part]
+    if "weights" in cfg.encoder:
+        cfg.encoder.weights, cfg.encoder.sha256 = "none", None
+    cfg.in_channels, cfg.num_classes = int(described["in_channels"]), len(described["classes"])
+    return cfg
 
 
 def _size(model: SegmentationModel, height: int, width: int) -> str:
@@ -111,16 +147,23 @@ def _choices() -> str:
 
 def _checkerboard(cfg: DictConfig, model: SegmentationModel) -> None:
     from perpixel.models import Bilinear
-    from perpixel.models.checkerboard import measure_checkerboard, natural_noise
+    from perpixel.models.checkerboard import advice_for, measure_checkerboard, natural_noise
 
     images = natural_noise(2, cfg.in_channels, *(max(64, n) for n in cfg.size))
-    score = measure_checkerboard(model, images)
-    bilinear = measure_checkerboard(build_model(cfg, upsampling=Bilinear()), images)
+    if cfg.run is None:
+        score, told = measure_checkerboard(model, images), None
+        smooth = measure_checkerboard(build_model(cfg, upsampling=Bilinear()), images)
+    else:
+        found, told = advice_for(model, images)
+        score, smooth = found["score"], found["smooth"]
     log.info(
-        "checkerboard, untrained: %.2f %% of the logits' spectral energy on the upsampling grid (bilinear: %.2f %%)",
+        "checkerboard, %s: %.2f %% of the logits' spectral energy on the upsampling grid (bilinear: %.2f %%)",
+        "untrained" if cfg.run is None else "trained",
         100 * score,
-        100 * bilinear,
+        100 * smooth,
     )
+    if told:
+        log.warning(told)
 
 
 def rows(stages: Sequence[Stage]) -> list[list[str]]:

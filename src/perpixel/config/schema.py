@@ -220,6 +220,7 @@ class ShapesConfig:
     size: list[int] = field(default_factory=lambda: [256, 256])  # H, W of the image
     in_channels: int = 3
     num_classes: int = 6
+    run: str | None = None  # a run directory: its trained model
     measured: int = 2  # random images for the measured receptive field; 0 leaves it out
     checkerboard: bool = True
     seed: int = 0
