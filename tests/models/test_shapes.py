@@ -143,9 +143,19 @@ def test_the_measured_field_lies_within_the_theoretical_one() -> None:
     model = StarterUnet(NoEncoder(), Transposed(), 2, width=4)
     stages = describe(model, 128, 128)
     measure(model, stages, 128, 128, images=2)
-    assert all(1 <= stage.measured <= stage.theoretical[0] for stage in stages)
+    assert all(1 <= stage.measured <= stage.theoretical[0] + 1 for stage in stages)
     by_name = {stage.name: stage.measured for stage in stages}
     assert by_name["encoder.0"] < by_name["encoder.2"] < by_name["encoder.4"]
+
+
+def test_a_field_larger_than_the_theoretical_one_would_be_seen() -> None:
+    """The measurement knows nothing of the theory: what is measured of one map and reported for another sticks out."""
+    model = StarterUnet(NoEncoder(), Transposed(), 2, width=4)
+    stages = describe(model, 64, 64)
+    for stage in stages:
+        stage.theoretical = (1, 1)
+    measure(model, stages, 64, 64, images=1)
+    assert stages[-1].measured > 10
 
 
 def test_energy_side_is_the_smallest_square_that_holds_the_share() -> None:

@@ -24,7 +24,9 @@ def measure(
     """Fill in each stage's measured receptive field (Luo et al. 2016, "effective receptive field").
 
     For random images the gradient of a map's centre (all channels, with random signs) with respect to the image is
-    squared and averaged; the smallest centred square with 95 % of that energy is the field.
+    squared and averaged; the smallest centred square with 95 % of that energy is the field. It lies in the theoretical
+    one, up to one pixel: the square stands around the map's pixel, and the kernels of a network may lie half a pixel
+    beside it.
 
     Args:
         stages: rows of :func:`perpixel.models.shapes.stages.describe` for the same size; changed in place.
@@ -41,9 +43,7 @@ def measure(
                 if name in energies:
                     energies[name] += centre_energy(output, image, generator)
     for stage in stages:
-        side = energy_side(energies[stage.name], stage.stride, (stage.height, stage.width))
-        # A field of even size has its centre between pixels, and a square around the pixel would be one larger.
-        stage.measured = int(min(side, *stage.theoretical))
+        stage.measured = energy_side(energies[stage.name], stage.stride, (stage.height, stage.width))
 
 
 def stage_outputs(model: SegmentationModel, image: Tensor) -> dict[str, Tensor]:
