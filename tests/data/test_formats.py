@@ -224,3 +224,44 @@ def test_windows_beyond_a_picture_are_refused(tmp_path: Path) -> None:
     for name in ("a.tif", "b.tif", "c.png"):
         with pytest.raises(ValueError, match=r"is 67×83 \(H×W\), but rows 60…70"):
             read_image(tmp_path / name, 3, Window(60, 0, 10, 10))
+
+
+def spoil_tiff(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-200])
+
+
+def spoil_png(path: Path) -> None:
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 0xFF
+    path.write_bytes(data)
+
+
+SPOILT: dict[str, tuple[str, Callable[[Path], Any], str]] = {
+    "a truncated TIFF": ("tif", spoil_tiff, "cannot be decoded"),
+    "a PNG broken inside": ("png", spoil_png, "cannot be decoded"),
+    "holes": ("npy", lambda path: np.save(path, np.full((16, 16, 3), np.nan, np.float32)), "NaN or infinite"),
+    "other channels": ("npy", lambda path: np.save(path, np.zeros((16, 16, 5), np.uint8)), "has 5 channels"),
+    "another depth": ("npy", lambda path: np.save(path, np.zeros((16, 16, 3), np.uint16)), "is uint16, but"),
+}
+
+
+@pytest.mark.parametrize(("suffix", "spoil", "fault"), SPOILT.values(), ids=SPOILT)
+@pytest.mark.parametrize("share", [0.0, 0.5])
+def test_whatever_would_fail_in_training_is_listed_before(
+    tmp_path: Path, suffix: str, spoil: Callable[[Path], Any], fault: str, share: float
+) -> None:
+    pixels = BANDS[:16, :16, :3].astype(np.uint8)
+    for key in ["val/0", *(f"train/{index}" for index in range(6))]:
+        for folder, of in (("images", pixels), ("masks", pixels[..., 0] % 2)):
+            path = tmp_path / folder / f"{key}.{suffix if folder == 'images' else 'png'}"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            np.save(path, of) if suffix == "npy" and folder == "images" else Image.fromarray(of).save(path)
+    spoil(tmp_path / "images" / "train" / f"2.{suffix}")
+    options: dict[str, Any] = {"split": "folders", "mean": [0.5] * 3, "std": [0.5] * 3}
+    for _ in range(2):
+        with pytest.raises(ValueError, match=rf"1 of 6 pairs are faulty:\n.*2\.{suffix}'.*{fault}"):
+            Folder(str(tmp_path), ["a", "b"], **options).split("train").verify()
+    if share:
+        source = Folder(str(tmp_path), ["a", "b"], on_bad_file="skip", max_bad=share, **options)
+        assert len(source.split("train")) == 5
+        source.split("train").verify()

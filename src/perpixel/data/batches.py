@@ -74,16 +74,18 @@ class EvaluationSamples(Dataset[Sample]):
 
 def collate(samples: Sequence[Sample]) -> Batch:
     """Stack samples of one size; pixels keep their dtype, so that little is sent to the device."""
-    stacked = {name: _stacked([sample.targets[name] for sample in samples]) for name in samples[0].targets}
+    stacked = {name: _stacked(samples, name) for name in samples[0].targets}
     return cast(Batch, {**stacked, "name": [sample.name for sample in samples]})
 
 
-def _stacked(arrays: Sequence[npt.NDArray[Any]]) -> Tensor:
+def _stacked(samples: Sequence[Sample], name: str) -> Tensor:
     """(B, H, W) of (H, W), and (B, C, H, W) of (H, W, C) arrays."""
-    kinds = sorted({f"{array.shape} {array.dtype}" for array in arrays})
+    arrays: list[npt.NDArray[Any]] = [sample.targets[name] for sample in samples]
+    kinds = {f"{array.shape} {array.dtype}": sample.name for array, sample in zip(arrays, samples, strict=True)}
     if len(kinds) > 1:
+        shown = " and ".join(f"{kind} ('{example}')" for kind, example in sorted(kinds.items()))
         raise ValueError(
-            f"the samples of a batch differ in size or depth: {' and '.join(kinds)}. Convert the files to one depth; "
+            f"the samples of a batch differ in size or depth ({name}): {shown}. Convert the files to one depth; "
             "with images of different sizes, data.eval_batch_size=1."
         )
     height, width, *channels = arrays[0].shape

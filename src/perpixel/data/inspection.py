@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from functools import lru_cache
+from typing import NamedTuple
 
 import numpy as np
 
-from perpixel.data.decode import image_shape, is_cut_short, read_image
+from perpixel.data.decode import image_shape, read_image
 from perpixel.data.extras import Extra, check_size, read_extras
 from perpixel.data.masks import MaskReader
 from perpixel.data.pairs import Pair
@@ -29,10 +30,12 @@ class Inspection:
     Attributes:
         faults: what is wrong and how to mend it, by sample name.
         present: class indices (and ignore value) that occur anywhere.
+        depths: of images (dtypes), by target.
     """
 
     faults: dict[str, str] = field(default_factory=dict)
     present: list[int] = field(default_factory=list)
+    depths: dict[str, str] = field(default_factory=dict)
 
     def raise_faults(self, pairs: int) -> None:
         """Refuse faulty data.
@@ -49,7 +52,7 @@ class Inspection:
 
     def to_json(self) -> str:
         """As text, for keeping."""
-        return json.dumps({"faults": self.faults, "present": self.present})
+        return json.dumps(asdict(self))
 
     @classmethod
     def from_json(cls, text: str) -> Inspection:
@@ -57,9 +60,30 @@ class Inspection:
         return cls(**json.loads(text))
 
 
-def inspect(pairs: Sequence[Pair], read_mask: MaskReader, channels: int, extras: Sequence[Extra] = ()) -> Inspection:
-    """Compare the sizes of each sample's files, decode masks and extras, and look whether images are complete."""
+class _Look(NamedTuple):
+    """What one pair showed: classes, and the depth of each image by the name of its target."""
 
+    values: list[int]
+    depths: dict[str, str]
+    fault: str | None = None
+
+
+def inspect(
+    pairs: Sequence[Pair],
+    read_mask: MaskReader,
+    channels: int,
+    extras: Sequence[Extra] = (),
+    depths: Mapping[str, str] | None = None,
+) -> Inspection:
+    """Decode every file once, as a training would, and compare the sizes and depths of what belongs together.
+
+    Args:
+        pairs: the samples.
+        read_mask: gives class indices for a mask file.
+        channels: C of the images.
+        extras: what else the pairs bring.
+        depths: by target, what images must have, where that is known; else what most of them have.
+    """
     shape_of, mask_shape_of = lru_cache(_SHAPES)(image_shape), lru_cache(_SHAPES)(read_mask.shape)  # tiles share files
 
     def sizes(pair: Pair) -> None:
@@ -68,22 +92,41 @@ def inspect(pairs: Sequence[Pair], read_mask: MaskReader, channels: int, extras:
         for extra, path in zip(extras, pair.extras, strict=True):
             check_size(extra.name, path, shape_of(path), whole)
 
-    def look(pair: Pair) -> tuple[list[int], str | None]:
+    def look(pair: Pair) -> _Look:
         try:
             _exist(pair)
             sizes(pair)
-            return _values(pair, read_mask, channels, extras), None
+            return _decoded(pair, read_mask, channels, extras)
         except ValueError as error:
-            return [], str(error)
+            return _Look([], {}, str(error))
 
+    found = Inspection()
+    places: dict[str, dict[str, list[int]]] = {}
     present: set[int] = set()
-    faults: dict[str, str] = {}
     with ThreadPoolExecutor(_THREADS) as pool:
-        for pair, (values, fault) in zip(pairs, pool.map(look, pairs), strict=True):
-            present.update(values)
-            if fault is not None:
-                faults[pair.name] = fault
-    return Inspection(faults, sorted(present))
+        for place, (pair, seen) in enumerate(zip(pairs, pool.map(look, pairs), strict=True)):
+            present.update(seen.values)
+            for target, depth in seen.depths.items():
+                places.setdefault(target, {}).setdefault(depth, []).append(place)
+            if seen.fault is not None:
+                found.faults[pair.name] = seen.fault
+    found.present = sorted(present)
+    _compare_depths(found, pairs, places, depths or {})
+    return found
+
+
+def _compare_depths(
+    found: Inspection, pairs: Sequence[Pair], places: dict[str, dict[str, list[int]]], known: Mapping[str, str]
+) -> None:
+    """A batch has one depth, and so must a split."""
+    for target, by_depth in places.items():
+        usual = known.get(target) or max(by_depth, key=lambda depth: len(by_depth[depth]))
+        found.depths[target] = usual
+        for depth, odd in by_depth.items():
+            for pair in (pairs[place] for place in odd if depth != usual):
+                found.faults[pair.name] = (
+                    f"'{pair.image}' ({target}) is {depth}, but the split's others are {usual}: convert it to one depth."
+                )
 
 
 def inspect_again(
@@ -92,8 +135,9 @@ def inspect_again(
     """What was found before, but for the faulty pairs, which are looked at once more: a fault may be the moment's."""
     if not found.faults:
         return found
-    again = inspect([pair for pair in pairs if pair.name in found.faults], read_mask, channels, extras)
-    return Inspection(again.faults, sorted({*found.present, *again.present}))
+    faulty = [pair for pair in pairs if pair.name in found.faults]
+    again = inspect(faulty, read_mask, channels, extras, found.depths)
+    return Inspection(again.faults, sorted({*found.present, *again.present}), again.depths | found.depths)
 
 
 def check_sizes(pair: Pair, image: tuple[int, ...], mask: tuple[int, ...]) -> None:
@@ -115,10 +159,10 @@ def _exist(pair: Pair) -> None:
             raise ValueError(f"'{path}' does not exist.")
 
 
-def _values(pair: Pair, read_mask: MaskReader, channels: int, extras: Sequence[Extra]) -> list[int]:
+def _decoded(pair: Pair, read_mask: MaskReader, channels: int, extras: Sequence[Extra]) -> _Look:
     mask = read_mask(pair.mask, pair.window)
-    if is_cut_short(pair.image):
-        read_image(pair.image, channels)  # junk after the picture is harmless: only a full decode tells
-    read_extras(extras, pair.extras, pair.window, mask.shape)
-    found: list[int] = np.flatnonzero(np.bincount(mask.ravel())).tolist()
-    return found
+    image = read_image(pair.image, channels, pair.window)
+    check_sizes(pair, image.shape[:2], mask.shape)
+    brought = read_extras(extras, pair.extras, pair.window, mask.shape)
+    depths = {extra.name: brought[extra.name].dtype.name for extra in extras if extra.kind == "image"}
+    return _Look(np.flatnonzero(np.bincount(mask.ravel())).tolist(), {"image": image.dtype.name} | depths)
