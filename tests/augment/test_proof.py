@@ -1,12 +1,16 @@
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
+
 import cv2
 import numpy as np
 import pytest
 
-from perpixel.augment import CutMix, Default, Light, Medical, Plain, Recipe, Satellite, Strong
+from perpixel.augment import CopyPaste, CutMix, Default, Light, Medical, Mosaic, Plain, Recipe, Satellite, Strong
 from perpixel.augment.alignment import prove_alignment
 from perpixel.augment.backend import A
+from perpixel.augment.windowed import Windowed
 
 SIZE = (128, 160)
 
@@ -19,8 +23,18 @@ def test_every_recipe_is_aligned(make: type[Recipe], size: tuple[int, int]) -> N
     assert str(report).startswith("aligned")
 
 
-def test_mixing_recipes_and_other_channels() -> None:
-    assert prove_alignment(CutMix(Default(size=SIZE)), samples=4).aligned
+@pytest.mark.parametrize("make", [Default, Strong, Medical], ids=lambda make: make.__name__)
+@pytest.mark.parametrize(
+    "mix", [CutMix, Mosaic, partial(CopyPaste, classes=[18, 3], p=0.9)], ids=["cut", "four", "paste"]
+)
+def test_mixtures_are_aligned(mix: Callable[[Recipe], Recipe], make: type[Recipe]) -> None:
+    recipe = mix(make(size=SIZE))
+    report = prove_alignment(recipe, samples=8)
+    assert report.aligned, str(report)
+    assert not recipe.additional_targets
+
+
+def test_other_channels() -> None:
     assert prove_alignment(Satellite(size=SIZE), channels=6, samples=4).aligned
     assert prove_alignment(Light(size=SIZE), channels=1, samples=4).aligned
 
@@ -38,26 +52,74 @@ def plain_nearest() -> Recipe:
 
 
 class FlipsOneSide(Light):
-    def __call__(self, image, mask, rng):  # type: ignore[no-untyped-def]
-        image, mask = super().__call__(image, mask, rng)
-        return np.ascontiguousarray(image[:, ::-1]), mask
+    def apply(self, targets, rng):  # type: ignore[no-untyped-def]
+        result = super().apply(targets, rng)
+        image = result["image"]
+        return result | {"image": np.ascontiguousarray(image[:, ::-1])}
 
 
 class ShiftsHalfAPixel(Strong):
-    def __call__(self, image, mask, rng):  # type: ignore[no-untyped-def]
-        image, mask = super().__call__(image, mask, rng)
+    def apply(self, targets, rng):  # type: ignore[no-untyped-def]
+        result = super().apply(targets, rng)
+        image = result["image"]
         shift = np.array([[1, 0, 0.5], [0, 1, 0]])
-        return cv2.warpAffine(image, shift, image.shape[1::-1], borderMode=cv2.BORDER_REPLICATE), mask
+        moved = cv2.warpAffine(image, shift, image.shape[1::-1], borderMode=cv2.BORDER_REPLICATE)
+        return result | {"image": moved}
 
 
 class CropsTheImageAlone(Default):
-    def __call__(self, image, mask, rng):  # type: ignore[no-untyped-def]
-        image, mask = super().__call__(image, mask, rng)
+    def apply(self, targets, rng):  # type: ignore[no-untyped-def]
+        result = super().apply(targets, rng)
+        image = result["image"]
         offset = int(rng.integers(1, 4))
-        return np.pad(image[offset:], ((0, offset), (0, 0), (0, 0)), mode="edge"), mask
+        return result | {"image": np.pad(image[offset:], ((0, offset), (0, 0), (0, 0)), mode="edge")}
+
+
+class MosaicOfMirroredImages(Mosaic):
+    def mix(self, targets, partner, rng):  # type: ignore[no-untyped-def]
+        mixed = super().mix(targets, partner, rng)
+        return mixed | {"image": np.ascontiguousarray(mixed["image"][:, ::-1])}
+
+
+class PastesTheImageElsewhere(CopyPaste):
+    def _pasted(self, array, other, chosen):  # type: ignore[no-untyped-def]
+        return super()._pasted(array, np.roll(other, 9, axis=(0, 1)) if array.ndim == 3 else other, chosen)
+
+
+class CutsTheMaskAlone(CutMix):
+    """Further masks and weights stay behind."""
+
+    def mix(self, targets, partner, rng):  # type: ignore[no-untyped-def]
+        mixed = super().mix(targets, partner, rng)
+        return mixed | {name: array for name, array in targets.items() if name not in ("image", "mask")}
+
+
+class FlipsExtras(Light):
+    def __init__(self, kind):  # type: ignore[no-untyped-def]
+        super().__init__(size=SIZE)
+        self.kind = kind
+
+    def apply(self, targets, rng):  # type: ignore[no-untyped-def]
+        result = super().apply(targets, rng)
+        of_kind = [name for name, kind in self.additional_targets.items() if kind == self.kind and name in result]
+        return result | {name: np.ascontiguousarray(result[name][::-1]) for name in of_kind}
+
+
+class ShiftsWindows(Light):
+    def sample(self, targets, rng, another):  # type: ignore[no-untyped-def]
+        if isinstance(targets["image"], Windowed):
+            targets = targets | {"image": np.roll(np.asarray(targets["image"]), 7, axis=(0, 1))}
+        return super().sample(targets, rng, another)
 
 
 MISTAKES = {
+    "a mosaic of mirrored images": lambda: MosaicOfMirroredImages(Light(size=SIZE), p=0.1),
+    "an object pasted from elsewhere": lambda: PastesTheImageElsewhere(Light(size=SIZE), classes=[18]),
+    "extras that are not mixed": lambda: CutsTheMaskAlone(Light(size=SIZE)),
+    "a further image flipped": lambda: FlipsExtras("image"),
+    "a further mask flipped": lambda: FlipsExtras("mask"),
+    "a weight flipped": lambda: FlipsExtras("weight"),
+    "images read from shifted windows": lambda: ShiftsWindows(size=SIZE),
     "bilinear mask": blended_mask,
     "mask by plain nearest": plain_nearest,
     "flip on one side only": lambda: FlipsOneSide(size=SIZE),

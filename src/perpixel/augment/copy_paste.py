@@ -45,7 +45,7 @@ class CopyPaste(Mixing):
             raise ValueError(
                 f"augment.tries={tries} and objects={objects} must be at least 1, feather={feather} not below 0."
             )
-        self.classes = tuple(classes)
+        self.sought = tuple(classes)
         self.tries = tries
         self.objects = objects
         self.feather = feather
@@ -66,7 +66,7 @@ class CopyPaste(Mixing):
 
     def _components(self, mask: Mask, rng: np.random.Generator) -> npt.NDArray[np.bool_]:
         """Where some random components of the classes are."""
-        wanted = np.isin(mask, self.classes).astype(np.uint8)
+        wanted = np.isin(mask, self.sought).astype(np.uint8)
         _, labels, stats, _ = cv2.connectedComponentsWithStats(wanted, connectivity=8)
         large = [label for label in range(1, len(stats)) if stats[label, cv2.CC_STAT_AREA] >= self.smallest]
         return np.isin(labels, rng.permutation(large)[: self.objects]) if large else np.zeros(mask.shape, bool)

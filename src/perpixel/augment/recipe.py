@@ -53,6 +53,9 @@ class Recipe:
         ValueError: a size or an additional target makes no sense, or a transform is in the wrong list.
     """
 
+    sought: tuple[int, ...] = ()
+    """Class indices that the recipe looks for in masks, if any in particular."""
+
     def __init__(
         self,
         size: Sequence[int],

@@ -37,8 +37,9 @@ def write_audit(
         What ``audit.json`` holds.
 
     Raises:
-        ValueError: not a single sample can be read; names the first reason.
+        ValueError: not a single sample can be read; names the first reason. Or the recipe cannot take the channels.
     """
+    recipe.check_channels(source.channels)
     found = list(collect(source, workers, progress))
     facts = [one for one in found if isinstance(one, SampleFacts)]
     faults = [one for one in found if isinstance(one, Fault)]
@@ -78,6 +79,7 @@ def _content(source: DataSource, recipe: Recipe, facts: list[SampleFacts], fault
             "mean": list(report.mean),
             "worst": report.worst,
             "alien": {str(value): pixels for value, pixels in report.alien.items()},
+            "torn": report.torn,
         },
     }
 
