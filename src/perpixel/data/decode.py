@@ -18,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageOps
 
+from perpixel.data.orientation import orientation_of, upright, upright_shape
 from perpixel.data.partial import jpeg_part, png_rows
 from perpixel.data.tiff import Window, read_tiff, tiff_header
 
@@ -34,8 +35,7 @@ _TILES = "save it as a TIFF with tiles or strips and set data.source.tile"
 COLOUR_BANDS = 4
 """Bands of a picture that shows colours and transparency, whatever it is used for."""
 
-_TRANSPOSED = {5, 6, 7, 8}  # EXIF orientations that swap height and width
-_ORIENTATION = 0x0112
+_TURNED = (b"eXIf", b"XML:com.adobe.xmp", b"Raw profile type ")  # where a PNG may keep an orientation
 _TIFF = (".tif", ".tiff")
 _ENDS = {".jpg": b"\xff\xd9", ".jpeg": b"\xff\xd9", ".png": b"IEND\xae\x42\x60\x82"}
 
@@ -66,7 +66,7 @@ def read_image(path: Path, channels: int = 3, window: Window | None = None) -> A
         return part
     with _opened(path) as image:
         if image.format == "JPEG" and image.mode == "RGB" and channels == 3 and not is_cut_short(path):
-            return _jpeg_window(path, image, window) if window else _fast_jpeg(path)
+            return _jpeg_window(path, image, window) if window else _fast_jpeg(path, image)
         return _as_asked(_cropped(_upright(image), window, path), channels, path)
 
 
@@ -101,8 +101,7 @@ def image_shape(path: Path) -> tuple[int, int]:
         return shape
     with _opened(path) as image:
         width, height = image.size
-        turned = image.getexif().get(_ORIENTATION) in _TRANSPOSED
-    return (width, height) if turned else (height, width)
+        return upright_shape((height, width), orientation_of(image))
 
 
 def is_cut_short(path: Path) -> bool:
@@ -171,22 +170,24 @@ def _is_deep_png(path: Path) -> bool:
 
 def _deep_png(path: Path, window: Window | None) -> Array:
     with _opened(path) as image:
+        turn = orientation_of(image)
         image.load()  # OpenCV would fill what is missing of a truncated file
     pixels = np.asarray(cv2.imread(str(path), cv2.IMREAD_UNCHANGED))[..., 2::-1]  # BGR(A) → RGB
+    pixels = upright(pixels, turn)
     return pixels if window is None else pixels[window.slices]
 
 
-def _fast_jpeg(path: Path) -> Array:
-    """OpenCV decodes complete JPEGs in half Pillow's time, upright too; it would fill what is missing with grey."""
-    pixels = cv2.imread(str(path), cv2.IMREAD_COLOR_RGB)
+def _fast_jpeg(path: Path, image: Image.Image) -> Array:
+    """OpenCV decodes complete JPEGs in half Pillow's time; it would fill what is missing with grey."""
+    pixels = cv2.imread(str(path), cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION)  # it knows no XMP
     if pixels is None:
         raise OSError("not decodable")
-    return np.asarray(pixels)
+    return np.ascontiguousarray(upright(np.asarray(pixels), orientation_of(image)))
 
 
 def _jpeg_window(path: Path, image: Image.Image, window: Window) -> Array:
-    part = jpeg_part(path.read_bytes(), window) if image.getexif().get(_ORIENTATION, 1) == 1 else None
-    return np.ascontiguousarray(_fast_jpeg(path)[window.slices]) if part is None else part
+    part = jpeg_part(path.read_bytes(), window) if orientation_of(image) == 1 else None
+    return np.ascontiguousarray(_fast_jpeg(path, image)[window.slices]) if part is None else part
 
 
 def _png_window(path: Path, window: Window) -> Array | None:
@@ -205,7 +206,7 @@ def _png_window(path: Path, window: Window) -> Array | None:
 def _png_shape(data: bytes) -> tuple[int, int] | None:
     """(H, W) of a PNG that nothing says is to be turned; None for others. (Pillow looks behind the pixels for an
     orientation, and decodes them all.)"""
-    if not data.startswith(b"\x89PNG") or len(data) < 33 or b"eXIf" in data:
+    if not data.startswith(b"\x89PNG") or len(data) < 33 or any(mark in data for mark in _TURNED):
         return None
     return int.from_bytes(data[20:24], "big"), int.from_bytes(data[16:20], "big")
 

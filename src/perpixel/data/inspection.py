@@ -125,7 +125,7 @@ def _compare_depths(
         for depth, odd in by_depth.items():
             for pair in (pairs[place] for place in odd if depth != usual):
                 found.faults[pair.name] = (
-                    f"'{pair.image}' ({target}) is {depth}, but the split's others are {usual}: convert it to one depth."
+                    f"'{pair.image}' ({target}) is {depth}, but the split's others are {usual}: convert it."
                 )
 
 

@@ -13,8 +13,12 @@ import numpy as np
 import numpy.typing as npt
 import tifffile
 
+from perpixel.data.orientation import TAG as ORIENTATION
+from perpixel.data.orientation import as_stored, orientation_in_xmp, upright, upright_shape
+
 Array = npt.NDArray[Any]
 _JPEG = 7
+_XMP = 700
 _DEFLATE = {8, 32946, 50013}
 _DEFLATE_RATIO = 1032  # the format's greatest, zlib.net/zlib_tech.html
 _HARMLESS = 1 << 28  # bytes
@@ -57,7 +61,7 @@ class TiffHeader(NamedTuple):
     """What the header says.
 
     Attributes:
-        shape: (H, W).
+        shape: (H, W), upright.
         bands: samples per pixel.
         plain: an 8-bit picture (grey, palette, RGB, CMYK, with alpha or not): Pillow reads all compressions of these.
         by_window: whether a plain picture's parts can be had as ``read_tiff`` gives them, the same pixels as Pillow's.
@@ -87,7 +91,7 @@ def tiff_header(path: Path) -> TiffHeader:
         missing = page.compression != 1 and page.compression not in tifffile.TIFF.DECOMPRESSORS
         alike = page.bitspersample == 8 and _is_stored_as_shown(page) and "ASSOCALPHA" not in kinds
         return TiffHeader(
-            (int(page.imagelength), int(page.imagewidth)),
+            upright_shape((int(page.imagelength), int(page.imagewidth)), _orientation(page)),
             int(page.samplesperpixel),
             plain,
             plain and alike and not missing,
@@ -107,15 +111,23 @@ def read_tiff(path: Path, window: Window | None = None) -> Array:
     """Decode a TIFF, or only the strips and tiles that a window touches.
 
     Returns:
-        (H, W, C) in the file's depth; bands in the file's order, whether it interleaves them or not; a palette's
+        (H, W, C) in the file's depth, upright; bands in the file's order, whether it interleaves them or not; a palette's
         indices, (H, W, 1), rather than its colours.
 
     Raises:
         ValueError: the file is damaged or cut short, or its compression needs a package that is not installed.
     """
     with _first_page(path) as page:
-        whole = Window(0, 0, page.imagelength, page.imagewidth)
-        return _read_window(page, window or whole)
+        shape, orientation = (page.imagelength, page.imagewidth), _orientation(page)
+        part = as_stored(window, shape, orientation) if window else (0, 0, *shape)
+        return upright(_read_window(page, Window(*part)), orientation)
+
+
+def _orientation(page: Any) -> int:
+    tag = page.tags.get(ORIENTATION)
+    if tag is not None:
+        return int(tag.value)
+    return orientation_in_xmp(bytes(page.tags[_XMP].value)) if _XMP in page.tags else 1
 
 
 def _read_window(page: Any, window: Window) -> Array:
