@@ -96,3 +96,10 @@ def test_directory_names_hold_no_equals_sign_and_stay_short() -> None:
 def test_the_default_weights_belong_to_the_default_encoder(overrides: list[str], weights: str, pinned: bool) -> None:
     encoder = compose(overrides).cfg.encoder
     assert (encoder.weights, encoder.sha256 is not None) == (weights, pinned)
+
+
+def test_mask2former_brings_its_loss() -> None:
+    assert compose(["model=mask2former"]).cfg.loss._target_ == "perpixel.models.SetLoss"
+    assert compose(["model=mask2former", "loss=dice"]).cfg.loss._target_ == "perpixel.losses.Dice"  # refused later
+    assert compose([]).cfg.loss._target_ == "perpixel.losses.Dice"
+    assert compose(["model=mask2former"], verb="shapes").cfg.model._target_ == "perpixel.models.Mask2Former"

@@ -21,7 +21,6 @@ SMALL: dict[str, list[str]] = {
     "fpn": ["model.pyramid_channels=8", "model.segmentation_channels=32"],
     "dpt": ["model.channels=8", "model.intermediate_channels=[8,8,16,16]"],
     "mask2former": [
-        "loss=mask2former",
         *("model.queries=5", "model.channels=32", "model.heads=2", "model.pixel_layers=1", "model.decoder_layers=2"),
     ],
     **{name: ["model.channels=[16,16,16,16,16]"] for name in ("unet", "unetplusplus", "manet")},

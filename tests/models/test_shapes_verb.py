@@ -38,6 +38,12 @@ def test_mistakes_are_told_together_and_before_torch() -> None:
     assert "measured=-1: give a whole number, 0 or more" in done.stderr
 
 
+def test_a_loss_is_not_ignored_in_silence() -> None:
+    done = run("loss=ce")
+    assert done.returncode != 0
+    assert "loss=: shapes trains nothing; leave it out" in done.stderr
+
+
 def test_a_model_that_cannot_be_built_says_why() -> None:
     done = run("model=pspnet", "decoder=transposed", "encoder=resnet18")
     assert done.returncode != 0

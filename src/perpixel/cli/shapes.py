@@ -53,8 +53,10 @@ def check(cfg: DictConfig) -> list[str]:
 
 
 def _overruled(job: Job) -> list[str]:
-    """Choices that ``run=`` would leave unheard."""
+    """Choices that would go unheard: a loss, and beside ``run=`` another network."""
     keys = {override.lstrip("+~").partition("=")[0] for override in job.overrides}
+    if loss := sorted(key for key in keys if key.partition(".")[0] == "loss"):
+        return [f"{key}=: shapes trains nothing; leave it out." for key in loss]
     told = {key for key in keys if key.partition(".")[0] in OF_THE_RUN} if job.cfg.run is not None else set()
     return [f"{key}=: run={job.cfg.run} brings its own; leave out one of them." for key in sorted(told)]
 

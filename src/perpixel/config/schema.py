@@ -217,6 +217,7 @@ class ShapesConfig:
     encoder: Any = MISSING
     decoder: Any = MISSING
     model: Any = MISSING
+    loss: Any = None  # a model may bring one; nothing is trained here
     size: list[int] = field(default_factory=lambda: [256, 256])  # H, W of the image
     in_channels: int = 3
     num_classes: int = 6
