@@ -9,6 +9,9 @@ import pytest
 from PIL import Image
 
 from perpixel.data.decode import image_shape, read_image, read_values
+from perpixel.data.masks import ColourMasks
+from perpixel.data.tiff import Window
+from perpixel.labels import LabelSpace
 
 rng = np.random.default_rng(0)
 PIXELS = np.kron(rng.integers(0, 256, (6, 8, 1), np.uint8), np.ones((8, 8, 3), np.uint8))  # 48 × 64
@@ -139,3 +142,14 @@ def test_values_that_are_not_finite_are_told_with_the_file(tmp_path: Path, value
     np.save(tmp_path / "hole.npy", image)
     with pytest.raises(ValueError, match=r"hole\.npy' holds 6 values that are NaN or infinite"):
         read_image(tmp_path / "hole.npy")
+
+
+@pytest.mark.parametrize("suffix", ["png", "tif"])
+def test_palette_masks_may_be_read_by_their_colours(tmp_path: Path, suffix: str) -> None:
+    mask = Image.fromarray(np.array([[5, 1], [2, 1]], np.uint8))
+    mask.putpalette([i for n in range(256) for i in (n * 7 % 256, 9, 200)])
+    mask.save(tmp_path / f"a.{suffix}")
+    labels = LabelSpace(("a", "b", "c"), ((7, 9, 200), (14, 9, 200), (35, 9, 200)))
+    reader = ColourMasks(labels)
+    assert reader(tmp_path / f"a.{suffix}").tolist() == [[2, 0], [1, 0]]
+    assert reader(tmp_path / f"a.{suffix}", Window(0, 0, 1, 2)).tolist() == [[2, 0]]

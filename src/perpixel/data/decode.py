@@ -35,7 +35,7 @@ _TILES = "save it as a TIFF with tiles or strips and set data.source.tile"
 COLOUR_BANDS = 4
 """Bands of a picture that shows colours and transparency, whatever it is used for."""
 
-_TURNED = (b"eXIf", b"XML:com.adobe.xmp", b"Raw profile type ")  # where a PNG may keep an orientation
+_NOTES = (b"XML:com.adobe.xmp", b"Raw profile type ")  # texts in which a PNG may keep an orientation
 _TIFF = (".tif", ".tiff")
 _ENDS = {".jpg": b"\xff\xd9", ".jpeg": b"\xff\xd9", ".png": b"IEND\xae\x42\x60\x82"}
 
@@ -70,10 +70,10 @@ def read_image(path: Path, channels: int = 3, window: Window | None = None) -> A
         return _as_asked(_cropped(_upright(image), window, path), channels, path)
 
 
-def read_values(path: Path, window: Window | None = None) -> Array:
+def read_values(path: Path, window: Window | None = None, colours: bool = False) -> Array:
     """Decode a mask's stored values: (H, W) integers, or (H, W, 3) uint8 where the file holds colours.
 
-    Palette files give their indices, not their colours. Grey stored as RGB counts as grey.
+    Palette files give their indices, or with ``colours`` the colours that they stand for, always (H, W, 3). Grey stored as RGB counts as grey.
 
     Raises:
         ValueError: the file is missing, damaged, too large or a JPEG (which changes labels).
@@ -81,12 +81,14 @@ def read_values(path: Path, window: Window | None = None) -> Array:
     if path.suffix.lower() in (".jpg", ".jpeg"):
         raise ValueError(f"mask '{path}' is a JPEG, which blurs labels: save masks as PNG.")
     direct = _read_directly(path, window, 1)
-    if direct is None and window is not None:
+    if direct is None and window is not None and not colours:
         direct = _png_window(path, window)
+    if isinstance(direct, Image.Image):
+        return _picture_values(direct, colours, path)
     if direct is not None:
-        return _label_values(np.asarray(direct), path)
+        return _label_values(direct, path)
     with _opened(path) as image:
-        return _label_values(np.array(_cropped(_upright(image), window, path)), path)
+        return _picture_values(_cropped(_upright(image), window, path), colours, path)
 
 
 def image_shape(path: Path) -> tuple[int, int]:
@@ -206,9 +208,18 @@ def _png_window(path: Path, window: Window) -> Array | None:
 def _png_shape(data: bytes) -> tuple[int, int] | None:
     """(H, W) of a PNG that nothing says is to be turned; None for others. (Pillow looks behind the pixels for an
     orientation, and decodes them all.)"""
-    if not data.startswith(b"\x89PNG") or len(data) < 33 or any(mark in data for mark in _TURNED):
+    if not data.startswith(b"\x89PNG") or len(data) < 33 or _may_be_turned(data):
         return None
     return int.from_bytes(data[20:24], "big"), int.from_bytes(data[16:20], "big")
+
+
+def _may_be_turned(data: bytes) -> bool:
+    start = 8
+    while (kind := data[start + 4 : start + 8]) not in (b"IEND", b""):
+        if kind == b"eXIf" or (kind in (b"iTXt", b"tEXt", b"zTXt") and data.startswith(_NOTES, start + 8)):
+            return True
+        start += 12 + int.from_bytes(data[start : start + 4], "big")
+    return False
 
 
 def _cropped(image: Image.Image, window: Window | None, path: Path) -> Image.Image:
@@ -287,6 +298,12 @@ def _with_channels(array: Array, channels: int, path: Path) -> Array:
         f"image '{path}' has {array.shape[2]} channels, but the data set is read with {channels}: "
         f"set data.source.channels={array.shape[2]}, or convert the file."
     )
+
+
+def _picture_values(image: Image.Image, colours: bool, path: Path) -> Array:
+    if colours and image.mode in ("P", "PA"):
+        return np.array(image.convert("RGB"))
+    return _label_values(np.array(image), path)
 
 
 def _label_values(array: Array, path: Path) -> Array:

@@ -51,11 +51,17 @@ class MaskReader(ABC):
 
 
 class ValueMasks(MaskReader):
-    """Reads pictures that hold a value, or a colour, for each pixel."""
+    """Reads pictures that hold a value, or a colour, for each pixel.
+
+    Attributes:
+        colours: whether a palette's colours are meant rather than its indices.
+    """
+
+    colours = False
 
     def __call__(self, path: Path, window: Window | None = None) -> npt.NDArray[np.uint8]:
         """Class indices of a mask file or a window of it, (H, W) uint8."""
-        return self.decode(read_values(path, window), str(path))
+        return self.decode(read_values(path, window, self.colours), str(path))
 
     @abstractmethod
     def decode(self, values: Values, where: str) -> npt.NDArray[np.uint8]:
@@ -129,6 +135,8 @@ class ColourMasks(ValueMasks):
         labels: its palette is the code.
         ignore_colours: colours of pixels without a label.
     """
+
+    colours = True
 
     def __init__(self, labels: LabelSpace, ignore_colours: Sequence[Sequence[int]] = ()) -> None:
         self.labels = labels

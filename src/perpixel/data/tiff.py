@@ -111,8 +111,8 @@ def read_tiff(path: Path, window: Window | None = None) -> Array:
     """Decode a TIFF, or only the strips and tiles that a window touches.
 
     Returns:
-        (H, W, C) in the file's depth, upright; bands in the file's order, whether it interleaves them or not; a palette's
-        indices, (H, W, 1), rather than its colours.
+        (H, W, C) in the file's depth, upright; bands in the file's order, whether it interleaves them or not; of a
+        palette the indices, (H, W, 1).
 
     Raises:
         ValueError: the file is damaged or cut short, or its compression needs a package that is not installed.
