@@ -7,16 +7,22 @@ import itertools
 import pytest
 import segmentation_models_pytorch as smp
 import torch
+import torch.nn.functional as F
 
 from perpixel.models import (
     DPT,
     FCN,
+    FPN,
+    PAN,
     Bilinear,
+    DeepLabV3,
+    DeepLabV3Plus,
     Encoder,
     Linknet,
     MANet,
     Nearest,
     NoEncoder,
+    PSPNet,
     Segformer,
     StarterUnet,
     Transposed,
@@ -26,34 +32,87 @@ from perpixel.models import (
 )
 
 PAIRS = [
-    (Unet, smp.Unet, Nearest(), "resnet18"),
-    (UnetPlusPlus, smp.UnetPlusPlus, Nearest(), "resnet18"),
-    (MANet, smp.MAnet, Nearest(), "resnet18"),
-    (Linknet, smp.Linknet, Transposed(kernel_size=4), "resnet18"),
-    (Segformer, smp.Segformer, Bilinear(), "mit_b0"),
-    (UPerNet, smp.UPerNet, Bilinear(), "resnet18"),
+    (Unet, smp.Unet, Nearest(), "resnet18", {}),
+    (UnetPlusPlus, smp.UnetPlusPlus, Nearest(), "resnet18", {}),
+    (MANet, smp.MAnet, Nearest(), "resnet18", {}),
+    (Linknet, smp.Linknet, Transposed(kernel_size=4), "resnet18", {}),
+    (FPN, smp.FPN, Bilinear(), "resnet18", {}),
+    (PAN, smp.PAN, Bilinear(), "resnet18", {}),
+    (PSPNet, smp.PSPNet, Bilinear(), "resnet18", {"encoder_depth": 5}),
+    (DeepLabV3, smp.DeepLabV3, Bilinear(), "resnet18", {}),
+    (DeepLabV3Plus, smp.DeepLabV3Plus, Bilinear(), "resnet18", {}),
+    (Segformer, smp.Segformer, Bilinear(), "mit_b0", {}),  # on convolutional encoders smp's takes one map more
+    (UPerNet, smp.UPerNet, Bilinear(), "resnet18", {}),
 ]
 
 
-@pytest.mark.parametrize(("ours", "theirs", "upsampling", "encoder"), PAIRS, ids=[pair[0].__name__ for pair in PAIRS])
-def test_smps_weights_give_smps_decoder_output(ours, theirs, upsampling, encoder) -> None:
-    """Up to smp's one-go interpolation to 1/4, which the 2× steps of Segformer and UPerNet approximate."""
-    network = ours(Encoder(encoder), upsampling, num_classes=3).eval()
-    reference = theirs(encoder, encoder_weights=None, classes=3).eval()
-    # A transposed convolution stands in Linknet under the upsampler's own name.
-    weights = {
-        key.replace(".block.1.0.", ".block.1.0.conv."): value for key, value in reference.decoder.state_dict().items()
-    }
-    if ours is not Linknet:
-        weights = reference.decoder.state_dict()
-    network.decoder.load_state_dict(weights)
-    network.encoder.load_state_dict(reference.encoder.state_dict())
-    images = torch.randn(1, 3, 64, 96)
+@pytest.fixture
+def two_fold(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Make smp interpolate as we do: by 2× bilinear steps on pixel areas, where it goes at once or by corners.
+
+    What is no power of two (a pyramid's pooled regions) stays as it is, and so does nearest interpolation by blocks.
+    """
+    original = F.interpolate
+
+    def interpolate(x, size=None, scale_factor=None, mode="nearest", align_corners=None, **rest):
+        height = int(x.shape[-2] * scale_factor) if size is None else size[0]
+        width = int(x.shape[-1] * scale_factor) if size is None else size[1]
+        factor = height // x.shape[-2]
+        if (height, width) != (factor * x.shape[-2], factor * x.shape[-1]) or factor & (factor - 1):
+            return original(x, size=(height, width), mode=mode, align_corners=align_corners, **rest)
+        for _ in range(factor.bit_length() - 1):
+            x = original(x, scale_factor=2.0, mode=MODE.get(mode, mode))
+        return x
+
+    monkeypatch.setattr(F, "interpolate", interpolate)
+
+
+MODE: dict[str, str] = {}
+
+
+def assert_same_decoder(network, reference, features: list[torch.Tensor]) -> None:
+    """For the same features both decoders give the same; the weights are already the same."""
     with torch.no_grad():
-        mine, smps = network.decoder(network.encoder(images)), reference.decoder(reference.encoder(images))
-    tolerance = 0.5 if ours in (Segformer, UPerNet) else 1e-5
+        mine, smps = network.decoder(features), reference.decoder(features)
     assert mine.shape == smps.shape
-    assert (mine - smps).abs().max() <= tolerance * smps.abs().max()
+    assert smps.std() > 0
+    torch.testing.assert_close(mine, smps, rtol=1e-4, atol=1e-5 * float(smps.abs().max()))
+
+
+@pytest.mark.usefixtures("two_fold")
+@pytest.mark.parametrize(
+    ("ours", "theirs", "upsampling", "encoder", "options"), PAIRS, ids=[pair[0].__name__ for pair in PAIRS]
+)
+def test_smps_weights_give_smps_decoder_output(ours, theirs, upsampling, encoder, options, monkeypatch) -> None:
+    """Exactly, once smp's interpolation goes in our steps (FPN's way down is nearest in smp, bilinear in the paper)."""
+    if ours is FPN:
+        monkeypatch.setitem(MODE, "nearest", "bilinear")
+    network = ours(Encoder(encoder), upsampling, num_classes=3).eval()
+    reference = theirs(encoder, encoder_weights=None, classes=3, **options).eval()
+    weights = reference.decoder.state_dict()
+    if ours is Linknet:  # there the transposed convolution stands under the upsampler's own name
+        weights = {key.replace(".block.1.0.", ".block.1.0.conv."): value for key, value in weights.items()}
+    network.decoder.load_state_dict(weights)
+    with torch.no_grad():
+        features = network.encoder(torch.randn(1, 3, 128, 256))  # PAN pools 1/16 three times more
+    assert_same_decoder(network, reference, features)
+
+
+@pytest.mark.usefixtures("two_fold")
+def test_smps_weights_give_smps_dpt_but_for_the_reassembly() -> None:
+    """smp reassembles 1/4 by one 4×4 transposed convolution of stride 4, which is no chain of 2× steps: lent here."""
+    network = DPT(Encoder("vit_tiny_patch16_224"), Bilinear(), num_classes=3).eval()
+    reference = smp.DPT("tu-vit_tiny_patch16_224", encoder_weights=None, classes=3).eval()
+    for block, smps in zip(network.decoder.reassemble_blocks, reference.decoder.reassemble_blocks, strict=True):
+        block.upsample = smps.upsample
+    network.decoder.load_state_dict(reference.decoder.state_dict())
+    tokens = [torch.randn(1, 192, 4, 6) for _ in range(4)], [torch.randn(1, 1, 192) for _ in range(4)]
+    with torch.no_grad():
+        mine, smps = network.decoder(*tokens), reference.decoder(*tokens)
+        torch.testing.assert_close(mine, smps, rtol=1e-4, atol=1e-5 * float(smps.abs().max()))
+        head = dict(zip(network.head.state_dict(), reference.segmentation_head.state_dict().values(), strict=True))
+        network.head.load_state_dict(head)
+        torch.testing.assert_close(network.head(mine), reference.segmentation_head(mine), rtol=1e-4, atol=1e-4)
 
 
 def test_starter_unet_has_the_papers_size() -> None:
@@ -145,5 +204,5 @@ def test_dpts_head_starts_as_smps() -> None:
 
 
 def test_fcn_refuses_a_variant_that_there_is_not() -> None:
-    with pytest.raises(ValueError, match="model.variant=64s: FCN is defined as 32s, 16s and 8s"):
+    with pytest.raises(ValueError, match="variant=64s: FCN is defined as 32s, 16s and 8s"):
         FCN(Encoder("resnet18"), Bilinear(), num_classes=2, variant="64s")  # type: ignore[arg-type]
