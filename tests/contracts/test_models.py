@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import hashlib
+import math
 from collections import Counter
 from collections.abc import Callable
 from functools import lru_cache
@@ -42,6 +43,7 @@ from perpixel.models import (
     Upsampler,
     Upsampling,
 )
+from perpixel.models.probe import meta_images, run_on_meta
 
 CLASSES = 5
 RESNET, MIT, VIT = Encoder("resnet18"), Encoder("mit_b0"), Encoder("vit_tiny_patch16_224")
@@ -256,6 +258,51 @@ def test_encoder_decoder_and_head_hold_all_parameters(model: str) -> None:
     network = make(model, "bilinear")
     parts = [network.encoder, network.decoder, network.head]
     assert sum(p.numel() for part in parts for p in part.parameters()) == sum(p.numel() for p in network.parameters())
+
+
+# Parameters of one 2× step of i to o channels; those without weights need a 1×1 convolution where i is not o.
+def projection(i: int, o: int) -> int:
+    return 0 if i == o else i * o + o
+
+
+ADDED: dict[str, Callable[[int, int], int]] = {
+    "bilinear": projection,
+    "nearest": projection,
+    "transposed": lambda i, o: 2 * 2 * i * o + o,
+    "transposed-4": lambda i, o: 4 * 4 * i * o + o,
+    "transposed-random": lambda i, o: 2 * 2 * i * o + o,
+    "pixelshuffle": lambda i, o: i * 4 * o + 4 * o,
+    "dysample": lambda i, o: projection(i, o) + (o + 1) * 2 * 4 * math.gcd(4, o),
+}
+
+
+@each_model
+@each_upsampling
+def test_an_upsampling_adds_the_parameters_of_its_steps_and_no_others(model: str, upsampling: str) -> None:
+    network = make(model, upsampling)
+    own = {name for step in upsamplers(network) for name in network.state_dict() if name.startswith(f"{step}.")}
+    rest = sum(p.numel() for name, p in network.named_parameters() if name not in own)
+    added = sum(p.numel() for p in network.parameters()) - rest
+    widths, others = steps_and_rest(model)
+    assert added == sum(ADDED[upsampling](i, o) for i, o in widths)
+    assert rest == others
+
+
+@lru_cache
+def steps_and_rest(model: str) -> tuple[list[tuple[int, int]], int]:
+    """Channels into and out of each 2× step of a model, and the parameters of all the rest; both hold for any step."""
+    network = make.__wrapped__(model, "bilinear").eval()
+    widths: list[tuple[int, int]] = []
+
+    def note(_: Any, args: tuple[torch.Tensor, ...], output: torch.Tensor) -> None:
+        widths.append((args[0].shape[1], output.shape[1]))
+
+    hooks = [step.register_forward_hook(note) for step in upsamplers(network).values()]
+    run_on_meta(network, meta_images(3))
+    for hook in hooks:
+        hook.remove()
+    steps = sum(p.numel() for step in upsamplers(network).values() for p in step.parameters())
+    return widths, sum(p.numel() for p in network.parameters()) - steps
 
 
 @pytest.mark.parametrize(("model", "factor"), [(name, steps) for name, *_, steps in WITHOUT_STEPS])
