@@ -7,7 +7,9 @@ import numpy as np
 import pytest
 
 from perpixel.data import Cityscapes, Folder
+from perpixel.data.masks import IndexMasks
 from perpixel.data.policy import Policy
+from perpixel.labels import LabelSpace
 
 from . import layouts
 
@@ -106,3 +108,15 @@ def test_missing_things(make_folder: MakeFolder, policy: Callable[[str], str]) -
         Folder(root)
     with pytest.raises(ValueError, match="refers to 'tree' by name, but the masks hold numbers"):
         Folder(root, policy=policy("classes: [{name: tree}]"))
+
+
+def test_negative_values_may_be_ignored() -> None:
+    labels = LabelSpace(("a", "b"), ((0, 0, 0), (9, 9, 9)), 255)
+    reader = IndexMasks(labels, {-1: 255, 0: 0, 1: 1})
+    assert reader.decode(np.array([[-1, 0, 1]], np.int16), "m").tolist() == [[255, 0, 1]]
+    assert reader.decode(np.array([[0, 1]], np.uint8), "m").tolist() == [[0, 1]]
+    for wrong in (-2, 2):
+        with pytest.raises(ValueError, match=rf"'m' holds the value {wrong} in 1 pixels"):
+            reader.decode(np.array([[0, wrong]], np.int16), "m")
+    with pytest.raises(ValueError, match=r"'m' holds the value 255 in 1 pixels"):
+        reader.decode(np.array([[0, 255]], np.uint8), "m")

@@ -73,7 +73,8 @@ def read_image(path: Path, channels: int = 3, window: Window | None = None) -> A
 def read_values(path: Path, window: Window | None = None, colours: bool = False) -> Array:
     """Decode a mask's stored values: (H, W) integers, or (H, W, 3) uint8 where the file holds colours.
 
-    Palette files give their indices, or with ``colours`` the colours that they stand for, always (H, W, 3). Grey stored as RGB counts as grey.
+    Palette files give their indices, or with ``colours`` the colours that they stand for, always (H, W, 3). Grey
+    stored as RGB counts as grey.
 
     Raises:
         ValueError: the file is missing, damaged, too large or a JPEG (which changes labels).

@@ -81,15 +81,16 @@ class IndexMasks(ValueMasks):
         self.labels = labels
         self.stores_indices = table is None
         self.table = dict(table) if table is not None else {index: index for index in _own_values(labels)}
-        size = 1 + max(self.table)
+        self._low = min([0, *self.table])
+        size = 1 + max([0, *self.table]) - self._low
         self._known = np.zeros(size, bool)
         self._index = np.zeros(size, np.uint8)
         for stored, index in self.table.items():
-            self._known[stored] = True
-            self._index[stored] = index
+            self._known[stored - self._low] = True
+            self._index[stored - self._low] = index
 
-        self._known_bytes = np.resize(np.append(self._known, np.zeros(256, bool)), 256).astype(np.uint8)
-        self._index_bytes = np.resize(np.append(self._index, np.zeros(256, np.uint8)), 256)
+        self._known_bytes = np.resize(np.append(self._known[-self._low :], np.zeros(256, bool)), 256).astype(np.uint8)
+        self._index_bytes = np.resize(np.append(self._index[-self._low :], np.zeros(256, np.uint8)), 256)
 
     def decode(self, values: Values, where: str) -> npt.NDArray[np.uint8]:
         """(H, W) stored values → class indices."""
@@ -98,10 +99,13 @@ class IndexMasks(ValueMasks):
             if not cv2.LUT(values, self._known_bytes).all():
                 self._refuse(values, where)
             return np.asarray(cv2.LUT(values, self._index_bytes), np.uint8)
-        inside = values.min(initial=0) >= 0 and values.max(initial=0) < len(self._known)
-        if not (inside and self._known[values].all()):
+        low, high = int(values.min(initial=0)), int(values.max(initial=0))
+        if low < self._low or high >= len(self._known) + self._low:
             self._refuse(values, where)
-        return self._index[values]
+        places = values.astype(np.int64) - self._low if self._low else values
+        if not self._known[places].all():
+            self._refuse(values, where)
+        return self._index[places]
 
     def key(self) -> str:
         """The table."""
