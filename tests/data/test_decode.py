@@ -3,6 +3,7 @@ from __future__ import annotations
 import struct
 import zlib
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -153,3 +154,18 @@ def test_palette_masks_may_be_read_by_their_colours(tmp_path: Path, suffix: str)
     reader = ColourMasks(labels)
     assert reader(tmp_path / f"a.{suffix}").tolist() == [[2, 0], [1, 0]]
     assert reader(tmp_path / f"a.{suffix}", Window(0, 0, 1, 2)).tolist() == [[2, 0]]
+
+
+@pytest.mark.parametrize("options", [{"lossless": False}, {"lossless": False, "exif": b"Exif\0\0II*\0\0\0\0\0"}])
+def test_lossy_webp_masks_are_refused(tmp_path: Path, options: dict[str, Any]) -> None:
+    Image.fromarray(PIXELS).save(tmp_path / "mask.webp", **options)
+    with pytest.raises(ValueError, match="is a lossy WebP, which blurs labels"):
+        read_values(tmp_path / "mask.webp")
+    Image.fromarray(PIXELS).save(tmp_path / "mask.webp", **(options | {"lossless": True}))
+    np.testing.assert_array_equal(read_values(tmp_path / "mask.webp"), PIXELS[..., 0])
+
+
+def test_tiff_masks_compressed_as_jpeg_are_refused(tmp_path: Path) -> None:
+    Image.fromarray(PIXELS[..., 0]).save(tmp_path / "mask.tif", compression="jpeg")
+    with pytest.raises(ValueError, match="is compressed as JPEG, which blurs labels"):
+        read_values(tmp_path / "mask.tif")

@@ -77,11 +77,13 @@ def read_values(path: Path, window: Window | None = None, colours: bool = False)
     stored as RGB counts as grey.
 
     Raises:
-        ValueError: the file is missing, damaged, too large or a JPEG (which changes labels).
+        ValueError: the file is missing, damaged, too large or coded as JPEG or lossy WebP (which change labels).
     """
     if path.suffix.lower() in (".jpg", ".jpeg"):
-        raise ValueError(f"mask '{path}' is a JPEG, which blurs labels: save masks as PNG.")
-    direct = _read_directly(path, window, 1)
+        raise _blurred(path, "is a JPEG")
+    if path.suffix.lower() == ".webp" and _is_lossy_webp(path):
+        raise _blurred(path, "is a lossy WebP")
+    direct = _read_directly(path, window, 1, is_mask=True)
     if direct is None and window is not None and not colours:
         direct = _png_window(path, window)
     if isinstance(direct, Image.Image):
@@ -127,22 +129,42 @@ def _as_asked(image: Image.Image, channels: int, path: Path) -> Array:
     return _with_channels(_as_hwc(np.array(image), path), channels, path)
 
 
-def _read_directly(path: Path, window: Window | None, channels: int) -> Array | Image.Image | None:
+def _blurred(path: Path, what: str) -> ValueError:
+    return ValueError(f"mask '{path}' {what}, which blurs labels: save masks as PNG.")
+
+
+def _is_lossy_webp(path: Path) -> bool:
+    """Whether pixels are coded as VP8, as in JPEG, rather than VP8L."""
+    with suppress(FileNotFoundError):
+        data, start = path.read_bytes(), 12
+        while kind := data[start : start + 4]:
+            if kind == b"VP8 ":
+                return True
+            size = int.from_bytes(data[start + 4 : start + 8], "little")
+            start += 8 + (16 if kind == b"ANMF" else size + size % 2)  # a frame of an animation holds chunks of its own
+    return False
+
+
+def _read_directly(
+    path: Path, window: Window | None, channels: int, is_mask: bool = False
+) -> Array | Image.Image | None:
     """Formats that Pillow does not read, narrows to 8 bits or reads whole; None for the others."""
     suffix = path.suffix.lower()
     if suffix == ".npy":
         array = _load_npy(path)
         return array if window is None else array[window.slices]
     if suffix in _TIFF:
-        return _tiff(path, window, channels)
+        return _tiff(path, window, channels, is_mask)
     if suffix == ".png" and _is_deep_png(path):
         return _deep_png(path, window)
     return None
 
 
-def _tiff(path: Path, window: Window | None, channels: int) -> Array | Image.Image | None:
+def _tiff(path: Path, window: Window | None, channels: int, is_mask: bool) -> Array | Image.Image | None:
     """None where Pillow is to read it: plain pictures, unless a window of them can be had alone."""
     header = tiff_header(path)
+    if is_mask and header.blurred:
+        raise _blurred(path, "is compressed as JPEG")
     if header.plain and (window is None or not header.by_window):
         _refuse_bombs(path, *header.shape, needs=header.needs if window else "")
         return None

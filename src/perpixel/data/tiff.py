@@ -17,7 +17,7 @@ from perpixel.data.orientation import TAG as ORIENTATION
 from perpixel.data.orientation import as_stored, orientation_in_xmp, upright, upright_shape
 
 Array = npt.NDArray[Any]
-_JPEG = 7
+_OLD_JPEG, _JPEG = 6, 7
 _XMP = 700
 _DEFLATE = {8, 32946, 50013}
 _DEFLATE_RATIO = 1032  # the format's greatest, zlib.net/zlib_tech.html
@@ -65,6 +65,7 @@ class TiffHeader(NamedTuple):
         bands: samples per pixel.
         plain: an 8-bit picture (grey, palette, RGB, CMYK, with alpha or not): Pillow reads all compressions of these.
         by_window: whether a plain picture's parts can be had as ``read_tiff`` gives them, the same pixels as Pillow's.
+        blurred: whether it is compressed as JPEG, which changes values.
         palette: 256 RGB triples, where indices of such are stored.
         needs: the package that its compression needs to be read by window, where it is not installed.
     """
@@ -73,6 +74,7 @@ class TiffHeader(NamedTuple):
     bands: int
     plain: bool
     by_window: bool
+    blurred: bool
     palette: bytes | None
     needs: str
 
@@ -95,6 +97,7 @@ def tiff_header(path: Path) -> TiffHeader:
             int(page.samplesperpixel),
             plain,
             plain and alike and not missing,
+            page.compression in (_OLD_JPEG, _JPEG),
             None if page.colormap is None else (page.colormap.T // 256).astype(np.uint8).tobytes(),
             "imagecodecs" if missing else "",
         )
