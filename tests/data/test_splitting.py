@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from perpixel.data import Folder
+from perpixel.data.properties import property_of
 from perpixel.data.splitting import choose_fold, cut_folds, divide
 
 KEYS = [f"k{i}" for i in range(100)]
@@ -208,3 +209,34 @@ def test_a_split_file_by_hand_may_leave_samples_out(cameras: Path) -> None:
     (cameras / "splits").mkdir()
     (cameras / "splits" / "one.json").write_text('{"train": ["cam0_0"], "val": ["cam1_1"]}')
     assert members(kept(cameras)) == {"train": ["cam0_0"], "val": ["cam1_1"]}
+
+
+@pytest.mark.parametrize("how", [{"stratify": True}, {"tile": [6, 7]}, {"stratify": True, "tile": [6, 7]}], ids=str)
+def test_files_to_be_skipped_do_not_stop_the_division(cameras: Path, how: dict[str, Any]) -> None:
+    (cameras / "masks" / "cam0_0.png").write_bytes(b"no picture")
+    (cameras / "images" / "cam1_0.png").write_bytes(b"no picture either")
+    source = Folder(str(cameras), ["a", "b", "c"], on_bad_file="skip", max_bad=0.9, **how)
+    assert any("cam0_0" in reason for reason in source.quarantined)
+    assert any("cam1_0" in reason for reason in source.quarantined)
+    left = {name for names in members(source).values() for name in names}
+    assert not any(name.startswith(("cam0_0", "cam1_0")) for name in left)
+    refusing = Folder(str(cameras), ["a", "b", "c"], **how)
+    told = {fault for name in refusing.splits for fault in refusing.split(name).inspect().faults.values()}
+    assert any("cam0_0" in fault for fault in told)
+
+
+def test_tables_as_spreadsheets_write_them(cameras: Path) -> None:
+    """With a byte order mark; and keys may hold dots, with or without a file's suffix behind."""
+    keys = ["scan.01", "scan.02", "scan.03.png", "plain"]
+    (cameras / "t.csv").write_bytes(
+        "\ufeffkey,site\n".encode() + "".join(f"{key},s{i}\n" for i, key in enumerate(keys)).encode()
+    )
+    found = property_of(["scan.01", "scan.02", "scan.03", "plain"], cameras, "t.csv", "site", "here")
+    assert found == {"scan.01": "s0", "scan.02": "s1", "scan.03": "s2", "plain": "s3"}
+
+
+@pytest.mark.parametrize("rows", ["a,1\na,1\n", "a.png,1\na.jpg,2\n"], ids=["twice", "two suffixes"])
+def test_tables_with_a_key_twice_are_refused(cameras: Path, rows: str) -> None:
+    (cameras / "t.csv").write_text("key,site\n" + rows)
+    with pytest.raises(ValueError, match=r"the key 'a'.*one row"):
+        property_of(["a"], cameras, "t.csv", "site", "here")

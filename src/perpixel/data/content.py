@@ -26,15 +26,25 @@ def pixels_of(mask: npt.NDArray[np.integer], num_classes: int) -> Counts:
 
 
 def class_pixels_of_pairs(pairs: Sequence[Pair], read_mask: MaskReader) -> Counts:
-    """(samples, classes) pixel counts, from the mask files alone; counted once for unchanged files."""
+    """(samples, classes) pixel counts, from the mask files alone; counted once for unchanged files.
+
+    Masks that cannot be read count nothing: to tell of them, or leave them out, comes after.
+    """
     key = digest(stamp(pair.mask for pair in pairs), read_mask.key(), *(f"{pair.mask} {pair.window}" for pair in pairs))
 
     def count() -> str:
         with ThreadPoolExecutor(_THREADS) as pool:
-            masks = pool.map(lambda pair: read_mask(pair.mask, pair.window), pairs)
-            return json.dumps([pixels_of(mask, read_mask.labels.num_classes).tolist() for mask in masks])
+            return json.dumps(list(pool.map(lambda pair: _pixels_or_none(pair, read_mask), pairs)))
 
     return np.array(json.loads(remembered("pixels", key, count)), np.int64).reshape(len(pairs), -1)
+
+
+def _pixels_or_none(pair: Pair, read_mask: MaskReader) -> list[int]:
+    labels = read_mask.labels
+    try:
+        return list(pixels_of(read_mask(pair.mask, pair.window), labels.num_classes).tolist())
+    except (ValueError, OSError):
+        return [0] * labels.num_classes
 
 
 def total_pixels(split: Split, labels: LabelSpace) -> list[int]:

@@ -51,8 +51,15 @@ def unique_names(keys: Sequence[str]) -> list[str]:
 
 
 def tiled(pair: Pair, tile: tuple[int, int]) -> Iterator[Pair]:
-    """The windows of a grid over a pair, each a sample; those at the right and lower edges may be smaller."""
-    height, width = image_shape(pair.image)
+    """The windows of a grid over a pair, each a sample; those at the right and lower edges may be smaller.
+
+    An image without a readable size stays whole, to be told of or left out with the other faulty files.
+    """
+    try:
+        height, width = image_shape(pair.image)
+    except (ValueError, OSError):
+        yield pair
+        return
     for top in range(0, height, tile[0]):
         for left in range(0, width, tile[1]):
             window = Window(top, left, min(tile[0], height - top), min(tile[1], width - left))

@@ -7,7 +7,10 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
+from perpixel.data.decode import IMAGE_SUFFIXES, MASK_SUFFIXES
 from perpixel.data.inspection import SHOWN
+
+_FILES = frozenset((*IMAGE_SUFFIXES, *MASK_SUFFIXES, ".json"))
 
 
 def property_of(keys: Iterable[str], root: Path, rule: str, column: str, where: str) -> dict[str, str]:
@@ -27,7 +30,7 @@ def property_of(keys: Iterable[str], root: Path, rule: str, column: str, where: 
     file, is_table, own_column = rule.partition(".csv")
     if is_table:
         table = _table(root / f"{file}.csv", own_column.removeprefix(":") or column, where)
-        found = {key: table.get(key, "") for key in keys}
+        found = {key: table.get(key, table.get(_stem(key), "")) for key in keys}
     else:
         pattern = _pattern(rule, where)
         matches = {key: pattern.search(key) for key in keys}
@@ -53,10 +56,36 @@ def _pattern(rule: str, where: str) -> re.Pattern[str]:
 def _table(path: Path, column: str, where: str) -> dict[str, str]:
     if not path.is_file():
         raise ValueError(f"the table '{path}' does not exist: see {where}.")
-    with path.open(encoding="utf-8", newline="") as file:
+    with path.open(encoding="utf-8-sig", newline="") as file:
         reader = csv.DictReader(file)
         if not {"key", column} <= set(reader.fieldnames or ()):
             raise ValueError(
                 f"'{path}' needs the columns key and {column}, but has {', '.join(reader.fieldnames or ())}."
             )
-        return {Path(row["key"]).with_suffix("").as_posix(): row[column] for row in reader}
+        return _by_key(path, [(row["key"] or "", row[column] or "") for row in reader])
+
+
+def _by_key(path: Path, rows: list[tuple[str, str]]) -> dict[str, str]:
+    """Values by the key as it is written, and by the key without a file's suffix where nobody else has that one."""
+    exact: dict[str, str] = {}
+    short: dict[str, set[str]] = {}
+    for key, value in rows:
+        if key in exact:
+            raise ValueError(f"'{path}' has the key '{key}' twice: give each sample one row.")
+        exact[key] = value
+        short.setdefault(_stem(key), set()).add(value)
+    both = [key for key, values in short.items() if len(values) > 1 and key not in exact]
+    if both:
+        raise ValueError(
+            f"'{path}' gives several values to the key '{both[0]}' (as {', '.join(_written(exact, both[0]))}): "
+            "give each sample one row."
+        )
+    return {key: next(iter(values)) for key, values in short.items() if key not in exact} | exact
+
+
+def _written(keys: Iterable[str], stem: str) -> list[str]:
+    return [key for key in keys if _stem(key) == stem]
+
+
+def _stem(key: str) -> str:
+    return Path(key).with_suffix("").as_posix() if Path(key).suffix.lower() in _FILES else key

@@ -15,26 +15,26 @@ class Subset(Split):
 
     def __init__(self, split: Split, indices: Sequence[int]) -> None:
         self.split = split
-        self.indices = tuple(indices)
+        self.indices = np.asarray(indices, np.int64)  # one block: workers share it, and copy no million objects
 
     def __len__(self) -> int:
         return len(self.indices)
 
     def read(self, index: int, rng: np.random.Generator) -> Sample:
         """Sample ``index`` of the part."""
-        return self.split.read(self.indices[index], rng)
+        return self.split.read(int(self.indices[index]), rng)
 
     def open(self, index: int, rng: np.random.Generator) -> Sample:
         """Sample ``index`` of the part."""
-        return self.split.open(self.indices[index], rng)
+        return self.split.open(int(self.indices[index]), rng)
 
     def shape(self, index: int) -> tuple[int, int] | None:
         """(H, W) of sample ``index`` of the part."""
-        return self.split.shape(self.indices[index])
+        return self.split.shape(int(self.indices[index]))
 
     def sample_name(self, index: int) -> str:
         """The sample's name in the whole split."""
-        return self.split.sample_name(self.indices[index])
+        return self.split.sample_name(int(self.indices[index]))
 
     @property
     def fixed(self) -> bool:
@@ -43,7 +43,7 @@ class Subset(Split):
 
     def conditions(self, index: int) -> Mapping[str, str]:
         """Those of the sample in the whole split."""
-        return self.split.conditions(self.indices[index])
+        return self.split.conditions(int(self.indices[index]))
 
     def verify(self) -> None:
         """Look at the whole split's labels."""
