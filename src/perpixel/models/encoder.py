@@ -16,7 +16,8 @@ from segmentation_models_pytorch.encoders._efficientnet import EfficientNet as E
 from torch import nn
 
 from perpixel.models.probe import meta_images, observing, run_on_meta
-from perpixel.models.weights import InputAdaptation, load_weights, read_weights, resample_vit
+from perpixel.models.weight_files import read_weights
+from perpixel.models.weights import InputAdaptation, load_weights, resample_vit
 
 DEPTH = 5
 """Stages of a whole encoder: its coarsest map lies at 1/32."""
