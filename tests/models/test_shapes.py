@@ -4,6 +4,8 @@ import math
 
 import pytest
 import torch
+from matplotlib.colors import to_rgb
+from matplotlib.figure import Figure
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -27,7 +29,7 @@ from perpixel.models.shapes import describe, measure, totals
 from perpixel.models.shapes.graph import record
 from perpixel.models.shapes.measured import energy_side
 from perpixel.models.shapes.receptive import receptive_field
-from perpixel.reporting.shapes_picture import wrapped
+from perpixel.reporting.shapes_picture import SKIP, _connect, place, wrapped
 
 
 def field_of(network: nn.Module, image: torch.Tensor) -> tuple[float, float]:
@@ -183,3 +185,19 @@ def test_long_names_are_broken_where_they_have_joints() -> None:
     assert wrapped("transformer_module.5", 14) == "transformer_\nmodule.5"
     assert wrapped("blocks.3", 14) == "blocks.3"
     assert wrapped("conv", 2) == "conv"
+
+
+def test_the_picture_is_to_scale_and_its_arcs_are_the_skips() -> None:
+    stages = describe(StarterUnet(NoEncoder(), Transposed(), 2, width=4), 128, 128)
+    blocks = place(stages)
+    assert {name: block.height for name, block in blocks.items()} == {
+        stage.name: pytest.approx(max(stage.height / 128, 0.02)) for stage in stages
+    }
+    arcs = set()
+    for stage in stages:
+        for source in (name for name in stage.inputs if name in blocks):
+            axes = Figure().subplots()
+            _connect(axes, blocks[source], blocks[stage.name])
+            if axes.patches[0].get_edgecolor()[:3] == to_rgb(SKIP):
+                arcs.add((source, stage.name))
+    assert arcs == {(f"encoder.{level}", f"decoder.blocks.{3 - level}") for level in range(4)}
