@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import lightning.pytorch as pl
+import numpy as np
 from omegaconf import DictConfig, OmegaConf
 
 from perpixel.augment import Recipe
@@ -168,11 +169,21 @@ def settle_normalisation(cfg: DictConfig, source: DataSource) -> None:
     if cfg.data.mean is not None:
         return
     encoder: Encoder = _build(cfg, "encoder")
-    expected = encoder.normalisation() if source.channels == 3 else None
+    own = encoder.normalisation() if source.channels == 3 else None
+    expected = own if own and _is_8_bit(source) else None
     mean, std = expected or (source.mean, source.std)
     cfg.data.mean, cfg.data.std = list(mean), list(std)
-    origin = "of the data" if expected is None else f"which the weights of {encoder.name} expect"
+    origin = f"which the weights of {encoder.name} expect" if expected else "of the data"
+    origin += ", as the weights' own are for 8-bit images" if own and not expected else ""
     log.info("images are normalised by mean %s and std %s, %s", cfg.data.mean, cfg.data.std, origin)
+
+
+def _is_8_bit(source: DataSource) -> bool:
+    """By its first image: what photographs show on average says nothing of sensors that count to 65535."""
+    try:
+        return source.split("train").read(0, np.random.default_rng(0)).image.dtype == np.uint8
+    except (ValueError, OSError):  # told, with all other faults, before training
+        return True
 
 
 def build_tracker(cfg: DictConfig) -> Tracker:

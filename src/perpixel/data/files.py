@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, cast
 
@@ -107,7 +108,24 @@ class FileSplit(Split):
     def statistics(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
         """Mean and standard deviation per channel, in units of full scale, of some images spread over the split."""
         chosen = evenly(self.pairs)
-        return channel_statistics(readable(chosen, lambda pair: read_image(pair.image, self.channels, pair.window)))
+        images: list[Pair] = []
+
+        def read(pair: Pair) -> Array:
+            image = read_image(pair.image, self.channels, pair.window)
+            images.append(pair)
+            return image
+
+        def measure() -> str:
+            return json.dumps(channel_statistics(readable(chosen, read)))
+
+        try:
+            key = self._stamp()
+        except OSError:  # a file is missing, which is told when all files are looked at
+            text = measure()
+        else:
+            text = remembered("statistics", key, measure, keep=lambda: len(images) == len(chosen))
+        mean, std = json.loads(text)
+        return tuple(mean), tuple(std)
 
     def fingerprint(self) -> str:
         """From names, files' bytes and what mask values mean; where the files lie does not count."""

@@ -23,10 +23,11 @@ def stamp(paths: Iterable[Path]) -> str:
     return digest(*(f"{path} {(status := path.stat()).st_size} {status.st_mtime_ns}" for path in paths))
 
 
-def remembered(kind: str, key: str, compute: Callable[[], str]) -> str:
+def remembered(kind: str, key: str, compute: Callable[[], str], keep: Callable[[], bool] = lambda: True) -> str:
     """The text that ``compute`` gave for (kind, key) before, or gives now.
 
-    Only what follows from the files' contents may be remembered: a fault may be the moment's (a mount, a permission).
+    Only what follows from the files' contents may be remembered: a fault may be the moment's (a mount, a permission);
+    ``keep`` is asked after ``compute``.
 
     Several processes may ask at once: an entry appears whole, by renaming. Where the cache folder cannot be written
     to, nothing is kept.
@@ -36,7 +37,8 @@ def remembered(kind: str, key: str, compute: Callable[[], str]) -> str:
         return entry.read_text(encoding="utf-8")
     text = compute()
     with suppress(OSError):
-        write_whole(entry, text.encode())
+        if keep():
+            write_whole(entry, text.encode())
     return text
 
 

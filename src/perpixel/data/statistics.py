@@ -13,6 +13,9 @@ from perpixel.augment.depth import FULL_SCALE
 SAMPLES = 128
 """Images that are looked at: enough for two digits."""
 
+_CONSTANT = 1e-6
+"""Deviation, as a share of the root mean square, below which there is nothing but what rounding leaves."""
+
 T = TypeVar("T")
 
 
@@ -43,13 +46,22 @@ def readable(items: Sequence[T], read: Callable[[T], npt.NDArray[Any]]) -> Itera
 
 
 def channel_statistics(images: Iterable[npt.NDArray[Any]]) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Mean and standard deviation per channel over all pixels of (H, W, C) images, in units of full scale."""
+    """Mean and standard deviation per channel over all pixels of (H, W, C) images, in units of full scale.
+
+    To six significant digits: a band of small numbers has small deviations. That of a constant channel is given as 1,
+    for nobody may divide by 0.
+    """
     sums = [_sums(image) for image in images]
     count = sum(pixels for pixels, _, _ in sums)
     mean = sum(first for _, first, _ in sums) / count
     square = sum(second for _, _, second in sums) / count
-    std = np.sqrt(np.maximum(square - mean**2, 1e-6))  # a constant channel must not divide by 0
-    return tuple(np.round(mean, 4).tolist()), tuple(np.round(std, 4).tolist())
+    std = np.sqrt(np.maximum(square - mean**2, 0))
+    std = np.where(std <= _CONSTANT * np.sqrt(square), 1.0, std)
+    return _rounded(mean), _rounded(std)
+
+
+def _rounded(values: npt.NDArray[np.float64]) -> tuple[float, ...]:
+    return tuple(float(f"{value:.6g}") for value in values)
 
 
 def _sums(image: npt.NDArray[Any]) -> tuple[int, npt.NDArray[np.float64], npt.NDArray[np.float64]]:
