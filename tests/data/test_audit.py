@@ -67,7 +67,9 @@ def test_what_is_wrong_with_it(source: Folder, tmp_path: Path) -> None:
     found = audit(source, tmp_path)
     assert [fault["split"] for fault in found["faults"]] == ["train"]
     assert "4.png' cannot be decoded" in found["faults"][0]["reason"]
-    assert found["leaks"] == [{"kind": "pixels", "first": ["train", "train__0"], "second": ["val", "val__9"]}]
+    assert found["leaks"] == [
+        {"kind": "pixels", "first": ["train", "train__0"], "second": ["val", "val__9"], "pairs": 1}
+    ]
     assert found["alignment"]["aligned"]
 
 

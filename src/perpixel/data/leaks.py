@@ -29,16 +29,18 @@ _FLAT = 24
 
 
 class Leak(NamedTuple):
-    """Two samples of different splits that should not be.
+    """Two samples of different splits that should not be, and how many more pairs there are of that one content.
 
     Attributes:
         kind: ``file`` (one path), ``pixels`` (equal once decoded), ``near`` (alike by perceptual hash) or ``group``.
         first, second: split and sample name of either side; for ``group``, the name is the group's.
+        pairs: of samples with this content in these two splits (1 for ``near`` and ``group``); the first one is named.
     """
 
     kind: Kind
     first: tuple[str, str]
     second: tuple[str, str]
+    pairs: int = 1
 
 
 class Print(NamedTuple):
@@ -51,14 +53,15 @@ class Print(NamedTuple):
 
 
 def find_leaks(source: DataSource, prints: Iterable[Print] | None = None) -> list[Leak]:
-    """All leaks between the splits of a source, each pair of samples once, by its gravest kind.
+    """All leaks between the splits of a source, each content once for two splits, by its gravest kind.
 
     Args:
         source: whose splits are compared.
         prints: of all samples, where they were taken before; None reads every image.
     """
     taken = list(prints) if prints is not None else list(prints_of(source))
-    leaks = [*_same_files(source), *_same("pixels", [(p.pixels, (p.split, p.name)) for p in taken]), *_near(taken)]
+    leaks = [*_same_files(source), *_same("pixels", [(p.pixels, (p.split, p.name)) for p in taken])]
+    leaks += _near(_first_of_each(taken))
     graver: dict[tuple[tuple[str, str], tuple[str, str]], Leak] = {}
     for leak in leaks:
         graver.setdefault((leak.first, leak.second), leak)
@@ -116,8 +119,21 @@ def _same(kind: Kind, entries: Sequence[tuple[str, tuple[str, str]]]) -> list[Le
     holders: Mapping[str, list[tuple[str, str]]] = defaultdict(list)
     for value, where in entries:
         holders[value].append(where)
-    pairs = (pair for same in holders.values() for pair in combinations(same, 2))
-    return [Leak(kind, first, second) for first, second in pairs if first[0] != second[0]]
+    return [leak for same in holders.values() for leak in _between(kind, same)]
+
+
+def _between(kind: Kind, same: Sequence[tuple[str, str]]) -> Iterator[Leak]:
+    """One leak for each two splits that hold a content: 1500 equal tiles are one finding, and no million pairs."""
+    by_split: dict[str, list[tuple[str, str]]] = defaultdict(list)
+    for where in same:
+        by_split[where[0]].append(where)
+    for first, second in combinations(by_split.values(), 2):
+        yield Leak(kind, first[0], second[0], len(first) * len(second))
+
+
+def _first_of_each(prints: Iterable[Print]) -> list[Print]:
+    """One print for each content and split; equal pictures are told of already."""
+    return list({(p.split, p.pixels): p for p in reversed(list(prints))}.values())[::-1]
 
 
 def _near(prints: Sequence[Print]) -> list[Leak]:
@@ -130,5 +146,7 @@ def _near(prints: Sequence[Print]) -> list[Leak]:
     for index, p in enumerate(telling):
         distance = np.bitwise_count(looks[index + 1 :] ^ looks[index]).sum(axis=1)
         for other in np.flatnonzero((distance <= NEAR) & (splits[index + 1 :] != p.split)) + index + 1:
+            if telling[other].pixels == p.pixels:
+                continue
             leaks.append(Leak("near", (p.split, p.name), (telling[other].split, telling[other].name)))
     return leaks

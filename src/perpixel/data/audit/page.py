@@ -68,7 +68,7 @@ def _content(source: DataSource, recipe: Recipe, facts: list[SampleFacts], fault
         "faults": [{"split": fault.split, "reason": fault.reason} for fault in faults],
         "quarantined": list(source.quarantined),
         "leaks": [
-            {"kind": leak.kind, "first": list(leak.first), "second": list(leak.second)}
+            {"kind": leak.kind, "first": list(leak.first), "second": list(leak.second), "pairs": leak.pairs}
             for leak in find_leaks(source, [fact.identity for fact in facts])
         ],
         "advice": advice(tables["classes"]),
