@@ -17,7 +17,9 @@ from tests.cli.conftest import Shell
 import perpixel
 from perpixel.augment import Light
 from perpixel.data import DataModule, Earth, Folder
-from perpixel.data.canary import choose_canary
+from perpixel.data.canary import choose_canary, outside_canary
+from perpixel.data.content import pixels_of, total_pixels
+from perpixel.data.fixed import FixedSamples
 from perpixel.data.scenes import Scenes
 from perpixel.training.callbacks.canary import evaluating
 
@@ -145,3 +147,18 @@ def test_two_ranks_score_it_without_waiting_for_each_other(tiny: list[str], tmp_
     lines = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
     assert all(0 <= line["canary/mIoU"] <= 1 for line in lines)
     assert len(lines) == 2
+
+
+def test_overfitting_leaves_no_sample_for_a_canary(make_folder: Callable[..., Path]) -> None:
+    source = FixedSamples(Folder(str(make_folder(KEYS)), CLASSES), 4, seed=0)
+    with pytest.raises(ValueError, match=r"data\.canary=2: with data\.overfit every sample is trained on"):
+        choose_canary(source, 2)
+
+
+def test_class_weights_do_not_count_the_canary(make_folder: Callable[..., Path]) -> None:
+    source = Folder(str(make_folder(KEYS)), CLASSES)
+    split = source.split("train")
+    canary = choose_canary(source, [split.sample_name(0), split.sample_name(2)])
+    counted = total_pixels(outside_canary(source, canary), source.labels)
+    held = [pixels_of(split.read(index, np.random.default_rng(0)).mask, 3) for index in (0, 2)]
+    assert counted == (np.array(total_pixels(split, source.labels)) - np.sum(held, axis=0)).tolist()

@@ -12,6 +12,7 @@ import numpy as np
 
 from perpixel.data.base import DataSource, Sample, Split, SplitName
 from perpixel.data.hashing import digest
+from perpixel.data.subset import Subset
 
 Choice = int | Sequence[str] | str
 """How many, their names, or a file that lists the names."""
@@ -70,12 +71,25 @@ def choose_canary(source: DataSource, choice: Choice) -> Canary:
     not trained on. A file holds names one a line, or is a ``canary.json`` that a run left.
 
     Raises:
-        ValueError: fewer samples than asked for, an unknown name, or one of the test split.
+        ValueError: fewer samples than asked for, an unknown name, or one of the test split; or the data is trained and
+            judged on the same samples.
     """
+    if source.split("train") is source.split("val"):
+        raise ValueError(
+            f"data.canary={choice}: with data.overfit every sample is trained on, and a canary never is: set one "
+            "of the two to null."
+        )
     if isinstance(choice, int):
         return Canary(source, _drawn(source.split("val"), choice))
     names = _names_in(Path(choice)) if isinstance(choice, str) else list(choice)
     return Canary(source, [_place(source, name) for name in dict.fromkeys(names)])
+
+
+def outside_canary(source: DataSource, canary: Canary | None) -> Split:
+    """The training split without the canary's samples."""
+    split = source.split("train")
+    kept = set() if canary is None else set(canary.within("train"))
+    return Subset(split, [index for index in range(len(split)) if index not in kept]) if kept else split
 
 
 def _drawn(split: Split, count: int) -> list[tuple[SplitName, int]]:

@@ -22,7 +22,7 @@ from perpixel.augment import Recipe
 from perpixel.augment.depth import FULL_SCALE
 from perpixel.data.base import DataSource, Sample, Split, SplitName
 from perpixel.data.batches import Batch, EvaluationSamples, TrainSamples, collate
-from perpixel.data.canary import Choice, choose_canary
+from perpixel.data.canary import Choice, choose_canary, outside_canary
 from perpixel.data.patience import BACKSTOP_S, PatientLoader
 from perpixel.data.samplers import EvaluationBatches, Rank, TrainSampler
 from perpixel.data.subset import Subset
@@ -193,9 +193,7 @@ class DataModule(LightningDataModule):
         self._redrawn.append((epoch, first * together, (last + 1) * together))
 
     def _training_split(self) -> Split:
-        split: Split = self.source.split("train")
-        if self.canary is not None and (kept := self.canary.within("train")):
-            split = Subset(split, [index for index in range(len(split)) if index not in set(kept)])
+        split = outside_canary(self.source, self.canary)
         if self.limit is None or self.limit >= len(split):
             return split
         chosen = np.random.default_rng(self.seed).permutation(len(split))[: self.limit]
