@@ -18,6 +18,7 @@ from perpixel.cli.pictures import Pictures
 from perpixel.config import admit, build, faults, together
 from perpixel.config.schema import EvaluationConfig
 from perpixel.data import DataModule, DataSource
+from perpixel.data.canary import Canary, outside_canary
 from perpixel.data.content import total_pixels
 from perpixel.data.fixed import FixedSamples
 from perpixel.evaluation import final_metrics
@@ -114,11 +115,11 @@ def build_model(cfg: DictConfig, num_classes: int, in_channels: int) -> Segmenta
     return model
 
 
-def build_loss(cfg: DictConfig, source: DataSource) -> Loss:
-    """The loss of a config; rules of class weights are resolved with the training split's pixel counts."""
+def build_loss(cfg: DictConfig, source: DataSource, canary: Canary | None = None) -> Loss:
+    """The loss of a config; rules of class weights are resolved with the pixel counts of what is trained on."""
     node = resolve_all(
         cast(dict[str, Any], OmegaConf.to_container(cfg.loss, resolve=True)),
-        lambda: total_pixels(source.split("train"), source.labels),
+        lambda: total_pixels(outside_canary(source, canary), source.labels),
     )
     loss: Loss = build(node, PLACES["loss"].base, "loss", ignore_index=source.labels.fill)
     return loss
@@ -216,7 +217,7 @@ def assemble(cfg: DictConfig, run: Path, tracker_logger: Any, on_look: Callable[
         adaptation: Any = OmegaConf.select(cfg, "encoder.input_adaptation", default="repeat")
         taken = transfer(model, read_weights(Path(cfg.init_from)), adaptation)
         log.info("init_from=%s: %s", cfg.init_from, taken)
-    loss = build_loss(cfg, source)
+    loss = build_loss(cfg, source, data.canary)
     model.check_loss(loss)
     if "weight" in source.extras:
         loss.check_pixel_weights()
