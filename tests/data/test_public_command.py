@@ -95,6 +95,7 @@ def test_splits_of_ones_own_data(name: str, tmp_path: Path) -> None:
         manifests.append(json.loads((result.directory / "manifest.json").read_text()))
     assert set(manifests[0]["data"]) == {"train", "val", "test"}
     assert manifests[0]["data"] == manifests[1]["data"]
+    assert set(json.loads((result.directory / "splits.json").read_text())) == {"train", "val", "test"}
     if "draw" in name:
         drawn = json.loads((tmp_path / "data" / "drawn.json").read_text())
         assert sum(len(drawn[part]) for part in ("train", "val", "test")) == 18

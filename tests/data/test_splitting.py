@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from perpixel.data import Folder
+from perpixel.data.kept import write_splits
 from perpixel.data.properties import property_of
 from perpixel.data.splitting import choose_fold, cut_folds, divide
 
@@ -240,3 +241,19 @@ def test_tables_with_a_key_twice_are_refused(cameras: Path, rows: str) -> None:
     (cameras / "t.csv").write_text("key,site\n" + rows)
     with pytest.raises(ValueError, match=r"the key 'a'.*one row"):
         property_of(["a"], cameras, "t.csv", "site", "here")
+
+
+@pytest.mark.parametrize("how", [{}, {"folds": 3, "fold": 1}, {"tile": [6, 7]}], ids=str)
+def test_a_run_keeps_its_draw_for_another(cameras: Path, tmp_path: Path, how: dict[str, Any]) -> None:
+    first = Folder(str(cameras), ["a", "b", "c"], split_seed=5, **how)
+    write_splits(first, tmp_path / "run" / "splits.json")
+    tile = {name: value for name, value in how.items() if name == "tile"}
+    again = Folder(str(cameras), ["a", "b", "c"], split_file=str(tmp_path / "run" / "splits.json"), **tile)
+    assert members(again) == members(first)
+    assert json.loads((tmp_path / "run" / "splits.json").read_text()).keys() == set(members(first))
+
+
+def test_given_splits_are_not_kept_twice(make_folder: MakeFolder, tmp_path: Path) -> None:
+    root = make_folder(["train/a", "val/b"])
+    write_splits(Folder(str(root), ["a", "b", "c"], split="folders"), tmp_path / "splits.json")
+    assert not (tmp_path / "splits.json").exists()

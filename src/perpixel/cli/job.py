@@ -21,6 +21,7 @@ from perpixel.config import ConfigError, resumed_config
 from perpixel.config.schema import TrainConfig
 from perpixel.data import DataModule
 from perpixel.data.hashing import refuse_changed_data
+from perpixel.data.kept import write_splits
 from perpixel.data.patience import explained
 from perpixel.export.bundle import save_bundle
 from perpixel.models import SegmentationModel
@@ -239,6 +240,7 @@ def _describe(experiment: Experiment, run: Path, allow_changed: bool) -> None:
     refuse_changed_data(now, manifest.read(run).get("data", {}), allow_changed)
     if data.canary is not None:
         (run / "canary.json").write_text(json.dumps({"names": data.canary.names}, indent=1) + "\n", encoding="utf-8")
+    write_splits(data.source, run / "splits.json")
     manifest.update(run, data=now, bad_files=data.source.quarantined, parameters=parameters)
     log.info("%s: %s parameters; run directory %s", type(experiment.model).__name__, f"{parameters:,}", run)
 

@@ -182,3 +182,4 @@ class Folder(FileSource):
             splits = remembered_pairs(given, searched_folders(base, searched), read_files(base, rulings), divided)
         super().__init__(splits, reader, policy, channels, mean, std, on_bad_file, max_bad, cache, additional)
         self.rules = self.rules or rules
+        self.drawn = split == "fractions"
