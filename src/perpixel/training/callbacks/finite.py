@@ -59,7 +59,7 @@ class FiniteGuard(pl.Callback):
     """Looks at the loss and the gradients' norm of every step; reads what it saw every few steps, before every
     validation and before every checkpoint, so that a GPU need not wait for the host in between.
 
-    With float16 and a loss scaler, infinite gradients are how the scaler finds its scale: then only the loss counts, and
+    With float16 and a loss scaler, infinite gradients are how it finds its scale: only the loss counts then, and
     a scale that has fallen so far that every step must have been skipped for a while.
 
     Args:
