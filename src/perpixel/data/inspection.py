@@ -13,6 +13,7 @@ import numpy as np
 
 from perpixel.data.decode import image_shape, read_image
 from perpixel.data.extras import Extra, check_size, read_extras
+from perpixel.data.jpeg import ends_early
 from perpixel.data.masks import MaskReader
 from perpixel.data.pairs import Pair
 
@@ -162,6 +163,8 @@ def _exist(pair: Pair) -> None:
 def _decoded(pair: Pair, read_mask: MaskReader, channels: int, extras: Sequence[Extra]) -> _Look:
     mask = read_mask(pair.mask, pair.window)
     image = read_image(pair.image, channels, pair.window)
+    if pair.image.suffix.lower() in (".jpg", ".jpeg") and ends_early(pair.image):
+        raise ValueError(f"'{pair.image}' cannot be decoded (its data end before the picture does): copy it again.")
     check_sizes(pair, image.shape[:2], mask.shape)
     brought = read_extras(extras, pair.extras, pair.window, mask.shape)
     depths = {extra.name: brought[extra.name].dtype.name for extra in extras if extra.kind == "image"}
