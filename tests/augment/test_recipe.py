@@ -3,8 +3,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from perpixel.augment import Default, Light, Recipe
+from perpixel.augment import Default, Light, Recipe, Strong
 from perpixel.augment.backend import A
+from perpixel.augment.recipe import _leaves
 
 rng = np.random.default_rng
 
@@ -59,3 +60,14 @@ def test_one_channel_keeps_its_axis() -> None:
     image, mask = rng(0).integers(0, 256, (70, 70, 1), np.uint8), np.zeros((70, 70), np.uint8)
     result, _ = Light(size=(32, 32), scale=(0.5, 2))(image, mask, rng(0))
     assert result.shape == (32, 32, 1)
+
+
+def test_randomness_costs_two_generators_a_sample_whatever_the_transforms() -> None:
+    """The sample's own and one that is drawn from it: nothing is seeded for each transform."""
+    recipe = Strong(size=(32, 32))
+    rng = np.random.default_rng(0)
+    recipe(np.zeros((40, 40, 3), np.uint8), np.zeros((40, 40), np.uint8), rng)
+    parts = [*_leaves(recipe._stages), recipe._crop]
+    assert len(parts) > 6
+    assert all(part.random_generator is rng for part in parts)
+    assert len({id(part.py_random) for part in parts}) == 1
