@@ -53,8 +53,8 @@ def channel_statistics(images: Iterable[npt.NDArray[Any]]) -> tuple[tuple[float,
     """
     sums = [_sums(image) for image in images]
     count = sum(pixels for pixels, _, _ in sums)
-    mean = sum(first for _, first, _ in sums) / count
-    square = sum(second for _, _, second in sums) / count
+    mean = np.sum([first for _, first, _ in sums], axis=0) / count
+    square = np.sum([second for _, _, second in sums], axis=0) / count
     std = np.sqrt(np.maximum(square - mean**2, 0))
     std = np.where(std <= _CONSTANT * np.sqrt(square), 1.0, std)
     return _rounded(mean), _rounded(std)
