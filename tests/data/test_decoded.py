@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
@@ -11,6 +12,7 @@ from PIL import Image
 
 from perpixel.augment import Strong
 from perpixel.data import DataModule, Folder
+from perpixel.data.decode import read_image
 from perpixel.data.decoded import decoded
 from perpixel.data.pairs import Pair
 from perpixel.data.remembered import cache_folder
@@ -80,3 +82,17 @@ def test_several_processes_write_one_entry(make_folder: Callable[..., Path]) -> 
     with ProcessPoolExecutor(3, get_context("fork")) as pool:
         results = list(pool.map(_read, [pair] * 12))
     assert results == [(300 * 300 * 3 * 7, 300 * 300)] * 12
+
+
+def test_a_file_rewritten_with_its_old_size_and_time_is_decoded_anew(make_folder: Callable[..., Path]) -> None:
+    split = Folder(str(make_folder(KEYS)), CLASSES, cache=True).split("train")
+    path = split.pairs[0].image.with_suffix(".bmp")
+    pair = split.pairs[0]._replace(image=path)
+    read = lambda: decoded(pair, "test", lambda: (read_image(path), np.zeros((4, 4), np.uint8)))[0].max()  # noqa: E731
+    Image.new("RGB", (4, 4), 1).save(path)
+    old = path.stat()
+    assert read() == 1
+    Image.new("RGB", (4, 4), (2, 2, 2)).save(path)
+    os.utime(path, ns=(old.st_atime_ns, old.st_mtime_ns))
+    assert (path.stat().st_size, path.stat().st_mtime_ns) == (old.st_size, old.st_mtime_ns)
+    assert read() == 2

@@ -29,9 +29,9 @@ _MARK = b"perpixel"
 def decoded(pair: Pair, meaning: str, decode: Callable[[], tuple[Array, Array]]) -> tuple[Array, Array]:
     """Image and mask of a pair, mapped from the cache; decoded and written there the first time.
 
-    An entry belongs to the files as they are (path, size, time of change) and to what their values mean. Several
+    An entry belongs to the files as they are (see ``stamp``) and to what their values mean. Several
     processes may write it at once: it appears whole, by renaming. Where nothing can be written, the decoded arrays are
-    returned.
+    returned. Nothing is ever taken out: entries of files that changed stay until the folder ``decoded`` is deleted.
 
     Args:
         pair: the files.

@@ -19,8 +19,17 @@ SCHEMA = 4
 
 
 def stamp(paths: Iterable[Path]) -> str:
-    """Changes when a file comes, goes, moves, or is written to (by size and time of change, in nanoseconds)."""
-    return digest(*(f"{path} {(status := path.stat()).st_size} {status.st_mtime_ns}" for path in paths))
+    """Changes when a file comes, goes, moves, or is written to.
+
+    By size, inode and both times in nanoseconds: a tool may set the time of writing back, but not that of change.
+    """
+    return digest(*(f"{path} {state_of(path)}" for path in paths))
+
+
+def state_of(path: Path) -> tuple[int, int, int, int]:
+    """What changes when a file is written to or replaced."""
+    status = path.stat()
+    return status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino
 
 
 def remembered(kind: str, key: str, compute: Callable[[], str], keep: Callable[[], bool] = lambda: True) -> str:

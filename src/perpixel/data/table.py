@@ -115,14 +115,16 @@ class PairTable(Sequence[Pair]):
         return self._block[self._paths : -1].split(b"\0") if len(self) else []
 
     def stamp(self) -> str:
-        """Changes when a pair comes, goes or moves, or a file is written to (by size and time of change).
+        """Changes when a pair comes, goes or moves, or a file is written to (by size, and the times of writing and of change).
 
         An answer that took seconds is given again for ten times as long: a start asks several times.
         """
         start = time.monotonic()
         if start < self._stamped[1]:
             return self._stamped[0]
-        states = np.array([(state.st_size, state.st_mtime_ns) for state in map(os.stat, self.files())], np.int64)
+        states = np.array(
+            [(state.st_size, state.st_mtime_ns, state.st_ctime_ns) for state in map(os.stat, self.files())], np.int64
+        )
         stamp = hashlib.sha256(bytes.fromhex(self.key) + states.tobytes()).hexdigest()
         if (cost := time.monotonic() - start) > _LONG:
             self._stamped = (stamp, start + _AGAIN * cost)
