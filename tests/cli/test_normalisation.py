@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import yaml
 
@@ -54,3 +55,14 @@ def test_a_run_keeps_what_was_settled(tiny: list[str]) -> None:
     model = json.loads((result.directory / "model" / "model.json").read_text())
     assert config["data"]["mean"] == model["mean"] != [0.5] * 3
     assert config["data"]["std"] == model["std"]
+
+
+def test_sensors_of_16_bits_have_statistics_of_their_own(tiny_root: Path, tmp_path: Path) -> None:
+    for mask in (tiny_root / "masks").iterdir():
+        for folder_name, array in (
+            ("images", np.full((32, 48, 3), 700, np.uint16)),
+            ("masks", np.zeros((32, 48), np.uint8)),
+        ):
+            (tmp_path / folder_name).mkdir(exist_ok=True)
+            np.save(tmp_path / folder_name / f"{mask.stem}.npy", array)
+    assert settled(folder(tmp_path, *LITE)) == ([pytest.approx(700 / 65535, rel=1e-4)] * 3, [1.0] * 3)

@@ -115,7 +115,7 @@ class PairTable(Sequence[Pair]):
         return self._block[self._paths : -1].split(b"\0") if len(self) else []
 
     def stamp(self) -> str:
-        """Changes when a pair comes, goes or moves, or a file is written to (by size, and the times of writing and of change).
+        """Changes when a pair comes, goes or moves, or a file is written to (by its size and times).
 
         An answer that took seconds is given again for ten times as long: a start asks several times.
         """
