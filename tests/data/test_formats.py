@@ -177,14 +177,16 @@ def test_windows_of_8_bit_tiffs_read_the_tiles_they_touch(tmp_path: Path, kind: 
         more["colormap"] = np.arange(768, dtype=np.uint16).reshape(3, 256) * 80
     path = tmp_path / "a.tif"
     tifffile.imwrite(path, pixels, photometric=photometric, tile=(16, 16), compression=compression, **more)
-    whole, values = {c: read_image(path, c) for c in (1, 3)}, read_values(path)
+    whole = {c: read_image(path, c) for c in (1, 3)}
+    values = None if compression == "jpeg" else read_values(path)  # JPEG is no compression for masks
     part = Window(3, 5, 20, 30)
     with path.open("r+b") as file, tifffile.TiffFile(path) as tiff:
         file.seek(tiff.pages[0].dataoffsets[-1])  # type: ignore[union-attr]
         file.write(b"\0" * 8)  # damage to the last tile is not looked at
     for channels, expected in whole.items():
         np.testing.assert_array_equal(read_image(path, channels, part), expected[part.slices])
-    np.testing.assert_array_equal(read_values(path, part), values[part.slices])
+    if values is not None:
+        np.testing.assert_array_equal(read_values(path, part), values[part.slices])
 
 
 def test_tiles_of_a_tiff_beyond_the_cap(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
