@@ -14,6 +14,8 @@ import perpixel
 from tests.cli.conftest import Shell
 from tests.security.test_files import png_of
 
+pytestmark = pytest.mark.slow  # whole processes, each of which imports torch
+
 
 @pytest.fixture
 def data(tiny_root: Path, tmp_path: Path) -> Path:
