@@ -389,7 +389,7 @@ def test_every_model_exports(model: str, upsampling: str) -> None:
 @torch.no_grad()
 def test_exports_take_images_of_any_size_or_say_why_not(model: str, upsampling: str) -> None:
     network = exportable(model, upsampling)
-    images = torch.randn(1, 3, 150, 200)  # no multiple of the stride: where nothing is padded, export forgets padding
+    images = torch.randn(1, 3, 150, 203)  # no multiple of a stride: where nothing is padded, export forgets padding
     free = {2: torch.export.Dim.AUTO, 3: torch.export.Dim.AUTO}
 
     exported = torch.export.export(network, (images,), dynamic_shapes=(free,)).module()
