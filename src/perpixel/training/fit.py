@@ -110,8 +110,11 @@ def _fit_and_score(
 ) -> dict[str, Scores]:
     module, fitter = _trained(experiment, trainer, training, run, resume, signals)
     load_best(module, run)
+    watch = [Watchdog(training.timeout_s, partial(_note_hang, run))] if training.timeout_s else []
     scores = {
-        split: evaluate(module, experiment, trainer, split, experiment.val_callbacks if split == "val" else ())
+        split: evaluate(
+            module, experiment, trainer, split, [*watch, *(experiment.val_callbacks if split == "val" else ())]
+        )
         for split in ("val", "test")
         if split in experiment.splits and (split == "val" or training.test)
     }

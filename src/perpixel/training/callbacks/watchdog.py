@@ -21,7 +21,7 @@ GRACE_S = 5.0
 
 
 class Watchdog(pl.Callback):
-    """Ends the process when for ``timeout_s`` no batch, of training or validation, began or ended.
+    """Ends the process when for ``timeout_s`` no batch, of training, validation or test, began or ended.
 
     For hangs that raise nothing: a driver, a lock, a file on a dead drive. A thread looks, says where every thread
     stands and leaves with exit code 1; where the interpreter itself is stuck, ``faulthandler``'s own thread, which
@@ -66,6 +66,7 @@ class Watchdog(pl.Callback):
 
     on_train_batch_start = on_train_batch_end = _alive
     on_validation_batch_start = on_validation_batch_end = _alive
+    on_test_batch_start = on_test_batch_end = on_test_epoch_start = on_test_epoch_end = _alive
     on_train_epoch_start = on_train_epoch_end = on_validation_epoch_start = on_validation_epoch_end = _alive
 
     def _watch(self) -> None:
