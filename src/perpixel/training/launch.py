@@ -86,20 +86,20 @@ def launch_ranks(module: str, arguments: Sequence[str], ranks: int) -> None:
         local_addr="localhost",
         signals_to_handle=",".join(signal.Signals(signum).name for signum in EXIT_CODES),
     )
-    with _rank_environment(), _sleepers_killed():
+    with _rank_environment(), _sleepers_killed() as killed:
         try:
             elastic_launch(config, sys.executable)("-m", module, *arguments)
         except SignalException as stop:
             raise Interrupted(stop.sigval) from None
         except ChildFailedError as error:
-            raise _as_failure(error) from None
+            raise _as_failure(error, bool(killed)) from None
 
 
-def _as_failure(error: ChildFailedError) -> BaseException:
+def _as_failure(error: ChildFailedError, slept: bool) -> BaseException:
     rank, failure = _cause(error)
     if failure.exitcode in (128 + signal.SIGTERM, 128 + signal.SIGINT):
         return Interrupted(failure.exitcode - 128)
-    if any("timed out" in str(one.message).lower() for one in error.failures.values()):
+    if slept or any("timed out" in str(one.message).lower() for one in error.failures.values()):
         return RankFailed(
             f"a rank waited for the others longer than training.timeout_s, so rank {rank} or one beside it hung or was "
             "stopped; all are ended. Go on with resume=<run directory>."
@@ -117,19 +117,22 @@ def _cause(error: ChildFailedError) -> tuple[int, ProcessFailure]:
 
 
 @contextmanager
-def _sleepers_killed() -> Iterator[None]:
-    """Kill ranks that sleep while they are asked to end: torch's agent would wait half a minute for them."""
-    done = threading.Event()
-    watcher = threading.Thread(target=_kill_sleepers, args=(done,), name="sleepers", daemon=True)
+def _sleepers_killed() -> Iterator[set[int]]:
+    """Kill ranks that sleep while they are asked to end: torch's agent would wait half a minute for them.
+
+    Yields the process ids of those that were killed, as they are.
+    """
+    done, killed = threading.Event(), set[int]()
+    watcher = threading.Thread(target=_kill_sleepers, args=(done, killed), name="sleepers", daemon=True)
     watcher.start()
     try:
-        yield
+        yield killed
     finally:
         done.set()
         watcher.join()
 
 
-def _kill_sleepers(done: threading.Event) -> None:
+def _kill_sleepers(done: threading.Event, killed: set[int]) -> None:
     since: dict[int, float] = {}
     while not done.wait(0.5):
         now = time.monotonic()
@@ -138,6 +141,7 @@ def _kill_sleepers(done: threading.Event) -> None:
             if now - first > ASLEEP_S:
                 with suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
+                    killed.add(pid)
 
 
 def _children() -> list[int]:
