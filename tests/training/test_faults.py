@@ -6,7 +6,6 @@ import json
 import os
 import signal
 import subprocess
-from collections.abc import Iterator
 from contextlib import nullcontext
 from pathlib import Path
 from types import SimpleNamespace
@@ -142,18 +141,6 @@ def test_data_that_changed_are_not_trained_on_any_further(tiny: list[str], tmp_p
     with pytest.raises(ValueError, match="has changed since"):
         perpixel.train([f"resume={run}", "trainer.max_epochs=2"])
     perpixel.train([f"resume={run}", "trainer.max_epochs=2", "data.allow_changed=true"])
-
-
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of its own of two megabytes."""
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m", "none", disk], capture_output=True, check=False)
-    if mounted.returncode:
-        pytest.skip(f"mounting needs root: {mounted.stderr.decode().strip()}")
-    yield disk
-    subprocess.run(["umount", "-l", disk], check=True)
 
 
 def test_a_full_disk_ends_the_run_with_its_name_and_the_run_goes_on_once_there_is_room(
