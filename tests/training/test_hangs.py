@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
 import os
 import shutil
 import signal
@@ -10,12 +11,15 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.cli.conftest import ROOT, Shell, environment
 from tests.training.test_data_parallel import DDP, LONG, alive, ranks_of, wait_for
+from torch.utils.data import DataLoader
 
 from perpixel.data.patience import DataLost, at_most, explained, reading
+from perpixel.training.callbacks import Watchdog
 
 RUN = ["hydra.run.dir=run", "training.checkpoint.every_n_steps=2"]
 
@@ -146,6 +150,21 @@ def test_a_hang_of_any_kind_ends(own: list[str], shell: Shell) -> None:
     assert "nothing has moved" in output
     assert "most recent call first" in output
     assert "nothing has moved" in json.loads((shell.directory / "run" / "manifest.json").read_text())["error"]
+
+
+def test_killing_sleeping_workers_hides_no_error() -> None:
+    """torch raises for every worker that dies, in whatever line the main thread is: in place of what is being told."""
+    batches = iter(DataLoader(range(100), num_workers=2))  # type: ignore[arg-type]
+    next(batches)
+    workers = multiprocessing.active_children()
+    assert len(workers) == 2
+    os.kill(workers[0].pid or 0, signal.SIGSTOP)
+    nothing: Any = None
+    Watchdog(10).on_exception(nothing, nothing, DataLost("no batch has come from the DataLoader's workers"))
+    assert not any(worker.is_alive() for worker in workers)
+    time.sleep(0.2)  # here it would be raised
+    assert signal.getsignal(signal.SIGCHLD) not in (signal.SIG_DFL, signal.SIG_IGN)  # torch's is back
+    del batches
 
 
 def test_time_is_up_even_in_a_read(tmp_path: Path) -> None:

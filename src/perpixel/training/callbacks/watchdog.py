@@ -6,10 +6,12 @@ import faulthandler
 import logging
 import multiprocessing
 import os
+import signal
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import lightning.pytorch as pl
@@ -18,6 +20,19 @@ log = logging.getLogger(__name__)
 
 GRACE_S = 5.0
 """How much longer this waits than collective calls and file reads, which end with an exception that names the cause."""
+
+
+@contextmanager
+def _deaths_unannounced() -> Iterator[None]:
+    """Children may die: torch's handler of SIGCHLD would raise for them, in place of the error that is being told."""
+    if threading.current_thread() is not threading.main_thread():  # where no handler can be set, and torch's never runs
+        yield
+        return
+    before = signal.signal(signal.SIGCHLD, lambda *_: None)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGCHLD, before)
 
 
 class Watchdog(pl.Callback):
@@ -53,9 +68,10 @@ class Watchdog(pl.Callback):
         self._stop()
         told = str(exception)
         if "DataLoader" in told and not told.startswith("Caught "):  # what a worker itself raises breaks nothing
-            for worker in multiprocessing.active_children():
-                if worker.daemon:
+            with _deaths_unannounced():
+                for worker in [child for child in multiprocessing.active_children() if child.daemon]:
                     worker.kill()
+                    worker.join()
 
     def _stop(self) -> None:
         self._done.set()
