@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from perpixel.models import SetLoss
-from perpixel.models.mask2former import MaskQueries
+from perpixel.models.mask_queries import MaskQueries
 
 pytest.importorskip("transformers")
 

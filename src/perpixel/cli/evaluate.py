@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import sys
 from pathlib import Path
@@ -58,9 +57,3 @@ def _config_of(run: Path) -> DictConfig:
         )
     refuse_links(run)
     return read_run_config(path)
-
-
-def read_scores(path: Path, split: str) -> dict[str, float | None]:
-    """The numbers of one split from a scores file."""
-    found = json.loads(path.read_text(encoding="utf-8"))[split]
-    return {name: value for name, value in found.items() if value is None or isinstance(value, int | float)}

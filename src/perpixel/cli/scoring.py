@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import cast
 
 from omegaconf import DictConfig
 
-from perpixel.cli.evaluate import read_scores
 from perpixel.cli.experiment import assemble, check_nodes, without_weights
 from perpixel.cli.job import typed
 from perpixel.cli.pictures import save_png
@@ -55,7 +55,7 @@ def score_run(run: Path, cfg: DictConfig, split: str, allow_changed: bool) -> di
     write_scores(path, experiment.labels, {split: found})
     if "reliability" in found.details:
         save_png(path.with_name(f"{path.stem}_reliability.png"), reliability_picture(found.details["reliability"]))
-    return read_scores(path, split)
+    return _numbers(path, split)
 
 
 def _here(cfg: DictConfig) -> DictConfig:
@@ -68,3 +68,9 @@ def _here(cfg: DictConfig) -> DictConfig:
 def _count(run: Path, split: str) -> None:
     if split == "test":
         manifest.count_look(run, split)
+
+
+def _numbers(path: Path, split: str) -> dict[str, float | None]:
+    """The numbers of one split from a scores file."""
+    found = json.loads(path.read_text(encoding="utf-8"))[split]
+    return {name: value for name, value in found.items() if value is None or isinstance(value, int | float)}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -11,26 +11,11 @@ from torch import Tensor, nn
 
 from perpixel.models.base import SegmentationModel, pad_to_stride
 from perpixel.models.encoder import Encoder
+from perpixel.models.mask_queries import STRIDE, MaskQueries
 from perpixel.models.upsampling import Upsampling
 
 EPSILON = 1e-6
 """Added to a class's evidence before the logarithm: pixels that no mask claims keep finite logits."""
-
-STRIDE = 4
-"""The masks are predicted at 1/4."""
-
-
-class MaskQueries(NamedTuple):
-    """What the decoder predicts, once per layer for deep supervision, the final layer last.
-
-    Attributes:
-        classes: per layer (in evaluation, of the final one) (B, queries, num_classes + 1) logits; the last one means
-            "no object".
-        masks: per layer (B, queries, H/4, W/4) logits.
-    """
-
-    classes: tuple[Tensor, ...]
-    masks: tuple[Tensor, ...]
 
 
 class SemanticInference(nn.Module):

@@ -13,7 +13,7 @@ from transformers.models.mask2former.modeling_mask2former import (
     Mask2FormerTransformerModule,
 )
 
-from perpixel.models.mask2former import MaskQueries
+from perpixel.models.mask_queries import MaskQueries
 
 
 class MaskDecoder(Mask2FormerPreTrainedModel):

@@ -12,7 +12,7 @@ from perpixel.labels import PADDING_INDEX
 from perpixel.losses.base import Loss
 from perpixel.losses.cross_entropy import CrossEntropy
 from perpixel.losses.pixels import Pixels
-from perpixel.models.mask2former import STRIDE, MaskQueries
+from perpixel.models.mask_queries import STRIDE, MaskQueries
 
 
 class SetLoss(Loss):
@@ -60,7 +60,7 @@ class SetLoss(Loss):
         """The loss of one batch.
 
         Args:
-            logits: :class:`perpixel.models.mask2former.MaskQueries` in training, per-pixel logits in validation.
+            logits: :class:`perpixel.models.mask_queries.MaskQueries` in training, per-pixel logits in validation.
             target: (B, H, W) int64.
             weight: refused, see `check_pixel_weights`.
         """
