@@ -13,7 +13,6 @@ from perpixel.data import Cityscapes, Folder
 from perpixel.data.audit import write_audit
 from perpixel.data.audit.examples import around
 from perpixel.data.audit.sample import structures
-from perpixel.data.audit.summary import median_frequency
 from perpixel.data.scenes import Scenes
 
 from . import layouts
@@ -170,12 +169,6 @@ def test_structures_are_measured() -> None:
     assert found.areas[1].sum() == 0
     whole = structures(np.zeros((40, 40), np.uint8), 1)
     assert whole.thicknesses[0].nonzero()[0].tolist() == [5]
-
-
-def test_median_frequency_weights() -> None:
-    pixels = np.array([[60, 40, 0, 0], [80, 15, 5, 0]])
-    assert median_frequency(pixels) == [pytest.approx(0.275 / 0.7, abs=1e-3), 1.0, pytest.approx(0.275 / 0.05), None]
-    assert median_frequency(np.zeros((2, 2), int)) == [None, None]
 
 
 def test_cut_outs_stay_within_the_image() -> None:

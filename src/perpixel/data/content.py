@@ -15,6 +15,7 @@ from perpixel.data.masks import MaskReader
 from perpixel.data.pairs import Pair
 from perpixel.data.remembered import remembered, stamp
 from perpixel.labels import LabelSpace
+from perpixel.losses.weights import PixelCounts
 
 Counts = npt.NDArray[np.int64]
 _THREADS = 4
@@ -47,11 +48,16 @@ def _pixels_or_none(pair: Pair, read_mask: MaskReader) -> list[int]:
         return [0] * labels.num_classes
 
 
-def total_pixels(split: Split, labels: LabelSpace) -> list[int]:
-    """Pixels per class of a whole split, counted once for the same content."""
-    text = remembered("totals", split.fingerprint(), lambda: json.dumps(class_pixels(split, labels).sum(0).tolist()))
-    counts: list[int] = json.loads(text)
-    return counts
+def total_pixels(split: Split, labels: LabelSpace) -> PixelCounts:
+    """What the rules of class weights know of a split, counted once for the same content."""
+    text = remembered("totals", split.fingerprint(), lambda: json.dumps(added_up(class_pixels(split, labels))))
+    return PixelCounts(*json.loads(text))
+
+
+def added_up(counts: Counts) -> PixelCounts:
+    """(samples, classes) pixel counts as those of a split."""
+    room = np.where(counts > 0, counts.sum(1, keepdims=True), 0).sum(0)
+    return PixelCounts(counts.sum(0).tolist(), room.tolist())
 
 
 def class_pixels(split: Split, labels: LabelSpace) -> Counts:

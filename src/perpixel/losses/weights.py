@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from statistics import median
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -16,6 +16,18 @@ ClassWeights = Sequence[float] | str | None
 PIXEL_BETA = 1 - 1e-6
 """β of `effective_number` when none is given. Cui et al. count images and use 0.9…0.9999; of pixels there are so many
 more that with those values every class would weigh the same."""
+
+
+class PixelCounts(NamedTuple):
+    """What the rules know of a split.
+
+    Attributes:
+        pixels: of each class.
+        room: labelled pixels, of all classes, of the images that show the class.
+    """
+
+    pixels: Sequence[int]
+    room: Sequence[int]
 
 
 def as_buffer(weights: ClassWeights) -> Tensor | None:
@@ -37,32 +49,37 @@ def as_buffer(weights: ClassWeights) -> Tensor | None:
     return values
 
 
-def median_frequency(counts: Sequence[int]) -> list[float]:
-    """Median of the classes' frequencies over each class's own (Eigen & Fergus 2015); 0 for a class without pixels."""
-    middle = median([count for count in counts if count > 0] or [0])
-    return [middle / count if count > 0 else 0.0 for count in counts]
+def median_frequency(counts: PixelCounts) -> list[float]:
+    """Median of the classes' frequencies over each class's own, 0 for a class without pixels (Eigen & Fergus 2015).
+
+    A class's frequency is its share of the pixels of the images that show it.
+    """
+    frequencies = [pixels / room if pixels > 0 else 0.0 for pixels, room in zip(*counts, strict=True)]
+    middle = median([frequency for frequency in frequencies if frequency > 0] or [0.0])
+    return [middle / frequency if frequency > 0 else 0.0 for frequency in frequencies]
 
 
-def effective_number(counts: Sequence[int], beta: float = PIXEL_BETA) -> list[float]:
+def effective_number(counts: PixelCounts, beta: float = PIXEL_BETA) -> list[float]:
     """(1 − β)/(1 − βⁿ) for a class of n pixels, scaled to mean 1 (Cui et al. 2019); 0 for a class without pixels.
 
     Raises:
         ValueError: β is not in 0…1 (1 excluded).
     """
     if not 0 <= beta < 1:
-        raise ValueError(f"effective_number needs beta in 0…1, below 1, not {beta}.")
-    raw = [
-        (1 - beta) / -math.expm1(count * math.log(beta)) if beta > 0 else 1.0 for count in map(_at_least_one, counts)
-    ]
-    present = [weight for weight, count in zip(raw, counts, strict=True) if count > 0]
-    mean = sum(present) / len(present) if present else 1.0
-    return [weight / mean if count > 0 else 0.0 for weight, count in zip(raw, counts, strict=True)]
+        raise ValueError(f"class_weights=effective_number:{beta}: β lies between 0 and 1, and below 1.")
+    raw = [_effective_weight(pixels, beta) if pixels > 0 else 0.0 for pixels in counts.pixels]
+    present = [weight for weight in raw if weight > 0]
+    return [weight * len(present) / sum(present) if weight > 0 else 0.0 for weight in raw]
 
 
-def inverse_log(counts: Sequence[int]) -> list[float]:
-    """1/ln(1.02 + frequency), between 1.4 and 50 (Paszke et al. 2016, ENet); 0 for a class without pixels."""
-    total = max(sum(counts), 1)
-    return [1 / math.log(1.02 + count / total) if count > 0 else 0.0 for count in counts]
+def _effective_weight(pixels: int, beta: float) -> float:
+    return (1 - beta) / -math.expm1(pixels * math.log(beta)) if beta > 0 else 1.0
+
+
+def inverse_log(counts: PixelCounts) -> list[float]:
+    """1/ln(1.02 + share of all pixels), 1.4…50 (Paszke et al. 2016, ENet); 0 for a class without pixels."""
+    total = max(sum(counts.pixels), 1)
+    return [1 / math.log(1.02 + pixels / total) if pixels > 0 else 0.0 for pixels in counts.pixels]
 
 
 RULES: dict[str, Callable[..., list[float]]] = {
@@ -73,29 +90,45 @@ RULES: dict[str, Callable[..., list[float]]] = {
 """Rules by the word that stands in a config; ``effective_number:0.99999`` gives β."""
 
 
-def resolve(weights: ClassWeights, counts: Callable[[], Sequence[int]]) -> list[float] | None:
+def resolve(weights: ClassWeights, counts: Callable[[], PixelCounts]) -> list[float] | None:
     """The numbers that a config's ``class_weights`` means.
 
     Args:
         weights: none, a list, or the name of a rule in `RULES`.
-        counts: gives the training split's pixels per class; called only if a rule needs them.
+        counts: of the training split; called only if a rule needs them.
 
     Raises:
-        ValueError: no such rule, or β is not a number.
+        ValueError: see `parsed`.
     """
-    if weights is None or weights == "none":
-        return None
-    if not isinstance(weights, str):
-        return [float(weight) for weight in weights]
-    rule, _, beta = weights.partition(":")
-    if rule not in RULES or (beta and rule != "effective_number"):
+    rule, *beta = parsed(weights)
+    if rule is not None:
+        return RULES[rule](counts(), *beta)
+    return None if weights is None or isinstance(weights, str) else [float(weight) for weight in weights]
+
+
+def parsed(weights: ClassWeights) -> tuple[str | None, *tuple[float, ...]]:
+    """The rule that a config's ``class_weights`` names, and its β if one is given; (None,) for numbers and none.
+
+    Raises:
+        ValueError: no such rule, or β is not in 0…1.
+    """
+    if weights is None or weights == "none" or not isinstance(weights, str):
+        return (None,)
+    rule, colon, beta = weights.partition(":")
+    if rule not in RULES or (colon and rule != "effective_number"):
         raise ValueError(
             f"class_weights={weights} is no rule: use none, a list of numbers or one of {', '.join(RULES)}."
         )
-    return RULES[rule](counts(), *([float(beta)] if beta else []))
+    try:
+        return (rule, float(beta)) if colon else (rule,)
+    except ValueError:
+        raise ValueError(
+            f"class_weights={weights}: behind the colon stands β, a number from 0 to below 1, as in "
+            "effective_number:0.99999."
+        ) from None
 
 
-def resolve_all(node: Mapping[str, Any], counts: Callable[[], Sequence[int]]) -> dict[str, Any]:
+def resolve_all(node: Mapping[str, Any], counts: Callable[[], PixelCounts]) -> dict[str, Any]:
     """A loss's config with every ``class_weights`` in it, in parts of sums as well, resolved; the rest as it is."""
 
     def walk(value: Any) -> Any:
@@ -105,7 +138,3 @@ def resolve_all(node: Mapping[str, Any], counts: Callable[[], Sequence[int]]) ->
 
     resolved: dict[str, Any] = walk(node)
     return resolved
-
-
-def _at_least_one(count: int) -> int:
-    return max(count, 1)

@@ -10,9 +10,10 @@ import numpy as np
 import numpy.typing as npt
 
 from perpixel.data.audit.sample import THIN, SampleFacts
+from perpixel.data.content import added_up
 from perpixel.labels import LabelSpace
+from perpixel.losses.weights import median_frequency
 
-GREATEST_WEIGHT = 10.0
 RARE = 0.001
 MOSTLY = 0.5
 UNEQUAL = 50
@@ -43,7 +44,7 @@ def classes(facts: Sequence[SampleFacts], labels: LabelSpace) -> list[dict[str, 
     ``small`` and ``thin`` are the shares of the class's pixels that lie in such structures.
     """
     parts = _by(facts, "split")
-    weights = median_frequency(_stack(parts.get("train", []), "pixels", labels.num_classes))
+    weights = median_frequency(added_up(_stack(parts.get("train", []), "pixels", labels.num_classes)))
     areas, thicknesses, small, thin = (
         np.sum(kind, axis=0) for kind in zip(*(f.structures for f in facts), strict=True)
     )
@@ -61,7 +62,7 @@ def classes(facts: Sequence[SampleFacts], labels: LabelSpace) -> list[dict[str, 
                 "thin": _ratio(int(thin[index]), int(pixels[index])),
                 "areas": areas[index].tolist(),
                 "thicknesses": thicknesses[index].tolist(),
-                "weight": weights[index],
+                "weight": round(weights[index], 3) if weights[index] else None,
             }
         )
     return rows
@@ -90,21 +91,6 @@ def together(facts: Sequence[SampleFacts]) -> list[list[float]]:
     both = shown.T @ shown
     alone = np.maximum(np.diag(both), 1)
     return np.round(both / alone[:, None], 3).tolist()  # type: ignore[no-any-return]
-
-
-def median_frequency(pixels: Counts) -> list[float | None]:
-    """Median-frequency weights (Eigen & Fergus 2015): median(f) / f, f over samples that show the class; at most 10.
-
-    Args:
-        pixels: (samples, classes).
-    """
-    shown = pixels > 0
-    room = np.where(shown, pixels.sum(axis=1, keepdims=True), 0).sum(axis=0)
-    frequency = np.divide(pixels.sum(axis=0), room, out=np.zeros(pixels.shape[1]), where=room > 0)
-    if not (frequency > 0).any():
-        return [None] * pixels.shape[1]
-    median = float(np.median(frequency[frequency > 0]))
-    return [round(min(median / f, GREATEST_WEIGHT), 3) if f > 0 else None for f in frequency]
 
 
 def advice(rows: Sequence[dict[str, Any]]) -> list[str]:
