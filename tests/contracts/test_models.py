@@ -57,6 +57,8 @@ MODELS: list[tuple[str, Callable[..., SegmentationModel], Encoder, dict[str, Any
     ("unet-efficientnet", Unet, Encoder("efficientnet-b0"), SLIM, 5),
     ("unet-lite", Unet, Encoder("timm-tf_efficientnet_lite0"), SLIM, 5),
     ("unet-shallow", Unet, RESNET, {"depth": 3, "channels": (32, 16, 8)}, 3),
+    ("unet-shallow-efficientnet", Unet, Encoder("efficientnet_b0"), {"depth": 3, "channels": (32, 16, 8)}, 3),
+    ("unet-shallow-mobilenet", Unet, Encoder("mobilenet_v2"), {"depth": 4, "channels": (32, 16, 8, 8)}, 4),
     ("unetplusplus", UnetPlusPlus, RESNET, SLIM, 4 + 3 + 2 + 1 + 1),
     ("manet", MANet, RESNET, SLIM, 5),
     ("linknet", Linknet, RESNET, {}, 5),
@@ -329,6 +331,7 @@ def test_where_there_is_nothing_to_replace_the_reason_is_given(model: str, upsam
 AUX_STAGES = {
     "starter_unet": "decoder.blocks.1",
     "unet-shallow": "encoder.3",
+    "unet-shallow-efficientnet": "encoder.3",
     "unetplusplus": "decoder.blocks.x_1_3",
     "dpt": "encoder.2",
 }

@@ -102,6 +102,9 @@ MODELS = {
     "starter_unet": lambda: StarterUnet(NoEncoder(), Transposed(), 4, width=4),
     "unet": lambda: Unet(Encoder("resnet18"), Transposed(), 4),
     "unet on efficientnet": lambda: Unet(Encoder("efficientnet_b0"), PixelShuffle(), 4),
+    "shallow unet on efficientnet": lambda: Unet(
+        Encoder("efficientnet-b0"), Bilinear(), 4, depth=3, channels=(16, 8, 8)
+    ),
     "fpn": lambda: FPN(Encoder("resnet18"), Bilinear(), 4),
     "segformer": lambda: Segformer(Encoder("mit_b0"), Transposed(), 4),
     "upernet": lambda: UPerNet(Encoder("convnext_atto"), Bilinear(), 4),

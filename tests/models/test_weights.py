@@ -102,6 +102,29 @@ def test_torchvisions_names_give_torchvisions_features(name: str, theirs: str, t
     torch.testing.assert_close(ours / expected.std(), expected / expected.std(), rtol=0, atol=tolerance)
 
 
+@pytest.mark.parametrize("name", ["efficientnet_b0", "efficientnet-b0", "mobilenet_v2"])
+def test_a_shallow_encoder_holds_what_its_maps_depend_on_and_a_whole_networks_file_fills_it(
+    name: str, tmp_path, caplog
+) -> None:
+    whole = Encoder(name).build().eval()
+    torch.save(whole.state_dict(), tmp_path / "whole.pth")
+    with caplog.at_level(logging.INFO):
+        shallow = Encoder(name, weights=str(tmp_path / "whole.pth")).build(depth=3).eval()
+    assert " 0 missing" in caplog.text
+    assert sum(p.numel() for p in shallow.parameters()) < 0.1 * sum(p.numel() for p in whole.parameters())
+    images = torch.randn(1, 3, 64, 64)
+    maps = shallow(images)
+    assert all(torch.equal(ours, theirs) for ours, theirs in zip(maps, whole(images)[:4], strict=True))
+    maps[-1].sum().backward()
+    assert [name for name, parameter in shallow.named_parameters() if parameter.grad is None] == []
+
+
+def test_an_encoder_that_cannot_be_cut_says_so() -> None:
+    """timm's Xception keeps a map from the middle of a block, whose other half would be left over."""
+    with pytest.raises(ValueError, match=r"encoder 'xception41' cannot be cut at depth=3.*Set model.depth=5"):
+        Encoder("xception41").build(depth=3)
+
+
 def test_a_vit_is_resampled_to_patches_of_16(tmp_path) -> None:
     import timm
 

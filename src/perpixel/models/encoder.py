@@ -15,7 +15,7 @@ from segmentation_models_pytorch.encoders import encoders as smp_encoders
 from segmentation_models_pytorch.encoders._efficientnet import EfficientNet as EfficientNetPytorch
 from torch import nn
 
-from perpixel.models.probe import meta_images, observing, run_on_meta
+from perpixel.models.probe import evaluating, meta_images, run_on_meta
 from perpixel.models.weight_files import read_weights
 from perpixel.models.weights import InputAdaptation, load_weights, resample_vit
 
@@ -118,7 +118,7 @@ class Encoder:
         self._refuse_fixed_size(name)
         network = self._construct(name, in_channels, depth, output_stride)
         if depth < DEPTH:
-            remove_uncalled(network, in_channels)
+            self._cut(network, in_channels, depth)
         else:
             remove_leftovers(network)
         if self.weights != "none":
@@ -176,6 +176,16 @@ class Encoder:
             raise ValueError(
                 f"encoder '{self.name}' cannot be built with in_channels={in_channels}, depth={depth}, "
                 f"output_stride={output_stride}, weights={weights or 'none'}: {error}"
+            ) from error
+
+    def _cut(self, network: EncoderNetwork, in_channels: int, depth: int) -> None:
+        remove_unused(network, in_channels)
+        try:
+            run_on_meta(network, meta_images(in_channels))
+        except (RuntimeError, TypeError) as error:
+            raise ValueError(
+                f"encoder '{self.name}' cannot be cut at depth={depth}: it runs on beyond its maps, and what lies there "
+                f"would be trained by nothing. Set model.depth={DEPTH}, or use another encoder."
             ) from error
 
     def _construct_vit(self, name: str, in_channels: int, levels: int, pretrained: bool = False) -> VisionTransformer:
@@ -270,17 +280,38 @@ def remove_leftovers(network: nn.Module) -> None:
                 delattr(network, name)
 
 
-def remove_uncalled(network: nn.Module, in_channels: int) -> None:
-    """Delete whatever the forward pass never calls, such as the stages beyond a smaller ``depth``."""
-    called: set[nn.Module] = set()
-    with observing(network, lambda module, *_: called.add(module)):
-        run_on_meta(network, meta_images(in_channels))
-    _delete_all_but(called, network)
+class PassOn(nn.Module):
+    """Stands where a module was whose result nothing uses: whatever it is given first, it gives back."""
+
+    def forward(self, features: Any, *_: Any) -> Any:
+        return features
 
 
-def _delete_all_but(called: set[nn.Module], parent: nn.Module) -> None:
+def remove_unused(network: nn.Module, in_channels: int) -> None:
+    """Remove whatever no returned map depends on, such as the stages beyond a smaller ``depth``.
+
+    smp's and timm's EfficientNets and MobileNets run some of these stages and drop the result, so that what is called
+    tells too little: the maps' gradients tell. Each goes for a :class:`PassOn`, so that places and lengths of lists
+    (stochastic depth grows with a block's place) stay as they are.
+    """
+    images = meta_images(in_channels)
+    state = {name: parameter.detach().to("meta").requires_grad_() for name, parameter in network.named_parameters()}
+    buffers = {name: buffer.to("meta") for name, buffer in network.named_buffers()}
+    with torch.enable_grad(), evaluating(network):
+        maps = torch.func.functional_call(network, {**state, **buffers}, (images,))
+    ends = [each for each in maps if each.requires_grad]
+    gradients = torch.autograd.grad(
+        ends, list(state.values()), [torch.empty_like(each) for each in ends], allow_unused=True
+    )
+    used = {name for name, gradient in zip(state, gradients, strict=True) if gradient is not None}
+    _replace_all_but(used, network)
+
+
+def _replace_all_but(used: set[str], parent: nn.Module, prefix: str = "") -> None:
     for name, child in list(parent.named_children()):
-        if called.isdisjoint(child.modules()) and any(True for _ in child.parameters()):
-            delattr(parent, name)
+        own = {f"{prefix}{name}.{key}" for key, _ in child.named_parameters()}
+        listed = isinstance(child, nn.ModuleList | nn.ModuleDict)  # which their owners loop over, or look into
+        if own and own.isdisjoint(used) and not listed:
+            setattr(parent, name, PassOn())
         else:
-            _delete_all_but(called, child)
+            _replace_all_but(used, child, f"{prefix}{name}.")
