@@ -164,10 +164,10 @@ def test_the_defining_command_makes_four_runs_and_one_report(tiny: list[str], sh
     output = shell.run("train", ["-m", "decoder=transposed,bilinear", "loss=ce,dice", *tiny])
     (sweep,) = (shell.directory / "runs" / "sweeps").iterdir()
     assert sorted(path.name for path in sweep.iterdir() if path.is_dir()) == [
-        "0_decoder-transposed,loss-ce",
-        "1_decoder-transposed,loss-dice",
-        "2_decoder-bilinear,loss-ce",
-        "3_decoder-bilinear,loss-dice",
+        "0_decoder-transposed_loss-ce",
+        "1_decoder-transposed_loss-dice",
+        "2_decoder-bilinear_loss-ce",
+        "3_decoder-bilinear_loss-dice",
     ]
     assert f"report: {sweep / 'report.html'}" in output
     manifests = [

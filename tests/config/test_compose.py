@@ -75,12 +75,23 @@ def test_starter_unet_brings_its_own_upsampling_and_a_choice_beats_it() -> None:
 
 
 def test_directory_names_hold_no_equals_sign_and_stay_short() -> None:
-    assert job_name(["decoder=transposed", "loss=ce", "seed=1"], ["seed"]) == "decoder-transposed,loss-ce"
-    assert job_name(["+a.b=[1,2]", "~c", "output=/a b/c"]) == "a.b-_1,2_,c-,output-_a_b_c"
+    assert job_name(["decoder=transposed", "loss=ce", "seed=1"], ["seed"]) == "decoder-transposed_loss-ce"
+    assert job_name(["+a.b=[1,2]", "~c", "output=/a b/c"]) == "a.b-1+2_c-_output-_a_b_c"
     long = job_name([f"data.source.root={'x' * 300}"])
     assert len(long) == FILE_NAME_LENGTH
     assert long != job_name([f"data.source.root={'x' * 301}"])
     assert job_name([]) == "default"
+
+
+@pytest.mark.parametrize("verb", ["evaluate", "shapes", "train"])
+def test_a_runs_directory_can_be_typed_as_it_is_printed(verb: str) -> None:
+    """Lists, quotes and mappings of its overrides would make it a sweep, or no override at all."""
+    listed = ["data=folder", "data.source.root=/a", "data.source.classes=[bg,'a thing', wire]", "size={a: [1,2]}"]
+    path = f"runs/2026-01-01/10-00-00-000000_{job_name(listed)}"
+    assert path.endswith("_data.source.classes-bg+a_thing+wire_size-a_1+2")
+    key = "init_from" if verb == "train" else "run"
+    assert compose([f"{key}={path}"], verb).cfg[key] == path
+    assert not set("0_" + job_name(listed[:1])) & set(",=[]{}'\" ")
 
 
 @pytest.mark.parametrize(

@@ -164,3 +164,17 @@ def test_a_mask_that_no_reader_checks_is_named_by_the_metric_in_validation(
     monkeypatch.setattr(IndexMasks, "decode", lambda self, values, where: np.asarray(values, np.uint8))
     with pytest.raises(ValueError, match=rf"holds the value 7 \(10 pixels\) in '{name}', but there are 3 classes"):
         perpixel.train(overrides(directory / "data", directory / "run"))
+
+
+@pytest.mark.slow
+def test_the_path_that_a_training_prints_is_taken_by_the_other_verbs(tiny: list[str], tmp_path: Path) -> None:
+    """``tiny`` lists classes and a size, as nearly every training on one's own images does."""
+    shell = Shell(tmp_path)
+    printed = shell.run("train", tiny)
+    [run] = {line.partition("run directory ")[2] for line in printed.splitlines() if "run directory " in line}
+    assert "classes-" in run
+    assert Path(run).is_dir()
+    assert "square" in shell.run("evaluate", [f"run={run}", "split=val"])
+    shell.run("shapes", [f"run={run}", f"output={tmp_path / 'shapes'}"])
+    assert "tensors" in shell.run("train", [*tiny, f"init_from={run}"])
+    shell.run("train", [f"resume={run}", "trainer.max_epochs=2"])

@@ -22,7 +22,7 @@ def test_shapes_prints_and_writes_the_table_and_the_picture(tmp_path: Path) -> N
     assert done.returncode == 0, done.stderr
     assert "decoder.blocks.3" in done.stdout
     assert "checkerboard, untrained" in done.stdout
-    out = tmp_path / "shapes" / "model-starter_unet,model.width-4,size-_64,64"
+    out = tmp_path / "shapes" / "model-starter_unet_model.width-4_size-64+64"
     with (out / "shapes.csv").open(encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     assert [int(row["height"]) for row in rows if "blocks" in row["stage"]] == [8, 16, 32, 64]

@@ -55,12 +55,17 @@ def job_name(overrides: Sequence[str], constant: Sequence[str] = ()) -> str:
         for key, _, value in (str(override).partition("=") for override in overrides)
         if key not in constant
     ]
-    return file_name(",".join(told))
+    return file_name("_".join(told))
 
 
 def file_name(text: str) -> str:
-    """A text as a short file name: letters, digits and ``_.,+-`` (no ``=``, which breaks Hydra's parser)."""
-    name = re.sub(r"[^A-Za-z0-9_.,+-]+", "_", text).strip("_.") or "default"
+    """A text as a short file name: letters, digits and ``_.+-``; a list is its items joined by ``+``.
+
+    A path of such names can be typed as an override's value (``evaluate run=…``): a comma would make it a sweep, and
+    ``=``, brackets, quotes and spaces break Hydra's parser.
+    """
+    items = re.sub(r"\s*,\s*", "+", re.sub(r"[\[\](){}'\"]", "", text))
+    name = re.sub(r"[^A-Za-z0-9_.+-]+", "_", items).strip("_.") or "default"
     if len(name) > FILE_NAME_LENGTH:
         name = f"{name[: FILE_NAME_LENGTH - 9]}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
     return name
