@@ -14,6 +14,8 @@ from perpixel.models import (
     FPN,
     Bilinear,
     Encoder,
+    Linknet,
+    MANet,
     Mask2Former,
     Nearest,
     NoEncoder,
@@ -22,6 +24,7 @@ from perpixel.models import (
     StarterUnet,
     Transposed,
     Unet,
+    UnetPlusPlus,
     UPerNet,
 )
 from perpixel.models.probe import meta_images
@@ -182,6 +185,22 @@ def test_mask2former_shows_its_maps_and_masks() -> None:
     assert [stage.stride for stage in decoder] == [32, 16, 8, 4, 4, 4, 4]
     assert all(stage.sees_all for stage in decoder), "deformable attention may look anywhere"
     assert (stages[-1].name, stages[-1].height, stages[-1].channels) == ("head", 96, 4)
+
+
+@pytest.mark.parametrize("family", [StarterUnet, Unet, UnetPlusPlus, MANet, Linknet])
+def test_without_skips_the_decoder_hangs_on_the_bottleneck_alone(family) -> None:
+    encoder = NoEncoder() if family is StarterUnet else Encoder("resnet18")
+
+    def encoders_maps(skips: bool) -> tuple[list[str], set[str]]:
+        stages = describe(family(encoder, Transposed(), 2, skips=skips), 64, 64)
+        inputs = {source for stage in stages if stage.part != "encoder" for source in stage.inputs}
+        there = [stage.name for stage in stages if stage.part == "encoder"]
+        return there, inputs & {*there, "image"}
+
+    there, joined = encoders_maps(skips=True)
+    assert joined == set(there)
+    there, alone = encoders_maps(skips=False)
+    assert alone == {there[-1]}
 
 
 def test_long_names_are_broken_where_they_have_joints() -> None:

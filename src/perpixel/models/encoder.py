@@ -184,8 +184,8 @@ class Encoder:
             run_on_meta(network, meta_images(in_channels))
         except (RuntimeError, TypeError) as error:
             raise ValueError(
-                f"encoder '{self.name}' cannot be cut at depth={depth}: it runs on beyond its maps, and what lies there "
-                f"would be trained by nothing. Set model.depth={DEPTH}, or use another encoder."
+                f"encoder '{self.name}' cannot be cut at depth={depth}: it runs on beyond its maps, and nothing would "
+                f"train what lies there. Set model.depth={DEPTH}, or use another encoder."
             ) from error
 
     def _construct_vit(self, name: str, in_channels: int, levels: int, pretrained: bool = False) -> VisionTransformer:

@@ -67,7 +67,8 @@ class Recording(TorchDispatchMode):
         macs = multiply_accumulates(func, args, kwargs or {}, output)
         macs += sum(self._prepared.pop(id(tensor), 0) for tensor in inputs)
         if dependent:
-            self._dependent.update(map(id, outputs))
+            # A skip that is switched off is a map of no channels: what holds no number depends on nothing.
+            self._dependent.update(id(tensor) for tensor in outputs if tensor.numel())
             self.operations.append(Operation(func.overloadpacket.__name__, args, dependent, outputs, used, macs))
         else:
             self._constants.update((id(tensor), used) for tensor in outputs)
