@@ -12,8 +12,8 @@ import pytest
 from PIL import Image
 
 import perpixel
-from perpixel.cli.experiment import build_loss, build_source
-from perpixel.config import compose
+from perpixel.cli.experiment import build_loss, build_source, config_faults
+from perpixel.config import ConfigError, compose
 from perpixel.data import content
 from perpixel.data.content import added_up
 from perpixel.losses import CrossEntropy, Dice, Sum
@@ -43,11 +43,49 @@ def test_a_sum_from_the_command_logs_its_parts_and_follows_its_schedule(tiny: li
     perpixel.train(run)
     first, second = lines(tmp_path / "run")
     for line in (first, second):
-        assert {"train/loss/cross_entropy", "train/loss/dice"} <= set(line)
+        assert {"train/loss/cross_entropy", "train/loss/dice", "val/loss/cross_entropy", "val/loss/dice"} <= set(line)
     assert first["train/loss"] == pytest.approx(first["train/loss/cross_entropy"])
     share = (second["train/loss"] - second["train/loss/cross_entropy"]) / second["train/loss/dice"]
     steps = np.arange(4, 8) / 8  # 16 images in batches of 4; a step's weight is that of the share done before it
     assert share == pytest.approx(np.mean(4 * (2 * steps - 1)), rel=0.05)
+    assert second["train/loss_weight/dice"] == pytest.approx(np.mean(4 * (2 * steps - 1)))
+    assert "train/loss_weight/cross_entropy" not in second
+    weight = 4 * (2 * steps[-1] - 1)  # of the last step
+    assert second["val/loss"] == pytest.approx(second["val/loss/cross_entropy"] + weight * second["val/loss/dice"])
+
+
+@pytest.mark.parametrize(
+    ("override", "told"),
+    [
+        ("loss.class_weights=median", "median_frequency, effective_number, inverse_log"),
+        ("loss.class_weights=effective_number:abc", "behind the colon stands β"),
+        ("loss.class_weights=effective_number:1", "below 1"),
+    ],
+)
+def test_rules_of_class_weights_are_checked_before_any_data_is_read(override: str, told: str) -> None:
+    (fault,) = config_faults(compose(["loss=ce", override]).cfg)
+    assert told in fault
+
+
+@pytest.mark.parametrize(
+    "weights", ["[1.0]", "[1.0,-1.0]", "[1.0,[]]", "[1.0,[0,-1]]"], ids=["one", "negative", "empty", "falls below 0"]
+)
+def test_weights_of_sums_are_checked_before_any_data_is_read(weights: str) -> None:
+    (fault,) = config_faults(compose(scheduled(weights)).cfg)
+    assert "weight" in fault
+    nested = [f"loss.losses=[{{_target_: perpixel.losses.Sum, losses: {LIST}, weights: {weights}}}]"]
+    (fault,) = config_faults(compose(["loss=sum", *nested, "loss.weights=[1]"]).cfg)
+    assert "weight" in fault
+
+
+def test_an_endless_training_takes_no_schedule() -> None:
+    endless = ["trainer.max_epochs=-1", "scheduler=cosine"]
+    with pytest.raises(ConfigError, match="a schedule needs to know when the training ends"):
+        compose(endless)
+    with pytest.raises(ConfigError, match="a schedule needs to know when the training ends"):
+        compose(["trainer.max_epochs=-1", "scheduler=constant", *scheduled("[1.0,[0.0,1.0]]")])
+    compose([*endless, "trainer.max_steps=100"])
+    compose(["trainer.max_epochs=-1", "scheduler=constant", *scheduled("[1.0,1.0]")])
 
 
 def test_the_weight_at_every_step_is_the_schedules(tiny: list[str], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -80,3 +80,10 @@ def test_plugins_come_from_the_environment(tmp_path: Path, monkeypatch: pytest.M
         build({"_target_": "mylab.Mine"}, nn.Module, "loss")
     monkeypatch.setattr("perpixel.config.objects.PLUGINS", frozenset({"mylab"}))
     assert type(build({"_target_": "mylab.Mine"}, Loss, "loss")).__name__ == "Mine"
+
+
+def test_a_plain_value_is_no_object_of_ours() -> None:
+    told = faults({"_target_": "perpixel.losses.Sum", "losses": ["ce", DICE], "weights": [1.0, 1.0]}, Loss, "loss")
+    assert len(told) == 1
+    assert "loss.losses=['ce', " in told[0]
+    assert "Write an object as {_target_: <its class>" in told[0]

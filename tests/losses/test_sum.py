@@ -29,6 +29,17 @@ def test_parts_of_nested_sums_are_told() -> None:
     torch.testing.assert_close(loss.parts, expected)
 
 
+def test_names_of_parts_and_scheduled_weights_are_known_before_the_first_batch() -> None:
+    inner = Sum([Dice(), Dice(smooth=1.0)], [1.0, [0.0, 4.0]])
+    loss = Sum([CrossEntropy(), inner], [[1.0, 0.0], 1.0])
+    assert loss.part_names == ("cross_entropy", "sum", "sum/dice", "sum/dice_2")
+    assert loss.scheduled == {"cross_entropy": 1.0, "sum/dice_2": 0.0}
+    loss.set_progress(0.25)
+    assert loss.scheduled == {"cross_entropy": 0.75, "sum/dice_2": 1.0}
+    loss(torch.randn(1, 3, 4, 4), torch.zeros(1, 4, 4, dtype=torch.int64))
+    assert tuple(loss.parts) == loss.part_names
+
+
 def test_parts_hold_no_graph() -> None:
     loss = Sum([CrossEntropy()], [1.0])
     loss(torch.randn(1, 3, 4, 4, requires_grad=True), torch.zeros(1, 4, 4, dtype=torch.int64))

@@ -10,7 +10,15 @@ from hypothesis import strategies as st
 from sklearn import metrics as sk
 
 from perpixel.labels import LabelSpace
-from perpixel.metrics import SegmentationMetrics, confusion_matrix, scores, to_labels
+from perpixel.metrics import (
+    Calibration,
+    PixelMetric,
+    SegmentationMetrics,
+    SpatialMetrics,
+    confusion_matrix,
+    scores,
+    to_labels,
+)
 from perpixel.metrics.confusion import _count_on_device
 
 
@@ -138,6 +146,15 @@ def test_impossible_targets_are_named(dtype: torch.dtype) -> None:
         confusion_matrix(torch.zeros(1, 4, 4, dtype=torch.int64), target, 3, 255)
     with pytest.raises(ValueError, match=r"value -7 \(16 pixels\)"):
         confusion_matrix(torch.zeros(1, 4, 4, dtype=torch.int64), torch.full((1, 4, 4), -7), 3, 255)
+
+
+@pytest.mark.parametrize("kind", [SegmentationMetrics, SpatialMetrics, Calibration])
+def test_targets_of_fractions_are_refused(kind: type[PixelMetric]) -> None:
+    logits = torch.randn(1, 3, 4, 4)
+    with pytest.raises(ValueError, match=r"integer labels as target, .*not torch\.float32"):
+        kind(space(3)).update(logits, torch.full((1, 4, 4), 0.7))
+    with pytest.raises(ValueError, match="integer labels"):
+        confusion_matrix(logits.argmax(1), torch.full((1, 4, 4), 0.7), 3, 255)
 
 
 def test_impossible_predictions_and_shapes_are_refused() -> None:

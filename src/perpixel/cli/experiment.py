@@ -24,6 +24,7 @@ from perpixel.data.fixed import FixedSamples
 from perpixel.evaluation import final_metrics
 from perpixel.export.bundle import read_weights
 from perpixel.losses import Loss
+from perpixel.losses.faults import config_faults as loss_faults
 from perpixel.losses.weights import resolve_all
 from perpixel.models import Encoder, SegmentationModel, Upsampling
 from perpixel.models.transfer import transfer
@@ -68,7 +69,8 @@ def config_faults(cfg: DictConfig) -> list[str]:
         for path, place in PLACES.items()
         for fault in faults(OmegaConf.select(cfg, path), place.base, path, place.given)
     ]
-    return found or _misfits(cfg)
+    loss = OmegaConf.to_container(cfg.loss, resolve=True)
+    return found or [*_misfits(cfg), *loss_faults(loss)]
 
 
 def _misfits(cfg: DictConfig) -> list[str]:
@@ -216,7 +218,7 @@ def assemble(cfg: DictConfig, run: Path, tracker_logger: Any, on_look: Callable[
     if cfg.init_from is not None:
         adaptation: Any = OmegaConf.select(cfg, "encoder.input_adaptation", default="repeat")
         taken = transfer(model, read_weights(Path(cfg.init_from)), adaptation)
-        log.info("init_from=%s: %s", cfg.init_from, taken)
+        log.log(taken.level, "init_from=%s: %s", cfg.init_from, taken)
     loss = build_loss(cfg, source, data.canary)
     model.check_loss(loss)
     if "weight" in source.extras:

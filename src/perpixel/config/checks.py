@@ -78,6 +78,17 @@ def _counts(cfg: Any) -> Iterator[Fault]:
             yield f"data.{key}={cfg.data[key]}: give 1 sample or more, or null."
 
 
+def _endless(cfg: Any) -> Iterator[Fault]:
+    trainer, schedule = cfg.trainer, str(cfg.scheduler._target_).rpartition(".")[2]
+    weights = cfg.loss.get("weights", None)
+    moves = schedule != "Constant" or any(not isinstance(weight, int | float) for weight in weights or ())
+    if moves and trainer.max_epochs == -1 and trainer.max_steps == -1:
+        yield (
+            "trainer.max_epochs=-1: a schedule needs to know when the training ends. Set trainer.max_epochs or "
+            "trainer.max_steps (trainer.max_time may end it sooner), or take scheduler=constant and fixed loss.weights."
+        )
+
+
 def _devices(cfg: Any) -> Iterator[Fault]:
     trainer = cfg.trainer
     if not _is_device_choice(trainer.devices):
@@ -138,6 +149,7 @@ RULES: tuple[Callable[[Any], Iterator[Fault]], ...] = (
     _strangers,
     _sizes,
     _counts,
+    _endless,
     _rates,
     _names,
     _devices,

@@ -193,7 +193,7 @@ def _argument_faults(target: type, node: Mapping[str, Any], where: str, given: s
     ]
     hints = _hints(target)
     found += [
-        f"{where}.{key}={node[key]!r}: {target.__qualname__} takes {_show(hints[key])} here."
+        f"{where}.{key}={node[key]!r}: {target.__qualname__} takes {_show(hints[key])} here.{_how(hints[key])}"
         for key in sorted(named & set(hints))
         if not _fits(node[key], hints[key])
     ]
@@ -209,6 +209,17 @@ def _hints(target: type) -> dict[str, Any]:
 
 def _show(hint: Any) -> str:
     return hint.__name__ if isinstance(hint, type) and not typing.get_args(hint) else str(hint).replace("typing.", "")
+
+
+def _how(hint: Any) -> str:
+    """How objects are written where some are expected."""
+    ours = any(_is_our_base(leaf) for leaf in _leaves(hint))
+    return " Write an object as {_target_: <its class>, <argument>: <value>, …}." if ours else ""
+
+
+def _is_our_base(hint: Any) -> bool:
+    """An abstract class of an admitted package: no plain value can be one, unlike a Sequence."""
+    return inspect.isabstract(hint) and hint.__module__.partition(".")[0] in PACKAGES | PLUGINS
 
 
 def _fits(value: Any, hint: Any) -> bool:
@@ -230,7 +241,7 @@ def _fits(value: Any, hint: Any) -> bool:
         return isinstance(value, hint)
     if isinstance(origin, type) and issubclass(origin, Iterable):
         return isinstance(value, list | dict)
-    return True
+    return not _is_our_base(hint)
 
 
 def _list_fits(values: list[Any], origin: type, arguments: tuple[Any, ...]) -> bool:

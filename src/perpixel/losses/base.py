@@ -25,7 +25,9 @@ class Loss(nn.Module, ABC):
         ignore_index: target value of pixels without a label; any integer that is not a class.
 
     Attributes:
-        parts: after each call, the detached scalar value of every weighted part by name; empty for a loss of one part.
+        part_names: of the weighted parts, from the start; empty for a loss of one part.
+        parts: after each call, the detached scalar value of every weighted part by name.
+        scheduled: the present weight of every part whose weight follows a schedule, by name.
         progress: how much of the training is over, 0…1.
         unweighted_because: why the loss cannot count pixels by weight; empty where it can.
     """
@@ -35,7 +37,9 @@ class Loss(nn.Module, ABC):
     def __init__(self, ignore_index: int = PADDING_INDEX) -> None:
         super().__init__()
         self.ignore_index = ignore_index
+        self.part_names: tuple[str, ...] = ()
         self.parts: dict[str, Tensor] = {}
+        self.scheduled: dict[str, float] = {}
         self.progress = 0.0
 
     @abstractmethod

@@ -39,8 +39,9 @@ class Pixels:
         weight: (B, H, W) float ≥ 0, what each pixel counts; a pixel of weight 0 is an ignored one. 1 if not given.
 
     Raises:
-        ValueError: the shapes do not fit together, the target is not integer or (on a CPU, where looking costs nothing)
-            holds a value that is neither a class nor ``ignore_index``, or a weight is negative or not finite.
+        ValueError: the shapes do not fit together or hold nothing, logits are not floating-point, the target is not
+            integer or (on a CPU, where looking costs nothing) holds a value that is neither a class nor
+            ``ignore_index``, or a weight is negative or not finite.
     """
 
     def __init__(self, logits: Tensor, target: Tensor, ignore_index: int, weight: Tensor | None = None) -> None:
@@ -128,6 +129,10 @@ def _check_shapes(logits: Tensor, target: Tensor) -> None:
             f"a loss takes logits (B, C, H, W) and target (B, H, W); it was given {tuple(logits.shape)} and "
             f"{tuple(target.shape)}. A one-hot target becomes labels with target.argmax(1)."
         )
+    if logits.numel() == 0:
+        raise ValueError(f"a loss takes at least one pixel and class; these logits are {tuple(logits.shape)}.")
+    if not logits.is_floating_point():
+        raise ValueError(f"a loss takes floating-point logits, not {logits.dtype}.")
     if target.is_floating_point() or target.is_complex():
         raise ValueError(f"a loss takes integer labels, int64 as a rule, not {target.dtype}: call target.long().")
 

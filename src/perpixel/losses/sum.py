@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain
 from typing import cast
 
 import torch
@@ -27,20 +29,20 @@ class Sum(Loss):
         ignore_index: target value of pixels without a label.
 
     Raises:
-        ValueError: no losses, another number of weights than losses, or an empty list as weight.
+        ValueError: no losses, another number of weights than losses, an empty list as weight, or a weight that is
+            negative or not finite.
     """
 
     def __init__(self, losses: list[Loss], weights: list[Weight], ignore_index: int = PADDING_INDEX) -> None:
         super().__init__(ignore_index)
-        if not losses or len(losses) != len(weights):
-            raise ValueError(
-                f"a sum needs one weight per loss; it has {len(losses)} losses and {len(weights)} weights."
-            )
-        if any(isinstance(weight, Sequence) and not weight for weight in weights):
-            raise ValueError(f"a weight is a number or a list of at least one, but the weights are {weights}.")
+        if fault := sum_fault(losses, weights):
+            raise ValueError(fault)
         self.losses = nn.ModuleList(losses)
         self.names = tuple(_names(losses))
+        inner = [[name, *_within(name, loss.part_names)] for name, loss in zip(self.names, losses, strict=True)]
+        self.part_names = tuple(chain.from_iterable(inner))
         self.weights = list(weights)
+        self._schedule()
         self.unweighted_because = "; ".join(
             f"its part {type(loss).__name__} does not, {loss.unweighted_because}"
             for loss in losses
@@ -53,19 +55,37 @@ class Sum(Loss):
         self.parts = {}
         for name, loss, value in zip(self.names, self._losses, values, strict=True):
             self.parts[name] = value.detach()
-            self.parts |= {f"{name}/{inner}": part for inner, part in loss.parts.items()}
+            self.parts |= dict(zip(_within(name, loss.parts), loss.parts.values(), strict=True))
         weights = values[0].new_tensor([weight_at(weight, self.progress) for weight in self.weights])
         return weights @ torch.stack(values)
 
     def set_progress(self, fraction: float) -> None:
-        """Move the scheduled weights, here and in parts that are sums themselves."""
+        """Move the scheduled weights, here and in parts that are sums themselves, and tell them in `scheduled`."""
         super().set_progress(fraction)
         for loss in self._losses:
             loss.set_progress(fraction)
+        self._schedule()
+
+    def _schedule(self) -> None:
+        self.scheduled = {}
+        for name, loss, weight in zip(self.names, self._losses, self.weights, strict=True):
+            if isinstance(weight, Sequence):
+                self.scheduled[name] = weight_at(weight, self.progress)
+            self.scheduled |= dict(zip(_within(name, loss.scheduled), loss.scheduled.values(), strict=True))
 
     @property
     def _losses(self) -> list[Loss]:
         return cast(list[Loss], list(self.losses))
+
+
+def sum_fault(losses: Sequence[object], weights: Sequence[Weight]) -> str:
+    """What is wrong with a sum, told without building its losses; empty if nothing is."""
+    if not losses or len(losses) != len(weights):
+        return f"a sum needs one weight per loss; it has {len(losses)} losses and {len(weights)} weights."
+    values = [list(weight) if isinstance(weight, Sequence) else [weight] for weight in weights]
+    if not all(each and all(math.isfinite(value) and value >= 0 for value in each) for each in values):
+        return f"a weight is a finite number ≥ 0, or a list of at least one; the weights are {list(weights)}."
+    return ""
 
 
 def weight_at(weight: Weight, progress: float) -> float:
@@ -76,6 +96,11 @@ def weight_at(weight: Weight, progress: float) -> float:
     before = min(int(position), max(len(weight) - 2, 0))
     after = min(before + 1, len(weight) - 1)
     return weight[before] + (weight[after] - weight[before]) * (position - before)
+
+
+def _within(name: str, inner: Iterable[str]) -> list[str]:
+    """Names of the parts of a part."""
+    return [f"{name}/{each}" for each in inner]
 
 
 def _names(losses: list[Loss]) -> Iterator[str]:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from perpixel.labels import LabelSpace
 from perpixel.metrics.base import PixelMetric, check_targets
-from perpixel.metrics.predictions import check_channels
+from perpixel.metrics.predictions import check_batch
 from perpixel.metrics.strays import first_stray, outside, seen_at_once
 
 UNIT = 2**24
@@ -79,7 +79,7 @@ class Calibration(PixelMetric):
         """
         if logits.dim() != 4 or not logits.is_floating_point():
             raise ValueError(f"calibration needs logits (B, C, H, W), not {logits.dtype} {tuple(logits.shape)}.")
-        check_channels(logits, self.labels.num_classes)
+        check_batch(logits, target, self.labels.num_classes)
         if seen_at_once(target):
             check_targets(target, self.labels, names)
         else:

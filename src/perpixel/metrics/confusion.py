@@ -7,7 +7,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from perpixel.metrics.predictions import check_labels, within
+from perpixel.metrics.predictions import check_integers, check_labels, within
 from perpixel.metrics.strays import first_stray, outside, seen_at_once, stray_error
 from perpixel.threads import for_each
 
@@ -34,7 +34,8 @@ def confusion_matrix(prediction: Tensor, target: Tensor, num_classes: int, ignor
         (C, C) int64, rows are the truth, columns the prediction.
 
     Raises:
-        ValueError: the shapes differ, or a value is neither a class nor (in the target) the ignore index.
+        ValueError: the shapes differ, the target is of fractions, or a value is neither a class nor (in the target) the
+            ignore index.
     """
     confusion, strays = count_pairs(prediction, target, num_classes, ignore_index)
     count, _, value, predicted = strays.tolist()
@@ -51,6 +52,7 @@ def count_pairs(prediction: Tensor, target: Tensor, num_classes: int, ignore_ind
     """
     if prediction.shape != target.shape:
         raise ValueError(f"prediction {tuple(prediction.shape)} and target {tuple(target.shape)} must have one shape.")
+    check_integers(target)
     guess, truth = prediction.flatten(), target.flatten()
     if not seen_at_once(truth):
         return _count_on_device(guess, truth, num_classes, ignore_index)

@@ -29,12 +29,13 @@ def to_labels(logits_or_labels: Tensor) -> Tensor:
     return argmax(logits_or_labels)
 
 
-def check_channels(logits_or_labels: Tensor, num_classes: int) -> None:
-    """Refuse logits with another number of channels than there are classes; reads no value.
+def check_batch(logits_or_labels: Tensor, target: Tensor, num_classes: int) -> None:
+    """Refuse logits with another number of channels than there are classes, and targets of fractions; reads no value.
 
     Raises:
-        ValueError: names both numbers.
+        ValueError: names both numbers, or the target's dtype.
     """
+    check_integers(target)
     if logits_or_labels.is_floating_point() and logits_or_labels.dim() == 4:
         channels = logits_or_labels.shape[1]
         if channels != num_classes:
@@ -42,6 +43,16 @@ def check_channels(logits_or_labels: Tensor, num_classes: int) -> None:
                 f"logits of {channels} channels (B, C, H, W) for {num_classes} classes: "
                 "the network and the label space must have the same classes."
             )
+
+
+def check_integers(target: Tensor) -> None:
+    """Refuse targets that would have to be rounded.
+
+    Raises:
+        ValueError: names the dtype.
+    """
+    if target.is_floating_point() or target.is_complex():
+        raise ValueError(f"a metric takes integer labels as target, int64 as a rule, not {target.dtype}.")
 
 
 def check_labels(labels: Tensor, num_classes: int) -> None:

@@ -10,7 +10,7 @@ from torch import Tensor
 from perpixel.labels import LabelSpace
 from perpixel.metrics.base import PixelMetric, check_targets
 from perpixel.metrics.confusion import count_pairs
-from perpixel.metrics.predictions import check_channels, to_labels
+from perpixel.metrics.predictions import check_batch, to_labels
 from perpixel.metrics.scores import counts_of, scores
 from perpixel.metrics.strays import seen_at_once
 
@@ -52,7 +52,7 @@ class SegmentationMetrics(PixelMetric):
                 value, pixel count and sample. On a GPU, where looking at a value means waiting for it, `compute` raises
                 it, with the first value and its sample.
         """
-        check_channels(logits_or_labels, self.labels.num_classes)
+        check_batch(logits_or_labels, target, self.labels.num_classes)
         prediction = to_labels(logits_or_labels)
         try:
             self._update(prediction, target, names)

@@ -13,7 +13,7 @@ from perpixel.labels import LabelSpace
 from perpixel.metrics.base import PixelMetric, check_targets
 from perpixel.metrics.edges import edge_counts, pixels_of_diagonal
 from perpixel.metrics.maps import Labels
-from perpixel.metrics.predictions import check_channels, check_labels, to_labels
+from perpixel.metrics.predictions import check_batch, check_labels, to_labels
 from perpixel.metrics.structures import small_object_counts, thin_counts
 from perpixel.threads import for_each
 
@@ -67,7 +67,7 @@ class SpatialMetrics(PixelMetric):
 
     def update(self, logits_or_labels: Tensor, target: Tensor, names: Sequence[str] | None = None) -> None:
         """Count a batch, as `SegmentationMetrics` does; a GPU is waited for."""
-        check_channels(logits_or_labels, self.labels.num_classes)
+        check_batch(logits_or_labels, target, self.labels.num_classes)
         truths = target.cpu()
         check_targets(truths, self.labels, names)
         predictions = to_labels(logits_or_labels).cpu()

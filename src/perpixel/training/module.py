@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import lightning.pytorch as pl
 import torch
@@ -45,9 +45,9 @@ class SegmentationModule(pl.LightningModule):
 
     Args:
         model: images → logits (B, num_classes, H, W), or, while training, an object with ``logits`` and ``aux``
-            (further
-            logits of that shape, whose mean loss is added with weight ``model.aux_weight``).
-        loss: (logits, mask[, weight]) → scalar; its ``parts``, if it has any, are logged one by one.
+            (further logits of that shape, whose mean loss is added with weight ``model.aux_weight``).
+        loss: (logits, mask[, weight]) → scalar; its ``parts`` and their ``scheduled`` weights, if it has any, are
+            logged one by one.
         labels: of the masks.
         make_optimizer: called with the network; None for a module that only evaluates.
         make_schedule: called with the optimiser and the run's number of optimiser steps.
@@ -74,6 +74,7 @@ class SegmentationModule(pl.LightningModule):
         self.val_metrics = SegmentationMetrics(labels)
         self.final_metrics = nn.ModuleList(final_metrics)
         self.val_loss = MeanMetric()
+        self.val_parts = nn.ModuleDict({name: MeanMetric() for name in getattr(loss, "part_names", ())})
         self.channels_last = channels_last
         self._compile = compile_model
         self._make_optimizer = make_optimizer
@@ -104,6 +105,8 @@ class SegmentationModule(pl.LightningModule):
             loss = loss + self.model.aux_weight * parts["aux"]
         self.log("loss", loss.detach(), prog_bar=True, logger=False, on_step=True, batch_size=len(batch["mask"]))
         logged = {"train/loss": loss.detach()} | {f"train/loss/{name}": part.detach() for name, part in parts.items()}
+        weights = getattr(self.loss, "scheduled", {})
+        logged |= {f"train/loss_weight/{name}": loss.new_tensor(weight) for name, weight in weights.items()}
         return {"loss": loss, "logged": logged}
 
     def _loss(self, logits: Tensor, batch: Batch) -> Tensor:
@@ -131,13 +134,19 @@ class SegmentationModule(pl.LightningModule):
         for metric in self._metrics():  # before the loss: they say which sample has an impossible target
             metric.update(logits, batch["mask"], batch.get("name"))
         self.val_loss.update(self._loss(logits, batch), weight=len(batch["mask"]))
+        parts: Mapping[str, Tensor] = getattr(self.loss, "parts", {})
+        for name, mean in self._val_parts.items():
+            mean.update(parts[name], weight=len(batch["mask"]))
         return to_labels(logits)
 
     test_step = validation_step
 
     def on_validation_epoch_end(self) -> None:
-        """Log the scores of the whole split, summed over ranks."""
+        """Log the scores of the whole split, and the loss's parts, summed over ranks."""
         scores = self._finish_scores()
+        for name, metric in self._val_parts.items():
+            self.log(f"val/loss/{name}", metric.compute())
+            metric.reset()
         self.log_dict({f"val/{name}": value for name, value in scores.items()})
         self.log("mIoU", scores["mIoU"], prog_bar=True, logger=False)
 
@@ -155,6 +164,10 @@ class SegmentationModule(pl.LightningModule):
             metric.reset()
         self.last = Scores({name: float(value) for name, value in named.items()}, details)
         return named
+
+    @property
+    def _val_parts(self) -> dict[str, MeanMetric]:
+        return cast(dict[str, MeanMetric], dict(self.val_parts.items()))
 
     def _metrics(self) -> list[PixelMetric]:
         fitting = self.trainer.state.fn == TrainerFn.FITTING
