@@ -57,6 +57,13 @@ def test_sync_batchnorm_on_cpu_is_refused_with_the_reason() -> None:
         compose(["trainer.sync_batchnorm=true", "trainer.accelerator=cpu"])
 
 
+@pytest.mark.parametrize("key", ["on_bad_file", "policy", "max_bad"])
+@pytest.mark.parametrize("data", ["folder", "voc", "cityscapes", "ade20k", "coco_stuff"])
+def test_keys_of_the_source_are_found_under_it(data: str, key: str) -> None:
+    with pytest.raises(ConfigError, match=rf"data\.{key}: there is no such key. Did you mean 'data\.source\.{key}'"):
+        compose([f"data={data}", "data.source.root=/a", f"data.{key}=skip"])
+
+
 def test_a_grid_is_the_product_and_is_checked_whole() -> None:
     jobs = expand(["decoder=transposed,bilinear", "loss=ce,dice", "seed=7"])
     assert [job.overrides for job in jobs] == [

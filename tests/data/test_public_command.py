@@ -101,7 +101,36 @@ def test_splits_of_ones_own_data(name: str, tmp_path: Path) -> None:
         assert sum(len(drawn[part]) for part in ("train", "val", "test")) == 18
 
 
-def test_quarantined_files_stand_in_the_manifest(tmp_path: Path) -> None:
+def test_all_faulty_files_of_all_splits_stand_in_the_run_directory(tmp_path: Path) -> None:
+    root = own(tmp_path / "data")
+    for number in (*range(9), 17):
+        (root / "masks" / f"cam{number // 3}_{number}.png").write_bytes(b"")
+    lists = {"train": range(12), "val": range(12, 18)}
+    for name, numbers in lists.items():
+        (root / f"{name}.txt").write_text("\n".join(f"cam{number // 3}_{number}" for number in numbers))
+    data = [
+        "data=folder", f"data.source.root={root}", "data.source.classes=[ground,tree]", "data.source.split=lists",
+        "data.source.lists={train: train.txt, val: val.txt}", *SMALL,
+    ]  # fmt: skip
+    for more, told in (
+        ([], "^train: 9 of 12 pairs"),
+        (
+            ["data.source.on_bad_file=skip", "data.source.max_bad=0.3"],
+            r"up to a share of .*max_bad=0\.3 .*max_bad=0\.75",
+        ),
+    ):
+        run = tmp_path / f"refused{len(more)}"
+        with pytest.raises(ValueError, match=told) as error:
+            perpixel.train([*data, *more, f"hydra.run.dir={run}"])
+        assert f"The whole list stands in '{run / 'bad_files.txt'}'" in str(error.value)
+        assert "…and 4 more." in str(error.value)
+        listing = (run / "bad_files.txt").read_text()
+        faulty = [number for number in range(18) if f"_{number}.png' cannot be decoded" in listing]
+        assert faulty == ([*range(9), 17] if not more else [*range(9)]), "val stays within the share"
+    assert "val: 1 of 6 pairs" in (tmp_path / "refused0" / "bad_files.txt").read_text()
+
+
+def test_quarantined_files_stand_in_the_manifest(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     root = own(tmp_path / "data")
     cut = root / "images" / "cam1_4.png"
     cut.write_bytes(cut.read_bytes()[:-300])
@@ -112,3 +141,5 @@ def test_quarantined_files_stand_in_the_manifest(tmp_path: Path) -> None:
     result = perpixel.train([*data, *skip, f"output={tmp_path / 'runs'}"])
     [reason] = json.loads((result.directory / "manifest.json").read_text())["bad_files"]
     assert "cam1_4.png' cannot be decoded" in reason
+    assert (result.directory / "bad_files.txt").read_text() == f"{reason}\n"
+    assert f"1 faulty pairs are left out; {result.directory / 'bad_files.txt'} tells which" in caplog.text

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -131,3 +132,25 @@ def test_unknown_choices() -> None:
         COCOStuff(".", version="1k")
     with pytest.raises(ValueError, match="choose fine or coarse"):
         Cityscapes(".", annotations="rough")
+
+
+@pytest.mark.parametrize(
+    ("write", "make"),
+    [
+        (layouts.voc, VOC),
+        (layouts.cityscapes, Cityscapes),
+        (layouts.ade20k, ADE20K),
+        (layouts.coco_stuff_164k, COCOStuff),
+    ],
+)
+def test_faulty_files_can_be_left_out(
+    write: Callable[[Path], Path], make: Callable[..., ADE20K | VOC | Cityscapes | COCOStuff], tmp_path: Path
+) -> None:
+    root = str(write(tmp_path))
+    bad = make(root).split("train").pairs[0]
+    bad.mask.write_bytes(b"")
+    source = make(root, on_bad_file="skip", max_bad=0.5)
+    assert bad.name not in [pair.name for pair in source.split("train").pairs]
+    assert str(bad.mask) in source.quarantined[0]
+    with pytest.raises(ValueError, match="on_bad_file=skip leaves faulty pairs out up to a share of .*max_bad=0.01"):
+        make(root, on_bad_file="skip")

@@ -21,6 +21,7 @@ from perpixel.config import ConfigError, resumed_config
 from perpixel.config.schema import TrainConfig
 from perpixel.data import DataModule
 from perpixel.data.hashing import refuse_changed_data
+from perpixel.data.inspection import BadFiles
 from perpixel.data.kept import write_splits
 from perpixel.data.patience import explained
 from perpixel.export.bundle import save_bundle
@@ -48,6 +49,7 @@ from perpixel.training import (
 
 log = logging.getLogger(__name__)
 
+BAD_FILES = "bad_files.txt"
 SMALLEST_SPECTRUM = 56  # pixels; in smaller logits the upsampling grid cannot be told from content
 OUT_OF_MEMORY = (
     "The device ran out of memory. Take less at once: data.batch_size (with trainer.accumulate_grad_batches to keep "
@@ -160,9 +162,13 @@ def train(cfg: DictConfig, run: Path, resume: bool = False) -> None:
 
     Raises:
         OutOfMemory: with the settings to change.
+        ValueError: files are faulty; all of them are listed in the run directory.
     """
     try:
         _train(cfg, run, resume)
+    except BadFiles as error:
+        write_atomically(run / BAD_FILES, error.listing + "\n")
+        raise ValueError(f"{error}\nThe whole list stands in '{run / BAD_FILES}'.") from error
     except torch.OutOfMemoryError as error:
         raise OutOfMemory(f"{error}\n{OUT_OF_MEMORY}") from error
     except ValueError as error:
@@ -241,6 +247,13 @@ def _describe(experiment: Experiment, run: Path, allow_changed: bool) -> None:
     if data.canary is not None:
         (run / "canary.json").write_text(json.dumps({"names": data.canary.names}, indent=1) + "\n", encoding="utf-8")
     write_splits(data.source, run / "splits.json")
+    (run / BAD_FILES).unlink(missing_ok=True)  # of a start that was refused
+    if left_out := data.source.quarantined:
+        write_atomically(run / BAD_FILES, "\n".join(left_out) + "\n")
+        log.warning(
+            "data.source.on_bad_file=skip: %d faulty pairs are left out; %s tells which, and why",
+            len(left_out), run / BAD_FILES,
+        )  # fmt: skip
     manifest.update(run, data=now, bad_files=data.source.quarantined, parameters=parameters)
     log.info("%s: %s parameters; run directory %s", type(experiment.model).__name__, f"{parameters:,}", run)
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from perpixel.data.base import SplitName
-from perpixel.data.files import FileSource
+from perpixel.data.files import FileSource, OnBadFile
 from perpixel.data.pairs import Pair
 from perpixel.data.published import IMAGENET_MEAN, IMAGENET_STD, Layout, class_table, with_suffix
 
@@ -29,6 +29,8 @@ class ADE20K(FileSource):
     Args:
         root: ADEChallengeData2016 or the folder that holds it.
         policy: file of a label policy that merges, renames or leaves out classes (see ``perpixel.data.policy``).
+        on_bad_file: ``error`` refuses to train on faulty files, ``skip`` leaves them out and names them.
+        max_bad: greatest share of faulty files in a split that ``skip`` tolerates.
         cache: keep decoded samples in the user's cache folder (as large as the raw pixels) and map them into memory.
         mean, std: per channel, in units of full scale; None measures.
 
@@ -40,13 +42,15 @@ class ADE20K(FileSource):
         self,
         root: str,
         policy: str | None = None,
+        on_bad_file: OnBadFile = "error",
+        max_bad: float = 0.01,
         cache: bool = False,
         mean: Sequence[float] | None = IMAGENET_MEAN,
         std: Sequence[float] | None = IMAGENET_STD,
     ) -> None:
         base = LAYOUT.need(Path(root).expanduser(), "images", "ADEChallengeData2016/images").parent
         pairs: dict[SplitName, list[Pair]] = {"train": _part(base, "training"), "val": _part(base, "validation")}
-        super().__init__(pairs, class_table("ade20k", ignored=(0,)), policy, 3, mean, std, cache=cache)
+        super().__init__(pairs, class_table("ade20k", ignored=(0,)), policy, 3, mean, std, on_bad_file, max_bad, cache)
 
 
 def _part(root: Path, part: str) -> list[Pair]:

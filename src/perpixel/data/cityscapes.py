@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from perpixel.data.base import SplitName
 from perpixel.data.decode import read_values
-from perpixel.data.files import FileSource
+from perpixel.data.files import FileSource, OnBadFile
 from perpixel.data.masks import IndexMasks, MaskReader
 from perpixel.data.pairs import Pair
 from perpixel.data.published import IMAGENET_MEAN, IMAGENET_STD, Layout, class_table, with_suffix
@@ -42,6 +42,8 @@ class Cityscapes(FileSource):
         annotations: what to train on: ``fine``, or ``coarse`` polygons with the rest ignored.
         extra: with ``coarse``, the 20,000 images of ``train_extra`` too.
         policy: file of a label policy that merges, renames or leaves out classes (see ``perpixel.data.policy``).
+        on_bad_file: ``error`` refuses to train on faulty files, ``skip`` leaves them out and names them.
+        max_bad: greatest share of faulty files in a split that ``skip`` tolerates.
         cache: keep decoded samples in the user's cache folder (as large as the raw pixels) and map them into memory.
         mean, std: per channel, in units of full scale; None measures.
 
@@ -55,6 +57,8 @@ class Cityscapes(FileSource):
         annotations: Annotations = "fine",
         extra: bool = False,
         policy: str | None = None,
+        on_bad_file: OnBadFile = "error",
+        max_bad: float = 0.01,
         cache: bool = False,
         mean: Sequence[float] | None = IMAGENET_MEAN,
         std: Sequence[float] | None = IMAGENET_STD,
@@ -72,7 +76,7 @@ class Cityscapes(FileSource):
             "train": [pair for part in parts for pair in _part(base, kind, part)],
             "val": _part(base, "gtFine", "val"),
         }
-        super().__init__(pairs, StreetMasks(), policy, 3, mean, std, cache=cache)
+        super().__init__(pairs, StreetMasks(), policy, 3, mean, std, on_bad_file, max_bad, cache)
 
 
 class StreetMasks(MaskReader):

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from perpixel.data.base import SplitName
-from perpixel.data.files import FileSource
+from perpixel.data.files import FileSource, OnBadFile
 from perpixel.data.masks import IndexMasks, MaskReader
 from perpixel.data.pairs import Pair
 from perpixel.data.published import IMAGENET_MEAN, IMAGENET_STD, Layout, class_table, listed, with_suffix
@@ -45,6 +45,8 @@ class COCOStuff(FileSource):
         version: ``164k`` (2017 images, PNG maps that store id − 1), or ``10k`` (2014 images, MATLAB maps that store the
             id; its list ``test`` is the validation split).
         policy: file of a label policy that merges, renames or leaves out classes (see ``perpixel.data.policy``).
+        on_bad_file: ``error`` refuses to train on faulty files, ``skip`` leaves them out and names them.
+        max_bad: greatest share of faulty files in a split that ``skip`` tolerates.
         cache: keep decoded samples in the user's cache folder (as large as the raw pixels) and map them into memory.
         mean, std: per channel, in units of full scale; None measures.
 
@@ -57,6 +59,8 @@ class COCOStuff(FileSource):
         root: str,
         version: Version = "164k",
         policy: str | None = None,
+        on_bad_file: OnBadFile = "error",
+        max_bad: float = 0.01,
         cache: bool = False,
         mean: Sequence[float] | None = IMAGENET_MEAN,
         std: Sequence[float] | None = IMAGENET_STD,
@@ -71,7 +75,7 @@ class COCOStuff(FileSource):
             reader = MatlabMasks(class_table("coco_stuff", ignored=(0,)))
         else:
             raise ValueError(f"data.source.version={version!r} is unknown: choose 164k or 10k.")
-        super().__init__(pairs, reader, policy, 3, mean, std, cache=cache)
+        super().__init__(pairs, reader, policy, 3, mean, std, on_bad_file, max_bad, cache)
 
 
 class MatlabMasks(MaskReader):

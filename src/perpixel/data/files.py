@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, cast
 
@@ -15,7 +16,7 @@ from perpixel.data.decode import MASK_SUFFIXES, image_shape, read_image
 from perpixel.data.decoded import decoded
 from perpixel.data.extras import Extra, read_extras
 from perpixel.data.hashing import digest, file_digest
-from perpixel.data.inspection import Inspection, check_sizes, inspect, inspect_again
+from perpixel.data.inspection import BadFiles, Inspection, check_sizes, inspect, inspect_again
 from perpixel.data.masks import MaskReader
 from perpixel.data.pairs import Pair
 from perpixel.data.policy import apply_policy
@@ -186,7 +187,8 @@ class FileSource(DataSource):
         policy: file of a label policy over the reader's classes, or None.
         channels: C of the images.
         mean, std: per channel, in units of full scale; both are measured on the training images where one is None.
-        on_bad_file: ``skip`` leaves faulty pairs out, up to ``max_bad``, and names them in ``quarantined``.
+        on_bad_file: ``error`` refuses to train on faulty files; ``skip`` leaves faulty pairs out, up to ``max_bad``,
+            and names them in ``quarantined``.
         max_bad: greatest share of faulty pairs in a split that ``skip`` tolerates.
         cache: keep decoded images and masks in the user's cache folder and map them into memory.
         extras: what else the pairs bring.
@@ -231,10 +233,24 @@ class FileSource(DataSource):
         return self._splits[name]
 
     def _quarantine(self, max_bad: float) -> None:
+        found = {name: split.inspect() for name, split in self._splits.items()}
+        shares = {name: len(found[name].faults) / len(split) for name, split in self._splits.items()}
+        if over := {name: share for name, share in shares.items() if share > max_bad}:
+            raise BadFiles.of_splits(
+                {name: found[name].bad_files(len(self._splits[name])) for name in over}, _too_many(over, max_bad)
+            )
         for name, split in self._splits.items():
-            found = split.inspect()
-            if len(found.faults) > max_bad * len(split):
-                found.raise_faults(len(split))
-            good = [pair for pair in split.pairs if pair.name not in found.faults]
+            good = [pair for pair in split.pairs if pair.name not in found[name].faults]
             self._splits[name] = FileSplit(good, split.read_mask, split.channels, split.cache, split.extras)
-            self.quarantined = (*self.quarantined, *found.faults.values())
+            self.quarantined = (*self.quarantined, *found[name].faults.values())
+
+
+def _too_many(shares: Mapping[SplitName, float], allowed: float) -> str:
+    """Why ``skip`` refuses all the same, and what would do."""
+    enough = math.ceil(100 * max(shares.values())) / 100
+    more = f", or allow more with data.source.max_bad={enough:g}" if enough < 1 else ""
+    told = " and ".join(f"{share:.1%} of {name}" for name, share in shares.items())
+    return (
+        f"data.source.on_bad_file=skip leaves faulty pairs out up to a share of data.source.max_bad={allowed:g} of a "
+        f"split, but {told} are faulty. Mend or remove the files below{more}."
+    )

@@ -18,10 +18,32 @@ from perpixel.data.masks import MaskReader
 from perpixel.data.pairs import Pair
 
 SHOWN = 5
-"""How many faulty files an error lists."""
+"""How many faulty files of a split an error lists; ``BadFiles.listing`` has all."""
 
 _THREADS = 4
 _SHAPES = 4096
+
+
+class BadFiles(ValueError):
+    """Pairs that cannot be used.
+
+    Args:
+        told: the message: the first of them, each with its reason and mend.
+        listing: the same with all of them.
+    """
+
+    def __init__(self, told: str, listing: str = "") -> None:
+        super().__init__(told)
+        self.listing = listing or told
+
+    @classmethod
+    def of_splits(cls, found: Mapping[str, BadFiles], why: str = "") -> BadFiles:
+        """One error for several splits, by their names, that begins with ``why``."""
+        head = [why] if why else []
+        return cls(
+            "\n".join([*head, *(f"{name}: {one}" for name, one in found.items())]),
+            "\n".join([*head, *(f"{name}: {one.listing}" for name, one in found.items())]),
+        )
 
 
 @dataclass
@@ -42,14 +64,16 @@ class Inspection:
         """Refuse faulty data.
 
         Raises:
-            ValueError: lists the first faulty files, each with its reason and mend.
+            BadFiles: lists the first faulty files, each with its reason and mend.
         """
-        if not self.faults:
-            return
-        more = [f"…and {len(self.faults) - SHOWN} more."] if len(self.faults) > SHOWN else []
-        raise ValueError(
-            "\n".join([f"{len(self.faults)} of {pairs} pairs are faulty:", *list(self.faults.values())[:SHOWN], *more])
-        )
+        if self.faults:
+            raise self.bad_files(pairs)
+
+    def bad_files(self, pairs: int) -> BadFiles:
+        """The faults as an error, of so many pairs in all."""
+        head, faults = f"{len(self.faults)} of {pairs} pairs are faulty:", list(self.faults.values())
+        more = [f"…and {len(faults) - SHOWN} more."] if len(faults) > SHOWN else []
+        return BadFiles("\n".join([head, *faults[:SHOWN], *more]), "\n".join([head, *faults]))
 
     def to_json(self) -> str:
         """As text, for keeping."""

@@ -23,6 +23,7 @@ from perpixel.augment.depth import FULL_SCALE
 from perpixel.data.base import DataSource, Sample, Split, SplitName
 from perpixel.data.batches import Batch, EvaluationSamples, TrainSamples, collate
 from perpixel.data.canary import Choice, choose_canary, outside_canary
+from perpixel.data.inspection import BadFiles
 from perpixel.data.patience import BACKSTOP_S, PatientLoader
 from perpixel.data.samplers import EvaluationBatches, Rank, TrainSampler
 from perpixel.data.subset import Subset
@@ -100,9 +101,20 @@ class DataModule(LightningDataModule):
         self._redrawn: list[tuple[int, int, int]] = []
 
     def prepare_data(self) -> None:
-        """Check the labels of all splits, before anything is computed (in one process only)."""
+        """Check the labels of all splits, before anything is computed (in one process only).
+
+        Raises:
+            BadFiles: lists the faulty files of all splits.
+            ValueError: a split breaks the label policy as a whole.
+        """
+        faulty: dict[str, BadFiles] = {}
         for name in self.source.splits:
-            self.source.split(name).verify()
+            try:
+                self.source.split(name).verify()
+            except BadFiles as error:
+                faulty[name] = error
+        if faulty:
+            raise BadFiles.of_splits(faulty)
 
     def train_dataloader(self) -> DataLoader[Sample]:
         """Shuffled, augmented batches: dicts as ``Batch`` says."""

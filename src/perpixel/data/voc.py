@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from perpixel.data.base import SplitName
-from perpixel.data.files import FileSource
+from perpixel.data.files import FileSource, OnBadFile
 from perpixel.data.pairs import Pair
 from perpixel.data.published import IMAGENET_MEAN, IMAGENET_STD, Layout, class_table, listed
 
@@ -32,6 +32,8 @@ class VOC(FileSource):
         root: the folder VOC2012, or one that holds it (VOCdevkit, or its parent).
         augmented: train on the list ``trainaug`` with ``SegmentationClassAug``; validation stays VOC's own.
         policy: file of a label policy that merges, renames or leaves out classes (see ``perpixel.data.policy``).
+        on_bad_file: ``error`` refuses to train on faulty files, ``skip`` leaves them out and names them.
+        max_bad: greatest share of faulty files in a split that ``skip`` tolerates.
         cache: keep decoded samples in the user's cache folder (as large as the raw pixels) and map them into memory.
         mean, std: per channel, in units of full scale; None measures.
 
@@ -44,6 +46,8 @@ class VOC(FileSource):
         root: str,
         augmented: bool = False,
         policy: str | None = None,
+        on_bad_file: OnBadFile = "error",
+        max_bad: float = 0.01,
         cache: bool = False,
         mean: Sequence[float] | None = IMAGENET_MEAN,
         std: Sequence[float] | None = IMAGENET_STD,
@@ -55,7 +59,7 @@ class VOC(FileSource):
             "train": self._listed_pairs("SegmentationClassAug" if augmented else "SegmentationClass", *train),
             "val": self._listed_pairs("SegmentationClass", "val.txt"),
         }
-        super().__init__(pairs, class_table("voc", ignored=(255,)), policy, 3, mean, std, cache=cache)
+        super().__init__(pairs, class_table("voc", ignored=(255,)), policy, 3, mean, std, on_bad_file, max_bad, cache)
 
     def _listed_pairs(self, masks: str, *lists: str) -> list[Pair]:
         listing = LAYOUT.need(self._base, *(f"ImageSets/Segmentation/{name}" for name in lists))
