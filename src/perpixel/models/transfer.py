@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -15,6 +16,10 @@ TRANSFORMERS = {
     "class_predictor.": "decoder.class_predictor.",
 }
 """How the transformers library's Mask2Former begins the names of the modules that ours shares with it."""
+
+
+TAKEN_AT_LEAST = 0.5
+"""Share of a model's tensors under which taking over is worth a warning: an encoder's alone are more than half."""
 
 
 @dataclass(frozen=True)
@@ -37,9 +42,19 @@ class Transfer:
     unused: list[str] = field(default_factory=list)
     adaptation: InputAdaptation = "repeat"
 
+    @property
+    def total(self) -> int:
+        """Tensors of the model."""
+        return len(self.taken) + len(self.differing) + len(self.missing)
+
+    @property
+    def level(self) -> int:
+        """At which level of ``logging`` it should be told: a warning where little was taken over."""
+        return logging.INFO if len(self.taken) >= TAKEN_AT_LEAST * self.total else logging.WARNING
+
     def __str__(self) -> str:
-        total = len(self.taken) + len(self.differing) + len(self.missing)
-        lines = [f"{len(self.taken)} of the model's {total} tensors taken over"]
+        lines = [f"{len(self.taken)} of the model's {self.total} tensors taken over"]
+        lines[0] += "" if self.level == logging.INFO else ": is it a model of another architecture or encoder?"
         lines += [f"  adapted to other input channels: {name} (rule: {self.adaptation})" for name in self.adapted]
         lines += [
             f"  left as initialised: {name}, {theirs} in the file and {ours} in the model"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import hashlib
 import importlib.util
 import pickle
@@ -9,12 +10,24 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import safetensors.torch
 import torch
 from torch import Tensor
 
 CONTAINERS = ("state_dict", "model", "teacher", "model_state_dict", "weights")
 """Keys under which checkpoints keep the tensors beside other things."""
+
+_SCALAR = np.float64(0).__reduce__()[
+    0
+]  # rebuilds a NumPy number from its type and bytes; numpy gives it no public name
+HARMLESS: list[Any] = [
+    argparse.Namespace,
+    np.dtype,
+    *(type(np.dtype(code)) for code in np.typecodes["AllInteger"] + "?efd"),
+    *((_SCALAR, f"numpy.{core}.multiarray.scalar") for core in ("core", "_core")),  # before NumPy 2 and since
+]
+"""What checkpoints keep beside the tensors and no code is run for: a command line (DINO), scores as NumPy numbers."""
 
 
 def read_weights(source: str, sha256: str | None = None) -> dict[str, Tensor]:
@@ -47,7 +60,8 @@ def read_safetensors(path: Path) -> dict[str, Tensor]:
 
 def _unpickled(path: Path) -> Any:
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
+        with torch.serialization.safe_globals(HARMLESS):
+            return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise ValueError(
             f"'{path}' holds more than tensors, and reading it would execute code of its own (or it is damaged). "

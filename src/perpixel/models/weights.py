@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import io
 import logging
-import re
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -49,43 +48,77 @@ def resample_vit(source: Mapping[str, Tensor], network: nn.Module) -> dict[str, 
         source: tensors by name, with any of :data:`PREFIXES`.
         network: smp's wrapper, with timm's network as ``model``.
 
+    Returns:
+        tensors by timm's names behind the file's prefix, and for the account of what matched those that the filter
+        leaves out.
+
     Raises:
         ValueError: the filter cannot read the file.
     """
     model: Any = network.model
     keep = getattr(sys.modules[type(model).__module__], "checkpoint_filter_fn", vision_transformer.checkpoint_filter_fn)
+    prefix = _vit_prefix(source)
+    bare = {name.removeprefix(prefix): tensor for name, tensor in source.items() if name.startswith(prefix)}
     try:
         with contextlib.redirect_stdout(io.StringIO()):  # it prints each bias that the network has not
-            return dict(keep(_without_vit_prefix(source), model))
+            kept = dict(keep(bare, model))
     except (RuntimeError, KeyError, IndexError, ValueError, TypeError, AttributeError) as error:
         raise ValueError(
             f"encoder.weights: the file's tensors cannot be fitted to {type(model).__name__} ({error!r}). "
             f"Is it the file of another architecture?"
         ) from error
+    return {**_dropped(source, prefix, kept), **{prefix + name: tensor for name, tensor in kept.items()}}
 
 
-def _without_vit_prefix(source: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def _vit_prefix(source: Mapping[str, Tensor]) -> str:
     """timm's filters look for whole names, so that what others put before them must go first."""
-    prefix = next((prefix for prefix in PREFIXES if f"{prefix}patch_embed.proj.weight" in source), "")
-    return {name.removeprefix(prefix): tensor for name, tensor in source.items() if name.startswith(prefix)}
+    return next((prefix for prefix in PREFIXES if f"{prefix}patch_embed.proj.weight" in source), "")
+
+
+def _dropped(source: Mapping[str, Tensor], prefix: str, kept: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """What the filter left out: neither renamed (the same tensor) nor resampled (the same name)."""
+    renamed = {id(tensor) for tensor in kept.values()}
+    return {
+        name: tensor
+        for name, tensor in source.items()
+        if id(tensor) not in renamed and not (name.startswith(prefix) and name.removeprefix(prefix) in kept)
+    }
 
 
 @dataclass(frozen=True)
 class Match:
-    """Which of a network's tensors a file fills, which of these were adapted from RGB, and how the file names them."""
+    """What a file fills of a network; batch norm's step counters, which old files lack, count for nothing.
+
+    Attributes:
+        tensors: the network's name → the file's tensor, adapted where it was for RGB.
+        missing: tensors of the network that the file does not fill.
+        unexpected: tensors of the file that fill nothing, by the file's names.
+        layout: how the file names its tensors.
+        adapted: those of ``tensors`` that were adapted from RGB.
+        differing: those of ``missing`` that the file has in another shape, with that shape.
+    """
 
     tensors: dict[str, Tensor]
     missing: list[str]
     unexpected: list[str]
     layout: str
     adapted: list[str]
+    differing: dict[str, tuple[int, ...]]
+
+    @property
+    def matched(self) -> int:
+        return sum(not _counts_steps(name) for name in self.tensors)
 
     @property
     def share(self) -> float:
-        return len(self.tensors) / max(1, len(self.tensors) + len(self.missing))
+        return self.matched / max(1, self.matched + len(self.missing))
 
     def __str__(self) -> str:
-        return f"{len(self.tensors)} matched, {len(self.missing)} missing, {len(self.unexpected)} unexpected"
+        return f"{self.matched} matched, {len(self.missing)} missing, {len(self.unexpected)} unexpected"
+
+
+def _counts_steps(name: str) -> bool:
+    return name.rpartition(".")[2] == "num_batches_tracked"
 
 
 def load_weights(
@@ -121,50 +154,74 @@ def load_weights(
     for name in match.adapted:
         channels = match.tensors[name].shape[1]
         logger.info("  %s: from 3 to %d input channels by encoder.input_adaptation=%s", name, channels, adaptation)
-    for kind, names in (("missing", match.missing), ("unexpected", match.unexpected)):
-        if names:
-            logger.info("  %s: %s", kind, _examples(names))
+    if match.unexpected:
+        logger.info("  unexpected: %s", _examples(match.unexpected))
+    if match.missing:
+        logger.warning("%s: left random, because missing in the file: %s", description, _told(match, network))
     return match
+
+
+def _told(match: Match, network: nn.Module) -> str:
+    """The missing, first those that the file has in another shape, such as a stem for other channels than RGB."""
+    own = network.state_dict()
+    shapes = [f"{name} ({theirs} there, {tuple(own[name].shape)} here)" for name, theirs in match.differing.items()]
+    return _examples(shapes + [name for name in match.missing if name not in match.differing])
 
 
 def match_weights(network: nn.Module, source: Mapping[str, Tensor], adaptation: InputAdaptation) -> Match:
     """The best match over all known layouts: names without a prefix, or else the same shapes in the same order."""
     wanted = network.state_dict()
-    offers = {f"prefix '{prefix}'": _renamed(source, prefix, wanted) for prefix in PREFIXES}
-    offers["by order"] = _in_order(source, wanted)
-    matches = [_match(wanted, offered, adaptation, layout) for layout, offered in offers.items()]
+    layouts = {f"prefix '{prefix}'": _renamed(source, prefix, wanted) for prefix in PREFIXES}
+    layouts["by order"] = _in_order(source, wanted)
+    matches = [_match(wanted, source, names, adaptation, layout) for layout, names in layouts.items()]
     return max(matches, key=lambda match: len(match.tensors))
 
 
-def _renamed(source: Mapping[str, Tensor], prefix: str, wanted: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Names without ``prefix``; smp's timm encoders keep their network under ``model.``."""
-    own = "model." if all(name.startswith("model.") for name in wanted) else ""
-    bare = own if not prefix and any(name.startswith("model.") for name in source) else prefix
-    return {own + name.removeprefix(bare): tensor for name, tensor in source.items() if name.startswith(bare)}
+def _renamed(source: Mapping[str, Tensor], prefix: str, wanted: Mapping[str, Tensor]) -> dict[str, str]:
+    """The network's names for the file's, without ``prefix``; smp's timm encoders keep their network under ``model.``.
 
-
-def _in_order(source: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Pair tensors by position if all shapes agree, as for the same network under other names.
-
-    Sides of length 1 do not count: torchvision's ConvNeXt keeps (C, 1, 1) where timm's keeps (C).
+    Returns:
+        the network's name → the file's.
     """
-    pairs = [(name, _reshaped(tensor, wanted[name])) for name, tensor in zip(wanted, source.values(), strict=False)]
-    same = len(source) >= len(wanted) and all(_fits(wanted[name], tensor) for name, tensor in pairs)
-    return dict(pairs) if same else dict(source)
+    own = "model." if all(name.startswith("model.") for name in wanted) else ""
+    return {own + name.removeprefix(prefix): name for name in source if name.startswith(prefix)}
 
 
-def _reshaped(tensor: Tensor, wanted: Tensor) -> Tensor:
+def _in_order(source: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> dict[str, str]:
+    """Pair names by position if all shapes agree, as for the same network under other names."""
+    pairs = list(zip(wanted, source, strict=False))
+    same = len(source) >= len(wanted) and all(
+        _fits(wanted[own], _shaped(source[name], wanted[own])) for own, name in pairs
+    )
+    return dict(pairs) if same else {}
+
+
+def _shaped(tensor: Tensor, wanted: Tensor) -> Tensor:
+    """Sides of length 1 do not count: torchvision's ConvNeXt keeps (C, 1, 1) where timm's keeps (C)."""
     return tensor.reshape(wanted.shape) if tensor.squeeze().shape == wanted.squeeze().shape else tensor
 
 
 def _match(
-    wanted: Mapping[str, Tensor], offered: Mapping[str, Tensor], adaptation: InputAdaptation, layout: str
+    wanted: Mapping[str, Tensor],
+    source: Mapping[str, Tensor],
+    names: Mapping[str, str],
+    adaptation: InputAdaptation,
+    layout: str,
 ) -> Match:
-    fitting = {name: offered[name] for name in wanted if name in offered and _fits(wanted[name], offered[name])}
-    tensors = {name: _adapted(tensor, wanted[name], adaptation) for name, tensor in fitting.items()}
-    missing = [name for name in wanted if name not in tensors and not re.search(r"num_batches_tracked$", name)]
-    adapted = [name for name, tensor in tensors.items() if tensor.shape != fitting[name].shape]
-    return Match(tensors, missing, [name for name in offered if name not in tensors], layout, adapted)
+    """What a file fills if its tensors ``names`` (the network's name → the file's) are the network's."""
+    offered = {own: _shaped(source[names[own]], tensor) for own, tensor in wanted.items() if own in names}
+    fitting = {own: tensor for own, tensor in offered.items() if _fits(wanted[own], tensor)}
+    tensors = {own: _adapted(tensor, wanted[own], adaptation) for own, tensor in fitting.items()}
+    missing = [own for own in wanted if own not in tensors and not _counts_steps(own)]
+    filling = {names[own] for own in tensors}
+    return Match(
+        tensors,
+        missing,
+        unexpected=[name for name in source if name not in filling],
+        layout=layout,
+        adapted=[own for own, tensor in tensors.items() if tensor.shape != fitting[own].shape],
+        differing={own: tuple(offered[own].shape) for own in missing if own in offered},
+    )
 
 
 def _fits(wanted: Tensor, offered: Tensor) -> bool:
