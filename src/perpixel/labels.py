@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,6 +10,37 @@ import numpy.typing as npt
 
 PADDING_INDEX = 255
 """Target value of pixels that augmentation invents (padding), when a policy itself has no ignore index."""
+
+
+SEVERAL = 3
+"""Values far beyond the classes from which on a mask looks like a picture's grey."""
+
+
+def likely_mends(counts: Mapping[int, int], num_classes: int) -> Iterator[str]:
+    """What a mask's stored values tell of how it was made, and so of the mend.
+
+    Args:
+        counts: pixels by stored value.
+        num_classes: of the label space that does not fit.
+    """
+    beyond = [value for value in counts if value > num_classes and value != PADDING_INDEX]
+    if set(counts) <= {0, 255}:
+        yield (
+            f"This is a 0/255 binary mask, with 255 in {counts.get(255, 0):,} pixels: set data.source.binary=true and "
+            "two data.source.classes, background first; 255 then becomes the second."
+        )
+    elif len(beyond) >= SEVERAL:
+        yield (
+            f"{len(beyond)} of its values lie beyond the classes, up to {max(beyond)}: an RGB or palette mask saved as "
+            "grey? Take the original with its colours, data.source.encoding=colour and data.source.palette. (Or it was "
+            "resized or compressed with blending.)"
+        )
+    elif num_classes in counts and not beyond:
+        unlabelled = f"{counts[0]:,} pixels" if 0 in counts else "and is not in this mask"
+        yield (
+            f"The masks seem to count from 1: if so, set data.source.reduce_zero_label=true (0, {unlabelled}, then has "
+            "no label); if 0 is a class, one is missing in data.source.classes."
+        )
 
 
 @dataclass(frozen=True)
@@ -74,18 +105,14 @@ class LabelSpace:
         raise ValueError(
             f"mask '{where}' holds the value {bad} in {pixels:,} pixels, but the label policy "
             f"({self.num_classes} classes, ignore_index={ignore}) knows 0…{self.num_classes - 1}. "
-            f"{self._likely_mend(values, bad)}"
+            f"{self._likely_mend(dict(zip(values.tolist(), counts.tolist(), strict=True)))}"
         )
 
-    def _likely_mend(self, values: npt.NDArray[np.integer], bad: int) -> str:
-        present = {int(value) for value in values}
-        if present <= {0, 255} and self.num_classes == 2:
-            return "This is a 0/255 binary mask: set data.source.binary=true, and 255 becomes class 1."
-        if bad == 255 and self.ignore_index is None:
-            return "If 255 marks unlabelled pixels, set data.source.ignore_index=255."
-        if bad == self.num_classes and 0 not in present:
-            return "The masks seem to count from 1: set data.source.reduce_zero_label=true (0 then has no label)."
-        return "Name all classes in data.source.classes, or mend the mask."
+    def _likely_mend(self, counts: Mapping[int, int]) -> str:
+        mends = [*likely_mends(counts, self.num_classes)]
+        if not mends and 255 in counts and self.ignore_index is None:
+            mends = ["If 255 marks unlabelled pixels, set data.source.ignore_index=255."]
+        return " ".join(mends or ["Name all classes in data.source.classes, or mend the mask."])
 
     def colour(
         self, mask: npt.NDArray[np.integer], unlabelled: Sequence[int] = (255, 255, 255)

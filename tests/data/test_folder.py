@@ -128,6 +128,50 @@ def test_values_outside_the_policy_are_named(make_folder: MakeFolder) -> None:
         source.split(owner).read(index, rng(0))
 
 
+LIKELY = [
+    ([0, 1, 2, 3], {}, r"the value 3 in 42 pixels.*from 1: if so, set .*reduce_zero_label=true \(0, 42 pixels, then"),
+    ([1, 2, 3, 255], {}, r"the value 3 in 42 pixels.*reduce_zero_label=true \(0, and is not in this mask"),
+    (
+        [0, 1, 38, 75, 226],
+        {},
+        r"the value 38 in 34 pixels.*3 of its values .*up to 226: an RGB or palette mask saved as",
+    ),
+    ([0, 1, 38, 75, 226], {"reduce_zero_label": True}, r"knows 0…3, 255\..*RGB or palette mask saved as grey\?"),
+    ([0, 255], {"ignore_index": None}, r"the value 255 in 84 pixels.*with 255 in 84 pixels: set .*binary=true and two"),
+    ([0, 255], {"ignore_index": 7}, r"the value 255 in 84 pixels.*with 255 in 84 pixels: set .*binary=true and two"),
+    ([0, 255], {}, r"'[^']*png' has 255 in 84 pixels.*set data\.source\.binary=true"),
+    ([0, 4, 251, 255], {"binary": True}, r"the value 4 in 42 pixels; .* 0…1, 255\. 2 values besides .* with blending"),
+    ([0, 1, 2, 9], {}, r"the value 9 in 42 pixels.*Name all classes"),
+]
+
+
+@pytest.mark.parametrize(("stored", "options", "message"), LIKELY)
+def test_the_likely_mend_of_a_mask_is_told(
+    make_folder: MakeFolder, stored: list[int], options: dict, message: str
+) -> None:
+    root = str(make_folder(KEYS, mask=lambda _: np.resize(np.array(stored, np.uint8), (12, 14))))
+    with pytest.raises(ValueError, match=message):
+        Folder(root, CLASSES[:2] if "binary" in options else CLASSES, **options).split("train").verify()
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "uint16"])
+def test_colours_where_indices_are_expected_are_named(make_folder: MakeFolder, dtype: str) -> None:
+    """With their pixels, the most frequent first."""
+    full = np.iinfo(dtype).max
+    values = np.zeros((12, 14, 3), dtype)
+    values[:, :5], values[0, 5], values[1, 5] = [full, 0, 128], [0, 9, 0], [7, 7, 8]
+    root = make_folder(KEYS)
+    for path in (root / "masks").iterdir():
+        np.save(path.with_suffix(".npy"), values)
+        path.unlink()
+    with pytest.raises(
+        ValueError, match=r"\[0, 0, 0\] in 106 .*\[\d+, 0, 128\] in 60 .*\[0, 9, 0\] in 1 .*palette"
+    ) as error:
+        Folder(str(root), CLASSES).split("train").verify()
+    assert f"[{full}, 0, 128]" in str(error.value)
+    assert ".npy' holds colours" in str(error.value)
+
+
 def test_faulty_pairs_are_listed(make_folder: MakeFolder) -> None:
     root = make_folder(KEYS)
     for path in (root / "images").glob("*.png"):

@@ -152,5 +152,5 @@ def test_faulty_files_can_be_left_out(
     source = make(root, on_bad_file="skip", max_bad=0.5)
     assert bad.name not in [pair.name for pair in source.split("train").pairs]
     assert str(bad.mask) in source.quarantined[0]
-    with pytest.raises(ValueError, match="on_bad_file=skip leaves faulty pairs out up to a share of .*max_bad=0.01"):
+    with pytest.raises(ValueError, match=r"on_bad_file=skip leaves faulty pairs out up to a share of .*max_bad=0\.01"):
         make(root, on_bad_file="skip")

@@ -171,10 +171,15 @@ class FileSplit(Split):
         """0/255 masks with 255 as ignore value would train on background alone, and look perfect."""
         labels = self.read_mask.labels
         if set(present) == {0, 255} and labels.ignore_index == 255 and self.read_mask.stores_indices:
+            masks = (self.read_mask(pair.mask, pair.window) for pair in self.pairs)
+            counts = (
+                (pair.mask, int(np.count_nonzero(mask == 255))) for pair, mask in zip(self.pairs, masks, strict=True)
+            )
+            path, pixels = next((path, pixels) for path, pixels in counts if pixels)
             raise ValueError(
-                f"all {len(self.pairs)} masks (first: '{self.pairs[0].mask}') hold only the values 0 and 255, and 255 "
-                f"is the ignore value: nothing but '{labels.names[0]}' would be learnt. If these are 0/255 binary "
-                "masks, set data.source.binary=true, and 255 becomes class 1."
+                f"all {len(self.pairs)} masks hold only the values 0 and 255 ('{path}' has 255 in {pixels:,} pixels), "
+                f"and 255 is the ignore value: nothing but '{labels.names[0]}' would be learnt. If these are 0/255 "
+                "binary masks, set data.source.binary=true, and 255 becomes class 1."
             )
 
 

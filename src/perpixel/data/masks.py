@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,12 @@ import numpy.typing as npt
 
 from perpixel.data.decode import image_shape, read_values
 from perpixel.data.tiff import Window
-from perpixel.labels import LabelSpace
+from perpixel.labels import PADDING_INDEX, LabelSpace, likely_mends
 
 Values = npt.NDArray[Any]
+
+SHOWN_COLOURS = 3
+"""How many of a mask's colours an error names."""
 
 
 class MaskReader(ABC):
@@ -112,12 +116,20 @@ class IndexMasks(ValueMasks):
         return repr(sorted(self.table.items()))
 
     def _refuse(self, values: Values, where: str) -> None:
-        if set(self.table) == set(_own_values(self.labels)):
+        if self.stores_indices:
             self.labels.check(values, where)
-        stored, counts = np.unique(values, return_counts=True)
-        value, pixels = next((int(v), int(n)) for v, n in zip(stored, counts, strict=True) if int(v) not in self.table)
-        known = ", ".join(map(str, sorted(self.table)))
-        raise ValueError(f"mask '{where}' holds the value {value} in {pixels:,} pixels; this data set knows {known}.")
+        stored, numbers = np.unique(values, return_counts=True)
+        counts: dict[int, int] = dict(zip(stored.tolist(), numbers.tolist(), strict=True))
+        value = next(value for value in counts if value not in self.table)
+        raise ValueError(
+            f"mask '{where}' holds the value {value} in {counts[value]:,} pixels; this data set knows "
+            f"{_in_short(self.table)}. {self._likely_mend(counts)}"
+        )
+
+    def _likely_mend(self, counts: Mapping[int, int]) -> str:
+        """For a table of the user's, or of a published set."""
+        guesses = likely_mends(counts, max([0, *(value for value in self.table if value != PADDING_INDEX)]))
+        return next(guesses, "") or "Say in a policy what becomes of it (its 'from' or 'ignore'), or mend the mask."
 
 
 class BinaryMasks(IndexMasks):
@@ -130,6 +142,13 @@ class BinaryMasks(IndexMasks):
                 f"{labels.num_classes}."
             )
         super().__init__(labels, {0: 0, 1: 1, 255: 1})
+
+    def _likely_mend(self, counts: Mapping[int, int]) -> str:
+        return (
+            f"{len(set(counts) - set(self.table))} values besides 0 and 255 mean that it was resized or compressed "
+            "with blending (save it anew, with hard edges), or that it has more classes than two: then list them in "
+            "data.source.classes and leave data.source.binary=false."
+        )
 
 
 class ColourMasks(ValueMasks):
@@ -191,7 +210,25 @@ def _own_values(labels: LabelSpace) -> list[int]:
 
 def _need_grey(values: Values, where: str) -> None:
     if values.ndim == 3:
+        frequent = ", ".join(f"{colour} in {pixels:,} pixels" for colour, pixels in _most_frequent(values))
         raise ValueError(
-            f"mask '{where}' holds colours, but data.source.encoding=index expects one class index per pixel: "
-            "set data.source.encoding=colour and give data.source.palette."
+            f"mask '{where}' holds colours, most often {frequent}, but data.source.encoding=index expects one class "
+            "index per pixel: set data.source.encoding=colour, and give each class its colour in data.source.palette."
         )
+
+
+def _most_frequent(colours: Values) -> list[tuple[list[int], int]]:
+    """The first few colours of (H, W, 3) with their pixels, the most frequent first."""
+    bits = 8 * colours.dtype.itemsize
+    codes = sum(colours[..., channel].astype(np.uint64) << np.uint64(bits * (2 - channel) % 64) for channel in range(3))
+    _, places, counts = np.unique(np.asarray(codes).ravel(), return_index=True, return_counts=True)
+    first = np.argsort(-counts, kind="stable")[:SHOWN_COLOURS]
+    return [(colours.reshape(-1, 3)[places[one]].tolist(), int(counts[one])) for one in first]
+
+
+def _in_short(values: Iterable[int]) -> str:
+    """Numbers with runs as ranges: 0…149, 255."""
+    ordered = sorted(values)
+    runs = [list(run) for _, run in groupby(enumerate(ordered), lambda pair: pair[1] - pair[0])]
+    ends = [(run[0][1], run[-1][1]) for run in runs]
+    return ", ".join(f"{low}" if low == high else f"{low}…{high}" for low, high in ends)
