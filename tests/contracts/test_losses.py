@@ -32,23 +32,25 @@ from perpixel.models import SetLoss
 
 CLASSES, IGNORE = 4, 255
 
-LOSSES: dict[str, Callable[[], Loss]] = {
+LOSSES: dict[str, Callable[..., Loss]] = {
     "ce": CrossEntropy,
-    "ce_smooth": lambda: CrossEntropy(label_smoothing=0.1),
+    "ce_smooth": lambda **given: CrossEntropy(label_smoothing=0.1, **given),
     "focal": Focal,
-    "focal_half": lambda: Focal(gamma=0.5),
+    "focal_half": lambda **given: Focal(gamma=0.5, **given),
     "dice": Dice,
-    "dice_per_image": lambda: Dice(per_image=True),
-    "dice_smooth": lambda: Dice(smooth=1.0),
+    "dice_per_image": lambda **given: Dice(per_image=True, **given),
+    "dice_smooth": lambda **given: Dice(smooth=1.0, **given),
     "jaccard": Jaccard,
     "tversky": Tversky,
     "focal_tversky": FocalTversky,
     "lovasz": Lovasz,
-    "ohem": lambda: OHEM(min_kept=0.3),
+    "ohem": lambda **given: OHEM(min_kept=0.3, **given),
     "boundary": Boundary,
     "boundary_ce": BoundaryCrossEntropy,
-    "ce_lovasz": lambda: Sum([CrossEntropy(), Lovasz()], [1.0, 1.0]),
-    "ce_dice": lambda: Sum([CrossEntropy(), Dice()], [1.0, 0.5]),
+    "ce_lovasz": lambda **given: Sum([CrossEntropy(), Lovasz()], [1.0, 1.0], **given),
+    "ce_dice": lambda **given: Sum([CrossEntropy(), Dice()], [1.0, 0.5], **given),
+    "boundary_sum": lambda **given: Sum([Dice(), Boundary()], [1.0, [0.01, 1.0]], **given),
+    "nested": lambda **given: Sum([CrossEntropy(), Sum([Dice(), Focal()], [1.0, 0.5])], [1.0, 0.5], **given),
     "mask2former": SetLoss,  # for per-pixel logits; for sets of masks see test_set_loss.py
 }
 WEIGHTED: dict[str, Callable[[list[float]], Loss]] = {
@@ -63,7 +65,10 @@ WEIGHTED: dict[str, Callable[[list[float]], Loss]] = {
     "ohem": lambda weights: OHEM(class_weights=weights, min_kept=0.3),
     "lovasz": lambda weights: Lovasz(class_weights=weights),
 }
-SPATIAL = {"boundary", "boundary_ce"}
+SPATIAL = {"boundary", "boundary_ce", "boundary_sum"}
+
+NARROW = {torch.float32: 1e-3, torch.bfloat16: 1e-2, torch.float16: 3e-2}
+"""Precisions that training uses, and how far a gradient may be from float64's, as a share of the largest."""
 
 every_loss = pytest.mark.parametrize("make", LOSSES.values(), ids=LOSSES.keys())
 pixelwise = pytest.mark.parametrize(
@@ -90,13 +95,24 @@ def value_and_gradient(
 
 
 @every_loss
-def test_gradient_is_the_slope(make: Callable[[], Loss]) -> None:
+def test_gradient_is_the_slope(make: Callable[..., Loss]) -> None:
     logits, target = batch()
     assert torch.autograd.gradcheck(lambda x: make()(x, target), (logits.requires_grad_(),), atol=1e-6, fast_mode=False)
 
 
 @every_loss
-def test_is_a_finite_scalar_of_at_least_32_bits(make: Callable[[], Loss]) -> None:
+@pytest.mark.parametrize("dtype", NARROW, ids=str)
+def test_gradient_in_the_precision_of_training(make: Callable[..., Loss], dtype: torch.dtype) -> None:
+    """Held against float64's of the same (rounded) logits: that one is the slope, by the test above."""
+    logits, target = batch(dtype=dtype)
+    value, gradient = value_and_gradient(make(), logits, target)
+    exact_value, exact = value_and_gradient(make(), logits.double(), target)
+    torch.testing.assert_close(value.double(), exact_value, rtol=1e-5, atol=1e-6)
+    assert (gradient.double() - exact).abs().max() <= NARROW[dtype] * exact.abs().max()
+
+
+@every_loss
+def test_is_a_finite_scalar_of_at_least_32_bits(make: Callable[..., Loss]) -> None:
     for dtype, expected in [
         (torch.float64, torch.float64),
         (torch.float32, torch.float32),
@@ -110,7 +126,7 @@ def test_is_a_finite_scalar_of_at_least_32_bits(make: Callable[[], Loss]) -> Non
 
 
 @every_loss
-def test_learns_the_target(make: Callable[[], Loss]) -> None:
+def test_learns_the_target(make: Callable[..., Loss]) -> None:
     logits, target = batch()
     perfect = 6 * torch.nn.functional.one_hot(target.where(target != IGNORE, 0), CLASSES).movedim(3, 1).double()
     assert make()(perfect, target) < make()(logits, target)
@@ -118,7 +134,7 @@ def test_learns_the_target(make: Callable[[], Loss]) -> None:
 
 
 @every_loss
-def test_log_probabilities_give_the_same_as_logits(make: Callable[[], Loss]) -> None:
+def test_log_probabilities_give_the_same_as_logits(make: Callable[..., Loss]) -> None:
     logits, target = batch()
     value, gradient = value_and_gradient(make(), logits, target)
     logits.requires_grad_()
@@ -130,14 +146,14 @@ def test_log_probabilities_give_the_same_as_logits(make: Callable[[], Loss]) -> 
 
 @every_loss
 @pytest.mark.parametrize("ignore_index", [255, -100, -1])
-def test_ignored_pixels_change_nothing(make: Callable[[], Loss], ignore_index: int) -> None:
-    logits, target = batch()
+@pytest.mark.parametrize("dtype", [torch.float64, *NARROW], ids=str)
+def test_ignored_pixels_change_nothing(make: Callable[..., Loss], dtype: torch.dtype, ignore_index: int) -> None:
+    logits, target = batch(dtype=dtype)
     ignored = target == IGNORE
     target[ignored] = ignore_index
-    loss = make()
-    loss.ignore_index = ignore_index
+    loss = make(ignore_index=ignore_index)
     value, gradient = value_and_gradient(loss, logits, target)
-    other = torch.where(ignored.unsqueeze(1), 50 * batch(1)[0], logits)
+    other = torch.where(ignored.unsqueeze(1), 50 * batch(1, dtype)[0], logits)
     other_value, other_gradient = value_and_gradient(loss, other, target)
     assert torch.equal(value, other_value)
     assert torch.equal(gradient, other_gradient)
@@ -147,7 +163,7 @@ def test_ignored_pixels_change_nothing(make: Callable[[], Loss], ignore_index: i
 @every_loss
 @pytest.mark.parametrize("junk", [math.nan, math.inf, -math.inf])
 @pytest.mark.parametrize("classes", [slice(0, 1), slice(None)], ids=["one", "all"])
-def test_ignored_pixels_may_hold_anything(make: Callable[[], Loss], junk: float, classes: slice) -> None:
+def test_ignored_pixels_may_hold_anything(make: Callable[..., Loss], junk: float, classes: slice) -> None:
     logits, target = batch()
     ignored = (target == IGNORE).unsqueeze(1)
     value, gradient = value_and_gradient(make(), logits, target)
@@ -161,7 +177,7 @@ def test_ignored_pixels_may_hold_anything(make: Callable[[], Loss], junk: float,
 
 
 @every_loss
-def test_nan_at_a_labelled_pixel_is_seen(make: Callable[[], Loss]) -> None:
+def test_nan_at_a_labelled_pixel_is_seen(make: Callable[..., Loss]) -> None:
     logits, target = batch()
     target[0, 2, 2] = 0
     logits[0, :, 2, 2] = math.nan
@@ -169,8 +185,9 @@ def test_nan_at_a_labelled_pixel_is_seen(make: Callable[[], Loss]) -> None:
 
 
 @every_loss
-def test_all_ignored_is_zero_with_zero_gradient(make: Callable[[], Loss]) -> None:
-    logits, target = batch()
+@pytest.mark.parametrize("dtype", [torch.float64, *NARROW], ids=str)
+def test_all_ignored_is_zero_with_zero_gradient(make: Callable[..., Loss], dtype: torch.dtype) -> None:
+    logits, target = batch(dtype=dtype)
     value, gradient = value_and_gradient(make(), logits, torch.full_like(target, IGNORE))
     assert value == 0
     assert torch.equal(gradient, torch.zeros_like(gradient))
@@ -178,7 +195,7 @@ def test_all_ignored_is_zero_with_zero_gradient(make: Callable[[], Loss]) -> Non
 
 @every_loss
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
-def test_sixteen_bit_autocast_stays_finite_at_512(make: Callable[[], Loss], dtype: torch.dtype) -> None:
+def test_sixteen_bit_autocast_stays_finite_at_512(make: Callable[..., Loss], dtype: torch.dtype) -> None:
     rng = torch.Generator().manual_seed(0)
     target = torch.randint(0, 3, (1, 512, 512), generator=rng)
     logits = (torch.rand(1, 3, 512, 512, generator=rng).sub(0.5).sign() * torch.finfo(torch.float16).max).to(dtype)
@@ -189,7 +206,7 @@ def test_sixteen_bit_autocast_stays_finite_at_512(make: Callable[[], Loss], dtyp
 
 
 @every_loss
-def test_sixteen_bit_logits_lose_only_their_own_rounding(make: Callable[[], Loss]) -> None:
+def test_sixteen_bit_logits_lose_only_their_own_rounding(make: Callable[..., Loss]) -> None:
     logits, target = batch()
     rounded = logits.bfloat16()
     with torch.autocast("cpu", dtype=torch.bfloat16):
@@ -198,7 +215,7 @@ def test_sixteen_bit_logits_lose_only_their_own_rounding(make: Callable[[], Loss
 
 
 @every_loss
-def test_order_of_the_batch_is_nothing(make: Callable[[], Loss]) -> None:
+def test_order_of_the_batch_is_nothing(make: Callable[..., Loss]) -> None:
     logits, target = batch()
     value, gradient = value_and_gradient(make(), logits, target)
     flipped_value, flipped = value_and_gradient(make(), logits.flip(0), target.flip(0))
@@ -207,11 +224,20 @@ def test_order_of_the_batch_is_nothing(make: Callable[[], Loss]) -> None:
 
 
 @pixelwise
-def test_order_of_the_pixels_is_nothing(make: Callable[[], Loss]) -> None:
+def test_order_of_the_pixels_is_nothing(make: Callable[..., Loss]) -> None:
+    """Within each image in an order of its own: in value, and in each pixel's gradient."""
     logits, target = batch()
-    order = torch.randperm(30, generator=torch.Generator().manual_seed(3))
-    shuffled = logits.flatten(2)[..., order].view_as(logits), target.flatten(1)[:, order].view_as(target)
-    torch.testing.assert_close(make()(*shuffled), make()(logits, target))
+    rng = torch.Generator().manual_seed(3)
+    orders = torch.stack([torch.randperm(30, generator=rng) for _ in logits])
+
+    def shuffled(maps: Tensor) -> Tensor:
+        flat = maps.view(len(maps), -1, 30)
+        return flat.gather(2, orders[:, None].expand_as(flat)).view_as(maps)
+
+    value, gradient = value_and_gradient(make(), logits, target)
+    again, again_gradient = value_and_gradient(make(), shuffled(logits), shuffled(target))
+    torch.testing.assert_close(again, value)
+    torch.testing.assert_close(again_gradient, shuffled(gradient))
 
 
 LAYOUTS = [(0, 1, 2, 3), (0, 2, 3, 1), (0, 1, 3, 2), (0, 2, 1, 3), (0, 3, 2, 1), (2, 3, 1, 0), (3, 1, 2, 0)]
@@ -226,7 +252,7 @@ def laid_out(logits: Tensor, order: tuple[int, ...]) -> Tensor:
 
 @every_loss
 @pytest.mark.parametrize("order", LAYOUTS, ids=str)
-def test_memory_layout_is_nothing(make: Callable[[], Loss], order: tuple[int, ...]) -> None:
+def test_memory_layout_is_nothing(make: Callable[..., Loss], order: tuple[int, ...]) -> None:
     logits, target = batch()
     value, gradient = value_and_gradient(make(), logits, target)
     again, again_gradient = value_and_gradient(make(), laid_out(logits, order), target)
@@ -235,7 +261,7 @@ def test_memory_layout_is_nothing(make: Callable[[], Loss], order: tuple[int, ..
 
 
 @every_loss
-def test_logits_may_be_views(make: Callable[[], Loss]) -> None:
+def test_logits_may_be_views(make: Callable[..., Loss]) -> None:
     """Turned, sliced out of more, repeated without memory of their own."""
     logits, target = batch()
     views = [
@@ -252,7 +278,7 @@ def test_logits_may_be_views(make: Callable[[], Loss]) -> None:
 
 
 @every_loss
-def test_backward_twice_doubles_the_gradient(make: Callable[[], Loss]) -> None:
+def test_backward_twice_doubles_the_gradient(make: Callable[..., Loss]) -> None:
     logits, target = batch()
     logits.requires_grad_()
     value = make()(logits, target)
@@ -263,7 +289,7 @@ def test_backward_twice_doubles_the_gradient(make: Callable[[], Loss]) -> None:
 
 
 @every_loss
-def test_shapes_that_do_not_fit_are_refused(make: Callable[[], Loss]) -> None:
+def test_shapes_that_do_not_fit_are_refused(make: Callable[..., Loss]) -> None:
     logits, target = batch()
     with pytest.raises(ValueError, match=r"\(B, C, H, W\)"):
         make()(logits, target[:, :-1])
@@ -298,7 +324,7 @@ def test_class_weights_must_be_one_per_class(make: Callable[[list[float]], Loss]
 
 
 @every_loss
-def test_class_absent_from_the_batch_is_left_out(make: Callable[[], Loss]) -> None:
+def test_class_absent_from_the_batch_is_left_out(make: Callable[..., Loss]) -> None:
     """A class that neither the truth nor the prediction knows changes nothing, but for smoothing, which asks for it."""
     logits, target = batch()
     value = make()(torch.cat([logits, torch.full_like(logits[:, :1], -200.0)], 1), target)
@@ -310,6 +336,14 @@ def test_class_absent_from_the_batch_is_left_out(make: Callable[[], Loss]) -> No
     absent = -200 - logits.logsumexp(1)[target != IGNORE]
     smooth = -(known.sum(1) + absent).mean() / (CLASSES + 1)
     torch.testing.assert_close(value, (1 - share) * CrossEntropy()(logits, target) + share * smooth)
+
+
+def test_no_loss_is_left_out() -> None:
+    """Neither of this suite, nor of its parts on class weights."""
+    public = {kind for kind in vars(perpixel.losses).values() if inspect.isclass(kind) and issubclass(kind, Loss)}
+    assert public - {Loss} | {SetLoss} == {type(make()) for make in LOSSES.values()}
+    takes_weights = {kind for kind in public if "class_weights" in inspect.signature(kind).parameters}
+    assert takes_weights == {type(make([1.0] * CLASSES)) for make in WEIGHTED.values()}
 
 
 CONFIGS = [
