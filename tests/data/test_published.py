@@ -6,6 +6,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from matplotlib import colormaps
+from matplotlib.colors import hsv_to_rgb, rgb_to_hsv
 
 from perpixel.data import ADE20K, VOC, Cityscapes, COCOStuff
 
@@ -154,3 +156,14 @@ def test_faulty_files_can_be_left_out(
     assert str(bad.mask) in source.quarantined[0]
     with pytest.raises(ValueError, match=r"on_bad_file=skip leaves faulty pairs out up to a share of .*max_bad=0\.01"):
         make(root, on_bad_file="skip")
+
+
+def test_coco_stuff_has_the_colours_of_its_own_tools(tmp_path: Path) -> None:
+    """As ``getCMap(stuffStartId=92, stuffEndId=182)`` makes them for PNGs."""
+    hsv = rgb_to_hsv(colormaps["jet"].resampled(91)(np.arange(91))[:, :3]) * (1, 1, 0.7)
+    shuffled = hsv_to_rgb(hsv)[np.random.RandomState(42).permutation(91)]
+    labels = COCOStuff(str(layouts.coco_stuff_164k(tmp_path))).labels
+    np.testing.assert_array_equal(labels.palette[80:], (shuffled * 255).astype(int))
+    assert labels.names[79:81] == ("toothbrush", "banner")
+    assert len(set(labels.palette[:80])) == 80
+    assert (0, 0, 0) not in labels.palette
