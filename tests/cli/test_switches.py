@@ -12,7 +12,9 @@ import torch
 
 import perpixel
 from perpixel.cli import job
+from perpixel.cli.experiment import config_faults
 from perpixel.cli.job import OutOfMemory
+from perpixel.config.compose import compose
 from perpixel.training import CheckpointStore
 from tests.cli.conftest import Shell, newest
 
@@ -85,6 +87,25 @@ def test_sample_limits_and_unscored_tests(tiny: list[str]) -> None:
     assert set(result.scores) == {"val"}
     assert history(result.directory)[-1]["step"] == 2
     assert json.loads((result.directory / "manifest.json").read_text())["looks"] == {}
+
+
+def test_a_loss_that_does_not_go_with_the_model_stops_a_sweep_before_its_first_job(shell: Shell) -> None:
+    choices = ["model=mask2former", "encoder=resnet18", "loss=mask2former,dice", f"output={shell.directory / 'runs'}"]
+    answer = shell.run("train", ["-m", *choices], code=2)
+    assert "Dice compares pixels one by one. Use loss=mask2former" in answer
+    assert not (shell.directory / "runs").exists()
+
+
+def test_the_set_loss_is_refused_by_models_that_label_pixels() -> None:
+    (fault,) = config_faults(compose(["model=unet", "encoder=resnet18", "loss=mask2former"]).cfg)
+    assert "loss=mask2former matches sets of masks, and Unet labels pixels one by one" in fault
+
+
+def test_all_that_does_not_go_together_is_told_at_once() -> None:
+    job = compose(["model=mask2former", "encoder=resnet18", "decoder=transposed", "loss=dice"])
+    upsampling, loss = config_faults(job.cfg)
+    assert "decoder=transposed could replace" in upsampling
+    assert "Use loss=mask2former" in loss
 
 
 @pytest.mark.slow

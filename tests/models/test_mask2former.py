@@ -109,12 +109,12 @@ def test_it_learns_two_halves() -> None:
 
 def test_other_losses_and_other_models_are_refused(model) -> None:
     with pytest.raises(ValueError, match=r"CrossEntropy compares pixels one by one\. Use loss=mask2former"):
-        model.check_loss(CrossEntropy())
-    model.check_loss(SetLoss())
+        model.check_loss(CrossEntropy)
+    model.check_loss(SetLoss)
     starter = StarterUnet(NoEncoder(), Nearest(), 2, width=4)
-    starter.check_loss(CrossEntropy())
+    starter.check_loss(CrossEntropy)
     with pytest.raises(ValueError, match="loss=mask2former matches sets of masks, and StarterUnet labels pixels"):
-        starter.check_loss(SetLoss())
+        starter.check_loss(SetLoss)
     with pytest.raises(ValueError, match="has nothing that decoder=nearest could replace"):
         Mask2Former(Encoder("resnet18"), Nearest(), 2)
 

@@ -75,12 +75,14 @@ def config_faults(cfg: DictConfig) -> list[str]:
 
 def _misfits(cfg: DictConfig) -> list[str]:
     """Choices that are sound alone and do not go together."""
-    model, decoder = (admit(cfg[path]._target_, PLACES[path].base, path) for path in ("model", "decoder"))
-    try:
-        model.check_upsampling(decoder)  # type: ignore[attr-defined]
-    except ValueError as error:
-        return [str(error)]
-    return []
+    model, decoder, loss = (admit(cfg[path]._target_, PLACES[path].base, path) for path in ("model", "decoder", "loss"))
+    found = []
+    for check, kind in ((model.check_upsampling, decoder), (model.check_loss, loss)):  # type: ignore[attr-defined]
+        try:
+            check(kind)
+        except ValueError as error:
+            found.append(str(error))
+    return found
 
 
 def check_nodes(cfg: DictConfig) -> None:
@@ -220,7 +222,7 @@ def assemble(cfg: DictConfig, run: Path, tracker_logger: Any, on_look: Callable[
         taken = transfer(model, read_weights(Path(cfg.init_from)), adaptation)
         log.log(taken.level, "init_from=%s: %s", cfg.init_from, taken)
     loss = build_loss(cfg, source, data.canary)
-    model.check_loss(loss)
+    model.check_loss(type(loss))
     if "weight" in source.extras:
         loss.check_pixel_weights()
     pictures = Pictures(data, run)

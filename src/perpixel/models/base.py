@@ -119,15 +119,16 @@ class SegmentationModel(nn.Module):
         logits = self.aux(features, padded(height, self.stride), padded(width, self.stride))
         return SegmentationOutput(output, tuple(each[..., :height, :width] for each in logits))
 
-    def check_loss(self, loss: nn.Module) -> None:
-        """Refuse a loss that this model cannot be trained with; called before training.
+    @classmethod
+    def check_loss(cls, kind: type[nn.Module]) -> None:
+        """Refuse a kind of loss that this model cannot be trained with; called before anything is built.
 
         Raises:
             ValueError: the loss matches sets of masks, and this model labels pixels.
         """
-        if getattr(loss, "takes_masks", False):
+        if getattr(kind, "takes_masks", False):
             raise ValueError(
-                f"loss=mask2former matches sets of masks, and {type(self).__name__} labels pixels one by one. "
+                f"loss=mask2former matches sets of masks, and {cls.__name__} labels pixels one by one. "
                 f"Use another loss (loss=dice), or model=mask2former."
             )
 

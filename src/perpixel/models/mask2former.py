@@ -115,16 +115,17 @@ class Mask2Former(SegmentationModel):
         features = self.encoder(pad_to_stride(images, self.stride))
         return self.with_aux(self.decoder(features), features, images)
 
-    def check_loss(self, loss: nn.Module) -> None:
+    @classmethod
+    def check_loss(cls, kind: type[nn.Module]) -> None:
         """Refuse any loss but the set loss.
 
         Raises:
             ValueError: it compares pixels one by one.
         """
-        if not getattr(loss, "takes_masks", False):
+        if not getattr(kind, "takes_masks", False):
             raise ValueError(
                 f"model=mask2former predicts a set of masks and is trained by matching them to the labels' masks; "
-                f"{type(loss).__name__} compares pixels one by one. Use loss=mask2former."
+                f"{kind.__name__} compares pixels one by one. Use loss=mask2former."
             )
 
 
