@@ -38,8 +38,8 @@ class Race:
         bytes_per_logit: that must move between memory and processor.
         labels: dtype of the label maps, where those are given instead of logits.
         memory: the ratio of peak memories to stay under, if any.
-        slow: others take so long that they are not run once more beforehand, nor for their peak memory.
-        kinds: of masks that it is run on.
+        slow: others take seconds or more, so that they are not run once more beforehand, and for their peak memory on
+            one kind of masks only.
     """
 
     name: str
@@ -51,7 +51,6 @@ class Race:
     labels: torch.dtype | None = None
     memory: float | None = None
     slow: bool = False
-    kinds: tuple[str, ...] = ("blobs", "random")
 
     @property
     def contestants(self) -> dict[str, Contestant]:
@@ -112,12 +111,11 @@ def deterministic(labels: torch.dtype) -> Race:
     return Race(name, LARGE, deterministic_metric, others, 1.05, 2 * labels.itemsize / LARGE[1], labels)
 
 
-def many_classes(labels: torch.dtype, kind: str) -> Race:
-    """One kind of masks for each width: what the peer does depends on neither, and takes it seconds."""
+def many_classes(labels: torch.dtype) -> Race:
     name = f"confusion, 150 classes, {str(labels).removeprefix('torch.')} maps"
     others: dict[str, Contestant] = {"torchmetrics MeanIoU": peers.torchmetrics_mean_iou}
     moved = 2 * labels.itemsize / LARGE_MANY[1]
-    return Race(name, LARGE_MANY, metric, others, 1 / 100, moved, labels, slow=True, kinds=(kind,))
+    return Race(name, LARGE_MANY, metric, others, 1 / 100, moved, labels, slow=True)
 
 
 TORCH: dict[str, Contestant] = {"torch cross_entropy alone": peers.torch_cross_entropy}
@@ -133,8 +131,8 @@ RACES = [
     confusion(torch.int64, 1 / 1.3),
     deterministic(torch.uint8),
     deterministic(torch.int64),
-    many_classes(torch.uint8, "blobs"),
-    many_classes(torch.int64, "random"),
+    many_classes(torch.uint8),
+    many_classes(torch.int64),
     Race("Dice", TRAINING, ours(Dice), {"smp": peers.smp_loss("Dice")}, 0.4, BOTH_WAYS, memory=0.45),
     Race("Lovász", MANY, ours(Lovasz), {"smp": peers.smp_loss("Lovasz")}, 0.1, BOTH_WAYS, slow=True),
     Race("Focal", MANY, ours(Focal), {"smp": peers.smp_loss("Focal")}, 0.05, ONE_PASS, slow=True),

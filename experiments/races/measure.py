@@ -89,10 +89,10 @@ def peaks(index: int, device: torch.device) -> Peaks:
 def own_peaks(index: int, device: torch.device) -> Peaks:
     """The peaks of a race in this process."""
     race, found = RACES[index], Peaks()
-    for kind in race.kinds:
-        prediction, target = batch(race, KINDS[kind], device)
+    for kind, blobs in KINDS.items():
+        prediction, target = batch(race, blobs, device)
         found[kind] = {}
-        for name, make in ({"ours": race.ours} if race.slow else race.contestants).items():
+        for name, make in ({"ours": race.ours} if race.slow and not blobs else race.contestants).items():
             work = make(race.shape[1], device)
             work(prediction[:1, ..., :64, :64], target[:1, :64, :64])
             found[kind][name] = (

@@ -1,8 +1,8 @@
 """Races of losses and metrics against their peers: ``python experiments/races/races.py [--pairs 7] [--save]``.
 
 Every round runs ours and then each peer, so that a change of the machine's load meets all of them; the ratio of a round
-is our time over that of the fastest peer of the round. About a quarter of an hour on two quiet cores, most of it smp's
-Lovász and Focal and torchmetrics' MeanIoU.
+is our time over that of the fastest peer of the round. About half an hour on two quiet cores, most of it smp's Lovász
+and Focal and torchmetrics' MeanIoU.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def lines(only: str, pairs: int, device: torch.device) -> Iterator[str]:
     for index, race in enumerate(RACES):
         if only in race.name:
             held = peaks(index, device)
-            for kind in race.kinds:
+            for kind in KINDS:
                 yield row(race, kind, watched(race, kind, pairs, device), held[kind], speed)
     yield ""
     if only in "Dice":

@@ -35,7 +35,7 @@ def row(race: Race, kind: str, rounds: list[dict[str, float]], peaks: dict[str, 
         race: what was run.
         kind: of the masks.
         rounds: seconds by contestant, one entry a round.
-        peaks: bytes above what is given, by contestant; a slow race's others are not among them.
+        peaks: bytes above what is given, by contestant; a slow race's others are among them on one kind of masks only.
         speed: bytes per second of the memory.
     """
     ratios = [each["ours"] / min(each[name] for name in race.others) for each in rounds]

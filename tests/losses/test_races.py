@@ -32,7 +32,7 @@ def races(monkeypatch: pytest.MonkeyPatch) -> Any:
 def test_every_race_has_a_row_for_each_kind_of_masks(races: Any) -> None:
     told = "\n".join(races.lines("", 2, CPU))
     for race in races.RACES:
-        for kind in race.kinds:
+        for kind in ("blobs", "random"):
             (row,) = (
                 line for line in told.splitlines() if line.startswith(f"| {race.name}, 2×") and f"| {kind} |" in line
             )

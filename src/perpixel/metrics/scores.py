@@ -88,6 +88,9 @@ OVERALL = {"fwIoU": fw_iou, "pixel_accuracy": pixel_accuracy, "mean_accuracy": m
 def scores(confusion: Tensor, names: tuple[str, ...]) -> dict[str, Tensor]:
     """All scores of a confusion matrix by name: the overall ones first, then ``IoU/<class>`` and its like.
 
+    The averaging stands in the name: ``m…`` and ``mean_…`` are plain means over classes, ``fw…`` weighs them by their
+    pixels; ``pixel_accuracy`` and ``kappa`` are of all labelled pixels alike, without an average.
+
     A class with neither truth nor prediction pixels scores NaN and is left out of the means; a class with either of
     them scores 0 where its ratio would be 0/0, as scikit-learn's ``zero_division=0``. Without a single labelled pixel
     every score is NaN.

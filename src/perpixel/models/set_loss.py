@@ -19,7 +19,8 @@ class SetLoss(Loss):
     """Hungarian matching of an image's class masks to queries, then class, mask and dice losses (Cheng et al. 2022).
 
     Summed over the final layer and, as deep supervision, all earlier ones. Masks are compared at random points, most of
-    them where the prediction is unsure. As in the authors' code, pixels without a label belong to no mask.
+    them where the prediction is unsure. As in the authors' code, pixels without a label belong to no mask. A
+    class absent from an image has no mask in it; queries that match nothing learn "no object".
 
     For per-pixel logits (validation) it is the cross-entropy of the semantic inference, so the values of training and
     validation do not compare.
