@@ -257,3 +257,21 @@ def test_given_splits_are_not_kept_twice(make_folder: MakeFolder, tmp_path: Path
     root = make_folder(["train/a", "val/b"])
     write_splits(Folder(str(root), ["a", "b", "c"], split="folders"), tmp_path / "splits.json")
     assert not (tmp_path / "splits.json").exists()
+
+
+@pytest.mark.parametrize("split", ["lists", "folders"])
+def test_no_group_stands_on_both_sides_of_a_given_split(make_folder: Callable[..., Path], split: str) -> None:
+    root = make_folder(["train/cam1_a", "train/cam2_a", "val/cam3_a", "val/cam1_b", "val/cam2_b"])
+    for name in ("train", "val"):
+        keys = sorted(path.stem for path in (root / "images" / name).iterdir())
+        (root / f"{name}.txt").write_text("\n".join(f"{name}/{key}" for key in keys))
+    given: dict[str, Any] = {"split": split, "lists": {"train": "train.txt", "val": "val.txt"}}
+    told = "2 groups of .* first 'cam1': 'train__cam1_a' in train and 'val__cam1_b' in val. Move all samples of a group"
+    with pytest.raises(ValueError, match=told):
+        Folder(str(root), ["a", "b", "c"], group_by=r"(cam\d)_", **given)
+    apart = Folder(str(root), ["a", "b", "c"], group_by=r"(cam\d_\w)", **given)
+    assert apart.split("train").pairs[0].group == "cam1_a"
+    for idle in ({"stratify": True}, {"folds": 3}, {"split_file": "kept.json"}):
+        [(key, value)] = idle.items()
+        with pytest.raises(ValueError, match=rf"data\.source\.{key}={value} would do nothing with .*split={split}"):
+            Folder(str(root), ["a", "b", "c"], **idle, **given)

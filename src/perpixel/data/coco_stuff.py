@@ -38,9 +38,9 @@ LAYOUT_10K = Layout(
 class COCOStuff(FileSource):
     """COCO-Stuff with its 171 classes (of 182 ids, 11 never occur); unlabelled pixels are ignored.
 
-    Stuff has the colours of the data set's own tools (``getCMap`` in nightrome/cocostuffapi: a darkened "jet" in an order
-    shuffled by the seed 42; cardboard and floor-tile are alike). Things are all black there, so pictures give them
-    PASCAL VOC's colour map.
+    Stuff has the colours of the data set's own tools (``getCMap`` in nightrome/cocostuffapi: a darkened "jet" in an
+    order shuffled by the seed 42; cardboard and floor-tile are alike). Things are all black there, so pictures give
+    them PASCAL VOC's colour map.
 
     Args:
         root: the folder that holds images and annotations.

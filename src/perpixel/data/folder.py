@@ -74,8 +74,9 @@ class Folder(FileSource):
         fractions: shares of train, val and test; a share of 0 leaves the split out.
         split_seed: decides the draw. Unless stratified, a file keeps its place in it when others come or go.
         stratify: with ``fractions``, give each split a like part of every class's pixels.
-        group_by: what must not stand on both sides of a drawn split: a pattern searched in the key (its first group,
-            or all of it), or a CSV within ``root`` with the columns key and group (``meta.csv:patient``: key, patient).
+        group_by: what must not stand on both sides of a split (a draw keeps it together; folders and lists that do not
+            are refused): a pattern searched in the key (its first group, or all of it), or a CSV within ``root`` with
+            the columns key and group (``meta.csv:patient``: key, patient).
         conditions: what samples were taken under, by name: a pattern or a CSV as for ``group_by``, with the name as the
             column. ``{light: '(day|night)', weather: weather.csv}``; the audit says which class was seen under which.
         folds: with ``fractions``, cross-validate: what the test share leaves is cut into so many folds.

@@ -49,8 +49,10 @@ class SplitPlan:
         """Pairs by key → pairs by split, with their groups.
 
         Raises:
-            ValueError: the rule does not fit the keys, a file is missing, or the training or validation split is empty.
+            ValueError: the rule does not fit the keys or another argument, a file is missing, a group stands on both
+                sides, or the training or validation split is empty.
         """
+        self._refuse_idle()
         grouped = _grouped(pairs, self.root, self.group_by)
         keys = self._keys(grouped)
         empty = [name for name in ("train", "val") if not keys.get(name)]
@@ -59,7 +61,36 @@ class SplitPlan:
                 f"the split '{empty[0]}' of data=folder is empty ({len(pairs)} pairs, data.source.split={self.rule}): "
                 "training needs images to learn from and others to be judged on."
             )
-        return {name: [grouped[key] for key in keys.get(name, ())] for name in SPLITS}
+        parts = {name: [grouped[key] for key in keys.get(name, ())] for name in SPLITS}
+        self._refuse_shared_groups(parts)
+        return parts
+
+    def _refuse_idle(self) -> None:
+        """Arguments of a draw would do nothing where nothing is drawn."""
+        given = {"stratify": self.stratify or None, "folds": self.folds, "split_file": self.file}
+        idle = [f"data.source.{name}={value}" for name, value in given.items() if value is not None]
+        if idle and self.rule in ("folders", "lists"):
+            raise ValueError(
+                f"{' and '.join(idle)} would do nothing with data.source.split={self.rule}, which says itself who "
+                "stands where: leave it out, or choose data.source.split=fractions, which draws."
+            )
+
+    def _refuse_shared_groups(self, parts: Mapping[SplitName, Sequence[Pair]]) -> None:
+        """A draw keeps groups together; folders, lists and a file written by hand may not."""
+        seen: dict[str, tuple[SplitName, str]] = {}
+        shared: dict[str, str] = {}
+        for name, part in parts.items():
+            for pair in part if self.group_by is not None else ():
+                side, sample = seen.setdefault(pair.group, (name, pair.name))
+                if side != name:
+                    shared.setdefault(pair.group, f"'{sample}' in {side} and '{pair.name}' in {name}")
+        if shared:
+            group, sides = next(iter(shared.items()))
+            raise ValueError(
+                f"{len(shared)} groups of data.source.group_by={self.group_by} stand on both sides of the split, first "
+                f"'{group}': {sides}. Move all samples of a group to one side, or choose data.source.split=fractions "
+                "without a split_file, which does so."
+            )
 
     def _keys(self, pairs: Mapping[str, Pair]) -> Keys:
         if self.rule == "fractions":
