@@ -18,7 +18,7 @@ SIZE = (128, 160)
 @pytest.mark.parametrize("size", [(96, 96), SIZE, (256, 512)], ids=str)
 @pytest.mark.parametrize("make", [Plain, Light, Default, Strong, Satellite, Medical], ids=lambda make: make.__name__)
 def test_every_recipe_is_aligned(make: type[Recipe], size: tuple[int, int]) -> None:
-    report = prove_alignment(make(size=size), samples=10)
+    report = prove_alignment(make(size=size), samples=16)
     assert report.aligned, str(report)
     assert str(report).startswith("aligned")
 
@@ -112,7 +112,39 @@ class ShiftsWindows(Light):
         return super().sample(targets, rng, another)
 
 
+class Moves(Recipe):
+    """A recipe whose images, and no others, are moved once more, about their centre."""
+
+    def __init__(self, recipe, matrix=((1, 0), (0, 1)), p=1.0):  # type: ignore[no-untyped-def]
+        self.__dict__ |= recipe.__dict__
+        self.matrix, self.p = np.array(matrix, float), p
+
+    def apply(self, targets, rng):  # type: ignore[no-untyped-def]
+        result = super().apply(targets, rng)
+        image = result["image"]
+        if rng.random() >= self.p:
+            return result
+        centre = (np.array(image.shape[1::-1]) - 1) / 2
+        moved = np.column_stack([self.matrix, centre - self.matrix @ centre])
+        return result | {"image": cv2.warpAffine(image, moved, image.shape[1::-1], borderMode=cv2.BORDER_REPLICATE)}
+
+
+def turn(degrees: float) -> np.ndarray:
+    return cv2.getRotationMatrix2D((0, 0), degrees, 1.0)[:, :2]
+
+
+CORNERS = np.diag([(side - 1) / side for side in SIZE[::-1]])
+"""An image resized as with align_corners=True, a mask without."""
+
 MISTAKES = {
+    "a zoom of 2 % about the centre": lambda: Moves(Light(size=(256, 256)), np.diag([1.02, 1.02])),
+    "a zoom of 3.5 % about the centre": lambda: Moves(Default(size=SIZE), np.diag([1.035, 1.035])),
+    "a turn of one degree": lambda: Moves(Light(size=SIZE), turn(1)),
+    "a turn of half a degree among warps": lambda: Moves(Strong(size=SIZE), turn(0.5)),
+    "a stretch by aligned corners": lambda: Moves(Light(size=SIZE), CORNERS),
+    "a stretch by aligned corners among scales": lambda: Moves(Default(size=SIZE), CORNERS),
+    "a stretch by aligned corners among warps": lambda: Moves(Medical(size=SIZE), CORNERS),
+    "a flip of one in ten": lambda: Moves(Light(size=SIZE), np.diag([-1, 1]), p=0.1),
     "a mosaic of mirrored images": lambda: MosaicOfMirroredImages(Light(size=SIZE), p=0.1),
     "an object pasted from elsewhere": lambda: PastesTheImageElsewhere(Light(size=SIZE), classes=[18]),
     "extras that are not mixed": lambda: CutsTheMaskAlone(Light(size=SIZE)),
@@ -130,13 +162,24 @@ MISTAKES = {
 
 @pytest.mark.parametrize("name", MISTAKES)
 def test_planted_mistakes_are_caught(name: str) -> None:
-    report = prove_alignment(MISTAKES[name](), samples=8)
+    rare, shared = "one in ten" in name, any(word in name for word in ("zoom", "turn", "stretch"))
+    report = prove_alignment(MISTAKES[name](), samples=48 if rare else 24 if shared else 8)
     assert not report.aligned, str(report)
     assert str(report).startswith("NOT ALIGNED")
     assert bool(report.alien) == (name == "bilinear mask")
 
 
-def test_without_anything_to_compare_nothing_is_proved() -> None:
-    report = prove_alignment(Plain(size=(6, 6)), samples=3)
+def test_the_worst_displacement_is_reported() -> None:
+    report = prove_alignment(Moves(Light(size=(256, 256)), np.diag([1.02, 1.02])), samples=4)
+    assert 1.9 < report.worst < 2.6
+    assert report.drift == pytest.approx(0.02 * np.hypot(127.5, 127.5), rel=0.1)
+    assert max(map(abs, report.mean)) < 0.2
+    assert "worst block 2." in str(report)
+
+
+@pytest.mark.parametrize("size", [(6, 6), (32, 32)], ids=str)
+def test_without_anything_to_compare_nothing_is_proved(size: tuple[int, int]) -> None:
+    report = prove_alignment(Plain(size=size), samples=3)
     assert not report.aligned
+    assert not report.proved
     assert str(report).startswith("nothing could be compared")

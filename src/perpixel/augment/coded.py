@@ -12,7 +12,10 @@ from perpixel.augment.targets import Kind, Targets
 from perpixel.augment.windowed import Windowed
 
 SIDE = 240
-PERIOD = 96
+PERIOD = 31
+"""Of the stripes, in pixels: short enough that even a small crop shows a few (a change of contrast turns about the mean
+of a picture, and so shifts the phase of less than one), and no length that a program is likely to shift by."""
+
 PHASES = 4
 
 PROBES: dict[str, Kind] = {"coded_image": "image", "coded_mask": "mask", "coded_weight": "weight"}
@@ -35,6 +38,7 @@ class Code:
         self.stored = np.delete(np.arange(256), fill)[:SIDE].astype(np.uint8)
         self.place_of = np.zeros(256, np.int64)
         self.place_of[self.stored] = np.arange(SIDE)
+        self._holds = np.isin(np.arange(256), self.stored)
         values = [value for one in (sought or (1, 2, 3)) for value in (one, 0 if fill else 4)]
         bands = np.arange(SIDE) // _BAND
         self.coarse = np.array(values, np.uint8)[bands % len(values)]
@@ -60,7 +64,7 @@ class Code:
 
     def labelled(self, mask: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
         """Where a mask holds a place."""
-        return np.isin(mask, self.stored)
+        return np.asarray(self._holds[mask])
 
     def torn(self, found: Targets, fill: int) -> int:
         """Pixels whose mask and further masks and weights say different places; none may."""
