@@ -14,6 +14,7 @@ import perpixel
 from perpixel.cli import job
 from perpixel.cli.experiment import config_faults
 from perpixel.cli.job import OutOfMemory
+from perpixel.config import ConfigError
 from perpixel.config.compose import compose
 from perpixel.training import CheckpointStore
 from tests.cli.conftest import Shell, newest
@@ -99,6 +100,25 @@ def test_a_loss_that_does_not_go_with_the_model_stops_a_sweep_before_its_first_j
 def test_the_set_loss_is_refused_by_models_that_label_pixels() -> None:
     (fault,) = config_faults(compose(["model=unet", "encoder=resnet18", "loss=mask2former"]).cfg)
     assert "loss=mask2former matches sets of masks, and Unet labels pixels one by one" in fault
+
+
+@pytest.mark.parametrize(
+    ("choices", "told"),
+    [
+        (["encoder=resnt34"], "Did you mean 'resnet34'? encoder is one of: convnext_tiny"),
+        (["encoder=regnety_004"], "resnet50, or encoder.name=<any encoder of smp or timm>."),
+        (
+            ["model=fpn", "model.skips=false"],
+            "no such key here: it belongs to model=linknet, manet, starter_unet, unet, unetplusplus.",
+        ),
+        (["optimizer.momentum=0.9"], "it belongs to optimizer=sgd."),
+        (["model=fpn", "model.merg=cat"], "model.merg: there is no such key. Did you mean 'model.merge'?"),
+    ],
+)
+def test_what_is_not_in_the_configs_is_told_where_it_is(choices: list[str], told: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        compose(choices)
+    assert told in str(caught.value)
 
 
 def test_all_that_does_not_go_together_is_told_at_once() -> None:

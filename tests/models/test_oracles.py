@@ -171,6 +171,11 @@ def test_linknet_without_skips_is_the_same_decoder() -> None:
     torch.testing.assert_close(decoders[1], decoders[0], rtol=0, atol=0)
 
 
+def test_starter_unet_without_width_says_so() -> None:
+    with pytest.raises(ValueError, match=r"model\.width=0: the channels at full resolution are 1 or more"):
+        StarterUnet(NoEncoder(), Nearest(), 2, width=0)
+
+
 def test_starter_unet_without_skips_too() -> None:
     network = StarterUnet(NoEncoder(), Transposed(), num_classes=2, width=4, skips=False).eval()
     with torch.no_grad():

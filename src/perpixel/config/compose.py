@@ -28,6 +28,9 @@ from perpixel.config.schema import register
 if TYPE_CHECKING:
     from hydra._internal.config_loader_impl import ConfigLoaderImpl
 
+OPEN = {"encoder": "encoder.name=<any encoder of smp or timm>"}  # groups whose files are not all there is to choose
+FEW = 8  # as many choices are named that have a key which the chosen one lacks
+
 FILE_NAME_LENGTH = 100  # characters; file systems take 255 bytes, and a name should be readable
 
 
@@ -232,10 +235,11 @@ def _choice_faults(override: Override, groups: set[str], loader: ConfigLoaderImp
         return [f"{group}=null: a choice is needed. {group} is one of: {', '.join(options)}."]
     if value is None:
         return []
+    there = ", ".join(options) + (f", or {OPEN[group]}" if group in OPEN else "")
     unknown = [name for name in (value if isinstance(value, list) else [value]) if str(name) not in options]
     return [
         f"{group}={name}: there is no such choice.{nearest(str(name), options)} "
-        f"{group} is one of: {', '.join(options)}. Keys inside it are set as {group}.key=value."
+        f"{group} is one of: {there}. Keys inside it are set as {group}.key=value."
         for name in unknown
     ]
 
@@ -243,7 +247,7 @@ def _choice_faults(override: Override, groups: set[str], loader: ConfigLoaderImp
 def _value_faults(override: Override, known: set[str], sound: list[str], verb: str) -> list[str]:
     key, line = override.key_or_group, override.input_line or ""
     if not override.is_add() and key not in known:
-        return [f"{key}: there is no such key.{nearest(key, known)}"]
+        return [f"{key}: there is no such key{_elsewhere(key) or '.' + nearest(key, known)}"]
     try:
         hydra_compose(verb, overrides=[*sound, line])
     except (HydraException, OmegaConfBaseException) as error:
@@ -251,8 +255,15 @@ def _value_faults(override: Override, known: set[str], sound: list[str], verb: s
     return []
 
 
-def _groups(loader: ConfigLoaderImpl, parent: str = "") -> Iterator[str]:
+def _elsewhere(key: str) -> str:
+    """Which other choices of the key's group have it, where the chosen one has not (``model.skips`` beside FPN)."""
+    group, _, inner = key.partition(".")
+    files = sorted(conf_dir().joinpath(group).glob("*.yaml")) if inner else []
+    having = [file.stem for file in files if inner in _keys(OmegaConf.load(file))]
+    return f" here: it belongs to {group}={', '.join(having)}." if 0 < len(having) <= FEW else ""
 
+
+def _groups(loader: ConfigLoaderImpl, parent: str = "") -> Iterator[str]:
     for name in loader.list_groups(parent):
         group = f"{parent}/{name}" if parent else name
         yield group

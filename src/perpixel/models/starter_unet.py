@@ -97,7 +97,7 @@ class StarterUnet(SkippingModel):
         aux: auxiliary heads, see :class:`perpixel.models.aux.Auxiliary`.
 
     Raises:
-        ValueError: an encoder was chosen, which would go unused.
+        ValueError: an encoder was chosen, which would go unused, or the width is none.
     """
 
     def __init__(
@@ -112,6 +112,8 @@ class StarterUnet(SkippingModel):
         skips: bool = True,
         aux: Mapping[str, Any] | None = None,
     ) -> None:
+        if width < 1:
+            raise ValueError(f"model.width={width}: the channels at full resolution are 1 or more (64 in the paper).")
         encoder.refuse("model=starter_unet", instead="model=unet")
         channels = [width * 2**level for level in range(5)]
         network = StarterEncoder(in_channels, channels, convs_per_block, batch_norm)
