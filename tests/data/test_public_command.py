@@ -130,6 +130,28 @@ def test_all_faulty_files_of_all_splits_stand_in_the_run_directory(tmp_path: Pat
     assert "val: 1 of 6 pairs" in (tmp_path / "refused0" / "bad_files.txt").read_text()
 
 
+def test_copies_on_both_sides_of_a_split_are_told_before_training(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Whatever they are called; and again when the same data are trained on again."""
+    root = own(tmp_path / "data")
+    images = sorted((root / "images").iterdir())
+    for path in images[1:]:
+        path.write_bytes(images[0].read_bytes() if path.stem in ("cam4_12", "cam5_17") else path.read_bytes())
+    (root / "train.txt").write_text("\n".join(path.stem for path in images if path.stem < "cam4"))
+    (root / "val.txt").write_text("\n".join(path.stem for path in images if path.stem > "cam4"))
+    data = [
+        "data=folder", f"data.source.root={root}", "data.source.classes=[ground,tree]", "data.source.split=lists",
+        "data.source.lists={train: train.txt, val: val.txt}", *SMALL,
+    ]  # fmt: skip
+    for again in range(2):
+        caplog.clear()
+        perpixel.train([*data, f"output={tmp_path / f'runs{again}'}"])
+        assert (
+            "the splits share images, 2 pairs of samples in all: 'cam0_0' of train is 'cam4_12' of val" in caplog.text
+        )
+
+
 def test_quarantined_files_stand_in_the_manifest(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     root = own(tmp_path / "data")
     cut = root / "images" / "cam1_4.png"

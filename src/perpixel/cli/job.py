@@ -24,6 +24,7 @@ from perpixel.data.hashing import refuse_changed_data
 from perpixel.data.inspection import BadFiles
 from perpixel.data.kept import write_splits
 from perpixel.data.patience import explained
+from perpixel.data.shared import shared_samples, warning_of
 from perpixel.export.bundle import save_bundle
 from perpixel.models import SegmentationModel
 from perpixel.models.checkerboard import advice_for
@@ -254,6 +255,8 @@ def _describe(experiment: Experiment, run: Path, allow_changed: bool) -> None:
             "data.source.on_bad_file=skip: %d faulty pairs are left out; %s tells which, and why",
             len(left_out), run / BAD_FILES,
         )  # fmt: skip
+    if shared := shared_samples(data.source):
+        log.warning(warning_of(shared))
     manifest.update(run, data=now, bad_files=data.source.quarantined, parameters=parameters)
     log.info("%s: %s parameters; run directory %s", type(experiment.model).__name__, f"{parameters:,}", run)
 
