@@ -41,6 +41,8 @@ from perpixel.data.tiff import Window
 HERE = Path(__file__).parent
 HUES = {"with hue": 0.03, "without hue": 0.0}
 TARGETS = {"decoding": 3.0, "decoded cache": 15.0}
+LEAST = 7
+"""Pairs of a run whose result is kept."""
 CACHED_EPOCHS = 4
 """An epoch from the cache is short: several are timed together."""
 
@@ -249,10 +251,12 @@ HEAD = [
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--pairs", type=int, default=7)
+    parser.add_argument("--pairs", type=int, default=LEAST)
     parser.add_argument("--images", type=int, default=96)
     parser.add_argument("--save", action="store_true", help="write throughput.md and throughput.csv beside this file")
     arguments = parser.parse_args()
+    if arguments.save and arguments.pairs < LEAST:
+        parser.error(f"--save needs at least {LEAST} pairs, not {arguments.pairs}: fewer do not show the spread.")
     torch.set_num_threads(1)
     cv2.setNumThreads(0)
     images = arguments.images // street.BATCH * street.BATCH
