@@ -267,3 +267,37 @@ def test_whatever_would_fail_in_training_is_listed_before(
         source = Folder(str(tmp_path), ["a", "b"], on_bad_file="skip", max_bad=share, **options)
         assert len(source.split("train")) == 5
         source.split("train").verify()
+
+
+@pytest.mark.parametrize("dtype", ["int16", "float64", ">i2"])
+@pytest.mark.parametrize("suffix", ["tif", "npy"])
+def test_heights_and_reflectances_are_read_as_float32(
+    make_folder: Callable[..., Path], dtype: str, suffix: str
+) -> None:
+    """Signed 16-bit and float64 rasters keep their values, negative ones too, whole and by window, up to a batch."""
+    root = make_folder([f"{part}/{i}" for part in ("train", "val") for i in range(3)])
+    values = np.linspace(-30_000, 30_000, 12 * 14 * 2).reshape(12, 14, 2).astype(dtype)
+    for path in sorted((root / "images").rglob("*.png")):
+        where = path.with_suffix(f".{suffix}")
+        if suffix == "npy":
+            np.save(where, values)
+        else:
+            tifffile.imwrite(where, values, photometric="minisblack", planarconfig="contig", tile=(16, 16))
+        path.unlink()
+    part = read_image(where, 2, Window(2, 3, 5, 7))
+    assert part.dtype == np.float32
+    np.testing.assert_array_equal(part, values[2:7, 3:10].astype(np.float32))
+    source = Folder(str(root), ["a", "b", "c"], split="folders", channels=2, on_bad_file="skip")
+    image = source.split("train").read(0, np.random.default_rng(0)).image
+    np.testing.assert_array_equal(image, values.astype(np.float32))
+    np.testing.assert_allclose(source.mean, values.mean((0, 1)), rtol=1e-3, atol=5)
+    source.split("train").verify()
+
+
+def test_what_float32_cannot_hold_is_refused(tmp_path: Path) -> None:
+    np.save(tmp_path / "a.npy", np.full((4, 4), 1e300))
+    with pytest.raises(ValueError, match="16 values that are NaN or infinite"):
+        read_image(tmp_path / "a.npy", 1)
+    np.save(tmp_path / "a.npy", np.zeros((4, 4), np.int32))
+    with pytest.raises(ValueError, match="int32 values: store images as uint8, uint16, int16, float32 or float64"):
+        read_image(tmp_path / "a.npy", 1)

@@ -37,6 +37,7 @@ COLOUR_BANDS = 4
 
 _NOTES = (b"XML:com.adobe.xmp", b"Raw profile type ")  # texts in which a PNG may keep an orientation
 _TIFF = (".tif", ".tiff")
+_AS_FLOAT = (np.int16, np.float64)  # float32 holds all of the one, and more of the other than a network sees
 _ENDS = {".jpg": b"\xff\xd9", ".jpeg": b"\xff\xd9", ".png": b"IEND\xae\x42\x60\x82"}
 
 Array = npt.NDArray[Any]
@@ -52,7 +53,8 @@ def read_image(path: Path, channels: int = 3, window: Window | None = None) -> A
             far as need be (see ``perpixel.data.partial``).
 
     Returns:
-        (H, W, C) in the file's depth (uint8, uint16 or float32), upright.
+        (H, W, C) in the file's depth (uint8, uint16 or float32), upright. Of signed 16-bit integers (heights,
+        reflectances, decibels) and float64 the values as float32: the former's scale is their own, so full scale is 1.
 
     Raises:
         ValueError: the file is missing, damaged or too large, or has another number of channels.
@@ -300,6 +302,10 @@ def _as_hwc(array: Array, path: Path) -> Array:
         array = array[..., None]
     if array.ndim != 3:
         raise ValueError(f"'{path}' has shape {array.shape}, but an image is (H, W) or (H, W, C).")
+    array = array.astype(array.dtype.newbyteorder("="), copy=False)
+    if array.dtype in _AS_FLOAT:
+        with np.errstate(over="ignore"):  # becomes infinite, which is told below
+            array = array.astype(np.float32)
     if array.dtype == np.float32 and not (finite := np.isfinite(array)).all():
         raise ValueError(
             f"'{path}' holds {array.size - int(finite.sum()):,} values that are NaN or infinite; they would spoil the "
@@ -309,7 +315,7 @@ def _as_hwc(array: Array, path: Path) -> Array:
         return np.ascontiguousarray(array)
     if array.dtype == np.bool_:
         return array.astype(np.uint8) * np.uint8(255)
-    raise ValueError(f"'{path}' holds {array.dtype} values: store images as uint8, uint16 or float32.")
+    raise ValueError(f"'{path}' holds {array.dtype} values: store images as uint8, uint16, int16, float32 or float64.")
 
 
 def _with_channels(array: Array, channels: int, path: Path) -> Array:
