@@ -9,7 +9,7 @@ from PIL import Image, ImageFilter
 
 from perpixel.data import Cityscapes, Earth, Folder
 from perpixel.data.hashing import refuse_changed_data
-from perpixel.data.leaks import Leak, Print, find_leaks, perceptual_hash
+from perpixel.data.leaks import Leak, Print, crowds, find_leaks, perceptual_hash
 
 from . import layouts
 from .conftest import ArraySource, save
@@ -90,3 +90,31 @@ def test_many_equal_pictures_are_one_finding() -> None:
         Leak("near", ("train", "train0"), ("test", "alone")),
         Leak("near", ("val", "val0"), ("test", "alone")),
     ]
+
+
+def test_a_fixed_camera_is_one_finding_a_sample_and_told_in_words() -> None:
+    look = np.zeros(4, np.uint64)
+    sizes = {"train": 3000, "val": 600, "test": 300}
+    prints = [Print(split, f"{split}{i}", f"{split}{i}", look) for split, n in sizes.items() for i in range(n)]
+    leaks = find_leaks(ArraySource(), prints)
+    assert len(leaks) == 600 + 300 + 300
+    assert leaks[0] == Leak("near", ("train", "train0"), ("val", "val0"), pairs=256)
+    told = crowds(leaks, sizes)
+    assert len(told) == 3
+    assert told[0].startswith("600 of the 600 samples of val look like samples of train, 256 each on average")
+
+
+def test_likeness_is_confirmed_on_thumbnails(tmp_path: Path) -> None:
+    """One hash, two pictures: the same signs of all differences, but not the same differences."""
+    steep, soft = (
+        np.tile(np.repeat([level, 30], 16).astype(np.uint8), (64, 2))[..., None].repeat(3, axis=2)
+        for level in (250, 60)
+    )
+    prints = [Print.of("train", "a", steep), Print.of("val", "b", soft)]
+    assert (prints[0].look == prints[1].look).all()
+    assert find_leaks(ArraySource(), prints) == []
+    darker = Print.of("test", "c", steep - 20)
+    assert [leak[:3] for leak in find_leaks(ArraySource(), [prints[0], darker])] == [
+        ("near", ("train", "a"), ("test", "c"))
+    ]
+    assert crowds(find_leaks(ArraySource(), [prints[0], darker]), {"train": 1, "test": 1}) == []

@@ -24,8 +24,16 @@ Kind = Literal["file", "pixels", "near", "group"]
 NEAR = 12
 """Differing bits, of 256, up to which two pictures count as nearly the same."""
 
+UNLIKE = 6.0
+"""Mean difference of two thumbnails, in grey levels, their brightness set equal, from which they are not the same
+picture: compression, blur and scaling leave 1 to 3."""
+
 _SIDE = 16
 _FLAT = 24
+_THUMB = 32
+_COMPARED = 256
+_MANY = 5
+_MUCH = 0.2
 
 
 class Leak(NamedTuple):
@@ -34,7 +42,9 @@ class Leak(NamedTuple):
     Attributes:
         kind: ``file`` (one path), ``pixels`` (equal once decoded), ``near`` (alike by perceptual hash) or ``group``.
         first, second: split and sample name of either side; for ``group``, the name is the group's.
-        pairs: of samples with this content in these two splits (1 for ``near`` and ``group``); the first one is named.
+        pairs: of samples with this content in these two splits (1 for ``group``), of which the first is named. For
+            ``near``: how many pictures of the first split the second side is like (of 256 at most), of which the likest
+            is named.
     """
 
     kind: Kind
@@ -44,12 +54,31 @@ class Leak(NamedTuple):
 
 
 class Print(NamedTuple):
-    """A sample's identity: where it stands, its pixels' SHA-256, and its perceptual hash (None where it is flat)."""
+    """A sample's identity.
+
+    Attributes:
+        split, name: where it stands.
+        pixels: SHA-256 of its decoded pixels.
+        look: its perceptual hash, None where it is flat.
+        thumb: (32, 32) uint8 grey, by which likeness is confirmed.
+    """
 
     split: str
     name: str
     pixels: str
     look: npt.NDArray[np.uint64] | None
+    thumb: npt.NDArray[np.uint8] = np.zeros((_THUMB, _THUMB), np.uint8)
+
+    @classmethod
+    def of(cls, split: str, name: str, image: npt.NDArray[Any]) -> Print:
+        """The identity of an image (H, W, C) of any depth."""
+        return cls(
+            split,
+            name,
+            pixel_hash(image),
+            perceptual_hash(image),
+            np.rint(_small(image, _THUMB, _THUMB)).astype(np.uint8),
+        )
 
 
 def find_leaks(source: DataSource, prints: Iterable[Print] | None = None) -> list[Leak]:
@@ -74,7 +103,7 @@ def prints_of(source: DataSource) -> Iterator[Print]:
         split = source.split(name)
         for index in range(len(split)):
             sample = split.read(index, np.random.default_rng(index))
-            yield Print(name, sample.name, pixel_hash(sample.image), perceptual_hash(sample.image))
+            yield Print.of(name, sample.name, sample.image)
 
 
 def pixel_hash(image: npt.NDArray[Any]) -> str:
@@ -89,12 +118,18 @@ def perceptual_hash(image: npt.NDArray[Any]) -> npt.NDArray[np.uint64] | None:
     Each bit says whether, in the grey image brought to 16 rows of 17, a pixel is darker than its right neighbour
     (the "difference hash").
     """
-    parts = [cv2.resize(image[..., c], (_SIDE + 1, _SIDE), interpolation=cv2.INTER_AREA) for c in range(image.shape[2])]
-    small = np.mean(parts, axis=0, dtype=np.float32) * np.float32(255 / FULL_SCALE[image.dtype.name])
+    small = _small(image, _SIDE, _SIDE + 1)
     if np.ptp(small) < _FLAT:
         return None
     bits: npt.NDArray[np.uint8] = np.packbits(np.diff(small, axis=1) > 0)
     return bits.view(np.uint64)
+
+
+def _small(image: npt.NDArray[Any], height: int, width: int) -> npt.NDArray[np.float32]:
+    """(H, W, C) of any depth → (height, width) mean over the channels, 0…255."""
+    parts = [cv2.resize(image[..., c], (width, height), interpolation=cv2.INTER_AREA) for c in range(image.shape[2])]
+    small = np.mean(parts, axis=0, dtype=np.float32) * np.float32(255 / FULL_SCALE[image.dtype.name])
+    return np.asarray(small.clip(0, 255), np.float32)
 
 
 def _same_files(source: DataSource) -> list[Leak]:
@@ -137,16 +172,49 @@ def _first_of_each(prints: Iterable[Print]) -> list[Print]:
 
 
 def _near(prints: Sequence[Print]) -> list[Leak]:
-    telling = [p for p in prints if p.look is not None]
-    if len(telling) < 2:
+    """One leak for each sample and earlier split that holds its like: what a user may take out, and no pair each."""
+    by_split: dict[str, list[Print]] = defaultdict(list)
+    for p in prints:
+        if p.look is not None:
+            by_split[p.split].append(p)
+    return [leak for first, second in combinations(by_split.values(), 2) for leak in _alike(first, second)]
+
+
+def _alike(first: Sequence[Print], second: Sequence[Print]) -> Iterator[Leak]:
+    looks = np.stack([p.look for p in first if p.look is not None])
+    for p in second:
+        distance = np.bitwise_count(looks ^ np.asarray(p.look)).sum(axis=1)
+        near = np.flatnonzero(distance <= NEAR)
+        likest = [first[at] for at in near[np.argsort(distance[near], kind="stable")[:_COMPARED]]]
+        like = [other for other, same in zip(likest, _confirmed(p, likest), strict=True) if same]
+        if like:
+            yield Leak("near", (like[0].split, like[0].name), (p.split, p.name), len(like))
+
+
+def _confirmed(one: Print, others: Sequence[Print]) -> list[bool]:
+    """Whether thumbnails show one picture too; equal pixels are told of already."""
+    if not others:
         return []
-    looks = np.stack([p.look for p in telling if p.look is not None])
-    splits = np.array([p.split for p in telling])
-    leaks = []
-    for index, p in enumerate(telling):
-        distance = np.bitwise_count(looks[index + 1 :] ^ looks[index]).sum(axis=1)
-        for other in np.flatnonzero((distance <= NEAR) & (splits[index + 1 :] != p.split)) + index + 1:
-            if telling[other].pixels == p.pixels:
-                continue
-            leaks.append(Leak("near", (p.split, p.name), (telling[other].split, telling[other].name)))
-    return leaks
+    apart = np.stack([other.thumb for other in others]).reshape(len(others), -1) - one.thumb.astype(np.float32).ravel()
+    difference = np.abs(apart - apart.mean(axis=1, keepdims=True)).mean(axis=1)
+    return [bool(d < UNLIKE) and o.pixels != one.pixels for d, o in zip(difference, others, strict=True)]
+
+
+def crowds(leaks: Iterable[Leak], sizes: Mapping[str, int]) -> list[str]:
+    """Where so much is alike that likeness says nothing, in words, as with cameras that never move.
+
+    Args:
+        leaks: all that were found.
+        sizes: samples of each split.
+    """
+    between: dict[tuple[str, str], list[int]] = defaultdict(list)
+    for leak in leaks:
+        if leak.kind == "near":
+            between[leak.first[0], leak.second[0]].append(leak.pairs)
+    return [
+        f"{len(pairs):,} of the {sizes[second]:,} samples of {second} look like samples of {first}, "
+        f"{np.mean(pairs):,.0f} each on average: the perceptual hash cannot tell these pictures apart. If one camera "
+        "took them from one place, split by camera or by time (data.source.group_by), which no hash can do for you."
+        for (first, second), pairs in between.items()
+        if len(pairs) > _MUCH * sizes[second] and np.mean(pairs) > _MANY
+    ]

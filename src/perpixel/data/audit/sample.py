@@ -13,7 +13,7 @@ import numpy.typing as npt
 from perpixel.augment.depth import FULL_SCALE
 from perpixel.data.base import Sample, Split
 from perpixel.data.content import pixels_of
-from perpixel.data.leaks import Print, perceptual_hash, pixel_hash
+from perpixel.data.leaks import Print
 
 AREA_BINS = 24
 THICKNESS_BINS = 12
@@ -105,7 +105,7 @@ def look_at(split: Split, split_name: str, index: int, num_classes: int) -> Samp
         unlabelled=int(mask.size - pixels.sum()),
         weight=_mean_weight(sample, num_classes),
         structures=structures(mask, num_classes),
-        identity=Print(split_name, name, pixel_hash(image), perceptual_hash(image)),
+        identity=Print.of(split_name, name, image),
     )
 
 
