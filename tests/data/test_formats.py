@@ -301,3 +301,26 @@ def test_what_float32_cannot_hold_is_refused(tmp_path: Path) -> None:
     np.save(tmp_path / "a.npy", np.zeros((4, 4), np.int32))
     with pytest.raises(ValueError, match="int32 values: store images as uint8, uint16, int16, float32 or float64"):
         read_image(tmp_path / "a.npy", 1)
+
+
+@pytest.mark.parametrize("mode", ["16-bit bands", "plain"])
+def test_a_file_too_large_to_read_whole_says_how_to_read_it_by_window(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mode: str
+) -> None:
+    """A tiled TIFF needs no saving again; a PNG does."""
+    monkeypatch.setattr("perpixel.data.decode.MAX_PIXELS", 1000)
+    pixels = BANDS if mode == "16-bit bands" else BANDS[..., :3].astype(np.uint8)
+    path = tmp_path / "large.tif"
+    tifffile.imwrite(
+        path,
+        pixels,
+        photometric="minisblack" if mode == "16-bit bands" else "rgb",
+        planarconfig="contig",
+        tile=(16, 16),
+    )
+    with pytest.raises(ValueError, match=r"more than 1,000 pixels: set data\.source\.tile=\[1024,1024\]"):
+        read_image(path, pixels.shape[2])
+    assert read_image(path, pixels.shape[2], Window(3, 4, 20, 30)).shape == (20, 30, pixels.shape[2])
+    Image.fromarray(BANDS[..., :3].astype(np.uint8)).save(tmp_path / "large.png")
+    with pytest.raises(ValueError, match=r"save it as a TIFF with tiles or strips and set data\.source\.tile"):
+        read_image(tmp_path / "large.png")

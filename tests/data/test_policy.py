@@ -54,7 +54,7 @@ def test_values_are_merged_and_ignored(make_folder: MakeFolder, policy: Callable
 def test_values_outside_the_policy_are_named(make_folder: MakeFolder, policy: Callable[[str], str]) -> None:
     root = str(make_folder(KEYS, mask=lambda _: np.array([[0, 3]], np.uint8)))
     with pytest.raises(
-        ValueError, match=r"holds the value 3 in 1 pixels; this data set knows 0, 4, 7, 9. Say in a policy"
+        ValueError, match=r"holds the value 3 in 1 pixels; this data set knows 0, 4, 7, 9\. Say in a policy"
     ):
         Folder(root, policy=policy(VALUES)).split("train").verify()
     rest = VALUES.replace("ignore: [9]", "rest: ignore")
@@ -122,3 +122,34 @@ def test_negative_values_may_be_ignored() -> None:
             reader.decode(np.array([[0, wrong]], np.int16), "m")
     with pytest.raises(ValueError, match=r"'m' holds the value 255 in 1 pixels"):
         reader.decode(np.array([[0, 255]], np.uint8), "m")
+
+
+def test_single_labels_and_bare_names_need_no_list(make_folder: MakeFolder, policy: Callable[[str], str]) -> None:
+    short = Policy.load(policy("ignore: 9\nclasses: [{name: wall, from: 0}, {name: opening, from: 4}]"))
+    assert (short.origins, short.ignored) == (((0,), (4,)), (9,))
+    assert Policy.load(policy("ignore: sky\nclasses: [road, {name: car, from: van}]")).origins == (("road",), ("van",))
+    assert Policy.load(policy("classes: [road]")).ignored == ()
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("classes: [{name: wall, colour: red}]", r"class 'wall': colour: 'red' is no colour.*as \[220, 20, 60\]"),
+        ("classes: [{name: wall, colour: [1, 2]}]", r"class 'wall': colour: \[1, 2\]"),
+        ("classes: [{name: wall, colour: [1, 2, 300]}]", r"class 'wall': colour: \[1, 2, 300\]"),
+        ("classes: [{name: wall, colour: 7}]", "class 'wall': colour: 7 is no colour"),
+        (
+            "classes: {wall: [0]}",
+            r"classes is a dict: write 'classes:' as a list of names or of mappings, as '- \{name",
+        ),
+        ("classes: wall", "classes is a str: write"),
+        ("classes: [wall, 7]", "class 1 reads 7: write"),
+        ("classes: [{name: wall, from: [1.5]}]", r"class 'wall': 1\.5 is no stored value or name"),
+        ("classes: [{name: wall, from: {a: 1}}]", r"class 'wall': \{'a': 1\} is no stored value or name"),
+        ("ignore: [yes]\nclasses: [wall]", "ignore: True is no stored value or name.*in quotes"),
+        ("ignore: {a: 1}\nclasses: [wall]", "ignore: .* is no stored value or name"),
+    ],
+)
+def test_slips_in_a_policy_are_explained(policy: Callable[[str], str], text: str, told: str) -> None:
+    with pytest.raises(ValueError, match=rf"policy '.*policy\.yaml'.*{told}"):
+        Policy.load(policy(text))

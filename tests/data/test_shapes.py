@@ -277,8 +277,10 @@ def test_coco_beside_the_images_of_each_split(tmp_path: Path) -> None:
 
 def test_faulty_coco_files_are_explained(tmp_path: Path) -> None:
     photos(tmp_path / "images", ["a.jpg", "b.jpg"])
-    coco(tmp_path / "c.json", ["a.jpg", "b.jpg"], annotations=[{"image_id": 0, "category_id": 77}])
-    with pytest.raises(ValueError, match=r"c\.json' is no COCO file of instances \(KeyError: 77\)"):
+    coco(tmp_path / "c.json", ["a.jpg", "b.jpg"], annotations=[{"id": 5, "image_id": 0, "category_id": 77}])
+    with pytest.raises(
+        ValueError, match=r"c\.json': annotation 5 of image 0 has the category 77, .*; it has 1 \(road\), 3 \(car\)"
+    ):
         Folder(str(tmp_path), CLASSES, masks="c.json", encoding="coco")
     coco(tmp_path / "d.json", ["../../a.jpg", "b.jpg"])  # a name must not lead out of the cache
     with pytest.raises(ValueError, match="1 of 2 images have no mask, first: 'a'"):

@@ -30,6 +30,7 @@ MAX_PIXELS = 178_956_970
 file can decode to gigabytes. (It is Pillow's own default bound, which any library in the process may have switched
 off.)"""
 
+_SET_TILE = "set data.source.tile=[1024,1024] to have it read by window"
 _TILES = "save it as a TIFF with tiles or strips and set data.source.tile"
 
 COLOUR_BANDS = 4
@@ -168,9 +169,11 @@ def _tiff(path: Path, window: Window | None, channels: int, is_mask: bool) -> Ar
     if is_mask and header.blurred:
         raise _blurred(path, "is compressed as JPEG")
     if header.plain and (window is None or not header.by_window):
-        _refuse_bombs(path, *header.shape, needs=header.needs if window else "")
+        needs = f"to read it by window, install '{header.needs}' (pip install 'perpixel[geo]')"
+        by_window = _SET_TILE if header.by_window else _TILES
+        _refuse_bombs(path, *header.shape, mend=needs if window and header.needs else by_window)
         return None
-    _refuse_bombs(path, *(window[2:] if window else header.shape))
+    _refuse_bombs(path, *(window[2:] if window else header.shape), mend=_SET_TILE if window is None else _TILES)
     if header.bands > max(channels, COLOUR_BANDS):  # a header can claim 65535
         raise ValueError(f"'{path}' has {header.bands} bands, but the data set is read with {channels} channels.")
     if window is not None:
@@ -254,9 +257,8 @@ def _cropped(image: Image.Image, window: Window | None, path: Path) -> Image.Ima
     return image.crop((window.left, window.top, window.left + window.width, window.top + window.height))
 
 
-def _refuse_bombs(path: Path, height: int, width: int, needs: str = "") -> None:
+def _refuse_bombs(path: Path, height: int, width: int, mend: str = _TILES) -> None:
     if height * width > MAX_PIXELS:
-        mend = f"to read it by window, install '{needs}' (pip install 'perpixel[geo]')" if needs else _TILES
         raise ValueError(f"'{path}' has more than {MAX_PIXELS:,} pixels: {mend}, or cut it into tiles.")
 
 

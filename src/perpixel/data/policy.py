@@ -11,8 +11,9 @@
         colour: [220, 20, 60]
         rule: ...
 
-Classes of the data set that no entry mentions are an error, so that nothing vanishes unsaid; ``rest: ignore`` leaves
-them out on purpose (a subset).
+A single label needs no list (``ignore: 255``, ``from: car``), and a class that is only a name may be written as one
+(``classes: [road, sky]``). Classes of the data set that no entry mentions are an error, so that nothing vanishes
+unsaid; ``rest: ignore`` leaves them out on purpose (a subset).
 """
 
 from __future__ import annotations
@@ -62,7 +63,8 @@ class Policy:
         """Read a policy file.
 
         Raises:
-            ValueError: the file is missing, is no such YAML, or holds an unknown key; names it and the nearest known.
+            ValueError: the file is missing, is no such YAML, or holds an unknown key (names it and the nearest known)
+                or a value of another form (names the class and the form).
         """
         content = _content(Path(path).expanduser())
         _known_keys(content, _KEYS, f"policy '{path}'")
@@ -70,19 +72,19 @@ class Policy:
             raise ValueError(
                 f"policy '{path}', rest: {content['rest']!r} is unknown: write 'rest: ignore', or leave it out."
             )
-        entries = content.get("classes") or []
-        if not entries:
-            raise ValueError(f"policy '{path}' names no classes.")
-        for entry in entries:
-            _known_keys(entry, _CLASS_KEYS, f"policy '{path}', class '{entry.get('name')}'")
+        entries = _entries(content.get("classes"), f"policy '{path}'")
         names = tuple(str(entry["name"]) for entry in entries)
-        colours = [entry.get("colour", colour) for entry, colour in zip(entries, voc_colours(len(names)), strict=True)]
-        palette = tuple((int(red), int(green), int(blue)) for red, green, blue in colours)
+        where = [f"policy '{path}', class '{name}'" for name in names]
+        given = [entry.get("colour", colour) for entry, colour in zip(entries, voc_colours(len(names)), strict=True)]
+        palette = tuple(_colour(colour, place) for colour, place in zip(given, where, strict=True))
+        origins = [
+            _labels(entry.get("from", entry["name"]), place) for entry, place in zip(entries, where, strict=True)
+        ]
         policy = cls(
             name=str(content.get("name", Path(path).stem)),
             labels=LabelSpace(names, palette, PADDING_INDEX),
-            origins=tuple(tuple(entry.get("from", [entry["name"]])) for entry in entries),
-            ignored=tuple(content.get("ignore") or ()),
+            origins=tuple(origins),
+            ignored=_labels(content.get("ignore"), f"policy '{path}', ignore"),
             rest_ignored=content.get("rest") == "ignore",
             rules={name: str(entry["rule"]) for name, entry in zip(names, entries, strict=True) if "rule" in entry},
         )
@@ -193,6 +195,43 @@ def _content(path: Path) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise ValueError(f"policy '{path}' must be a YAML mapping with the keys {', '.join(sorted(_KEYS))}.")
     return {str(key): value for key, value in content.items()}
+
+
+def _entries(given: Any, where: str) -> list[Mapping[str, Any]]:
+    """The classes; a bare name is one."""
+    if not given:
+        raise ValueError(f"{where} names no classes.")
+    form = "write 'classes:' as a list of names or of mappings, as '- {name: road, from: [7], colour: [128, 64, 128]}'."
+    if not isinstance(given, list):
+        raise ValueError(f"{where}: classes is a {type(given).__name__}: {form}")
+    entries = [{"name": entry} if isinstance(entry, str) else entry for entry in given]
+    for number, entry in enumerate(entries):
+        if not isinstance(entry, Mapping):
+            raise ValueError(f"{where}: class {number} reads {entry!r}: {form}")
+        _known_keys(entry, _CLASS_KEYS, f"{where}, class '{entry.get('name')}'")
+    return entries
+
+
+def _labels(given: Any, where: str) -> tuple[Origin, ...]:
+    """Stored values or names; a single one needs no list."""
+    labels = given if isinstance(given, list) else [] if given is None else [given]
+    for label in labels:
+        if isinstance(label, bool) or not isinstance(label, int | str):
+            raise ValueError(
+                f"{where}: {label!r} is no stored value or name: write whole numbers or names, as [255, sky] (and in "
+                "quotes what YAML takes for something else, as 'on')."
+            )
+    return tuple(labels)
+
+
+def _colour(given: Any, where: str) -> tuple[int, int, int]:
+    numbers = list(given) if isinstance(given, list | tuple) else []
+    if len(numbers) != 3 or not all(isinstance(part, int) and 0 <= part <= 255 for part in numbers):
+        raise ValueError(
+            f"{where}: colour: {given!r} is no colour: write red, green and blue in 0…255, as [220, 20, 60]."
+        )
+    red, green, blue = numbers
+    return red, green, blue
 
 
 def _known_keys(content: Mapping[str, Any], known: Sequence[str] | set[str], where: str) -> None:

@@ -19,6 +19,7 @@ from perpixel.data.remembered import cache_folder, stamp
 
 _INDEX = "index.json"
 _VERSION = "3"
+_SHOWN = 8  # categories
 
 
 def coco_files(annotations: Path) -> dict[str, Path]:
@@ -74,13 +75,29 @@ def _images(annotations: Path) -> Iterator[dict[str, Any]]:
                 "origin": f"{annotations.name}: {image['file_name']}",  # hashed: where the set lies does not count
                 "imageHeight": image["height"],
                 "imageWidth": image["width"],
-                "shapes": [shape for one in drawn for shape in _shapes(one, names[one["category_id"]])],
+                "shapes": [shape for one in drawn for shape in _shapes(one, _name(one, names))],
             }
+    except _UnknownCategory as error:
+        raise ValueError(f"'{annotations}': {error}") from None
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(
             f"'{annotations}' is no COCO file of instances ({type(error).__name__}: {error}): it needs images, "
             "categories and annotations, each with their ids."
         ) from None
+
+
+class _UnknownCategory(ValueError):
+    """An annotation of a category that the file does not list."""
+
+
+def _name(one: Mapping[str, Any], names: Mapping[Any, str]) -> str:
+    if (category := one["category_id"]) in names:
+        return names[category]
+    listed = ", ".join(f"{number} ({name})" for number, name in list(names.items())[:_SHOWN])
+    raise _UnknownCategory(
+        f"annotation {one.get('id')} of image {one['image_id']} has the category {category!r}, which 'categories' does "
+        f"not list; it has {listed}{', …' if len(names) > _SHOWN else ''}. Add it there, or remove the annotation."
+    )
 
 
 def _by_name(images: Sequence[Mapping[str, Any]]) -> list[tuple[Mapping[str, Any], list[Any]]]:
