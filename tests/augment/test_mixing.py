@@ -4,9 +4,11 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
+from tests.data.conftest import ArraySource
 
 from perpixel.augment import CopyPaste, CutMix, Mixing, Mosaic, Plain
 from perpixel.augment.copy_paste import blend
+from perpixel.data import DataModule
 
 SIZE = (40, 60)
 rng = np.random.default_rng
@@ -60,6 +62,17 @@ def test_copy_paste_takes_components_of_the_classes_only() -> None:
         assert (outside > 0).any()  # the feathered edge
         assert (outside > 0).mean() < 0.1
     assert counts == {100, 120}  # one component or the other, never the speck
+
+
+def test_copy_paste_looks_for_classes_that_the_data_have() -> None:
+    recipe = CopyPaste(Plain(SIZE), classes=["wire", 1])
+    recipe.check_classes(["ground", "car", "wire"])
+    assert recipe.sought == (2, 1)
+    for unknown, shown in ((99, "99"), (-1, "-1"), ("wires", "'wires'")):
+        with pytest.raises(ValueError, match=rf"augment\.classes=.*holds {shown}, .*0…2 \(ground, car, wire\)"):
+            CopyPaste(Plain(SIZE), classes=[1, unknown]).check_classes(["ground", "car", "wire"])
+    with pytest.raises(ValueError, match="holds 3, but the data have the classes 0…2"):
+        DataModule(ArraySource(), CopyPaste(Plain(SIZE), classes=[3]), batch_size=1)
 
 
 def test_copy_paste_searches_and_gives_up() -> None:

@@ -38,7 +38,7 @@ SMALL = [
 ]
 SETS: dict[str, tuple[Callable[[Path], Path], list[str]]] = {
     "voc": (layouts.voc, ["data.source.augmented=true"]),
-    "cityscapes": (layouts.cityscapes, ["augment=copy_paste", "augment.classes=[18]"]),
+    "cityscapes": (layouts.cityscapes, ["augment=copy_paste", "augment.classes=[bicycle]"]),
     "ade20k": (layouts.ade20k, ["augment=medical"]),
     "coco_stuff": (layouts.coco_stuff_164k, ["augment=cutmix", "data.source.policy={policy}"]),
     "coco_stuff 10k": (layouts.coco_stuff_10k, ["augment=satellite", "data.source.version=10k"]),

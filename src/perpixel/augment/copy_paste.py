@@ -12,6 +12,9 @@ from perpixel.augment.mixing import Mixing
 from perpixel.augment.recipe import Image, Mask, Recipe
 from perpixel.augment.targets import Targets
 
+SHOWN = 30
+"""How many class names an error lists."""
+
 
 class CopyPaste(Mixing):
     """Paste connected components of chosen classes from another sample (Ghiasi et al. 2021).
@@ -20,7 +23,8 @@ class CopyPaste(Mixing):
 
     Args:
         recipe: what every sample goes through first.
-        classes: indices of the classes whose components are copied.
+        classes: the classes whose components are copied: indices, or names where ``check_classes`` is told what they
+            mean (the data module does).
         p: probability of mixing.
         tries: how many partners are drawn in search of one that holds such a class.
         objects: most components that are pasted.
@@ -31,7 +35,7 @@ class CopyPaste(Mixing):
     def __init__(
         self,
         recipe: Recipe,
-        classes: Sequence[int],
+        classes: Sequence[int | str],
         p: float = 0.5,
         tries: int = 4,
         objects: int = 5,
@@ -40,16 +44,32 @@ class CopyPaste(Mixing):
     ) -> None:
         super().__init__(recipe, p)
         if not classes:
-            raise ValueError("augment.classes is empty: list the indices of the classes to copy.")
+            raise ValueError("augment.classes is empty: list the names or indices of the classes to copy.")
         if tries < 1 or objects < 1 or feather < 0:
             raise ValueError(
                 f"augment.tries={tries} and objects={objects} must be at least 1, feather={feather} not below 0."
             )
-        self.sought = tuple(classes)
+        self.classes = tuple(classes)
+        self.sought = tuple(one for one in classes if isinstance(one, int))
         self.tries = tries
         self.objects = objects
         self.feather = feather
         self.smallest = smallest
+
+    def check_classes(self, names: Sequence[str]) -> None:
+        """Find the classes to copy among the data's.
+
+        Raises:
+            ValueError: there is no such class; nothing would ever be pasted.
+        """
+        indices = {name: index for index, name in enumerate(names)} | {index: index for index in range(len(names))}
+        if unknown := [one for one in self.classes if one not in indices]:
+            shown = f"{', '.join(names[:SHOWN])}{', …' if len(names) > SHOWN else ''}"
+            raise ValueError(
+                f"augment.classes={list(self.classes)} holds {unknown[0]!r}, but the data have the classes "
+                f"0…{len(names) - 1} ({shown}): list indices or names of these."
+            )
+        self.sought = tuple(indices[one] for one in self.classes)
 
     def mix(self, targets: Targets, partner: Callable[[], Targets], rng: np.random.Generator) -> Targets:
         """Paste from the first partner that holds one of the classes; without one, the sample stays as it is."""

@@ -90,6 +90,13 @@ class Recipe:
         else:
             self._stages = (A.Compose([*self._after_crop, *self.colour], additional_targets=treated),)
 
+    def check_classes(self, names: Sequence[str]) -> None:
+        """Whether the recipe fits the data's classes, by name in the order of their indices; called before training.
+
+        Raises:
+            ValueError: the recipe looks for a class that the data do not have.
+        """
+
     def check_channels(self, channels: int) -> None:
         """Whether the recipe can take images of so many channels; called before anything is trained.
 

@@ -141,6 +141,7 @@ def without_weights(cfg: DictConfig) -> DictConfig:
 def build_recipe(cfg: DictConfig, source: DataSource) -> Recipe:
     """The augmentation of a config, padding with the source's ignore value."""
     recipe: Recipe = _build(cfg, "augment", size=list(cfg.data.size), fill=source.labels.fill)
+    recipe.check_classes(source.labels.names)
     return recipe
 
 

@@ -86,6 +86,7 @@ class DataModule(LightningDataModule):
         self.source = source
         self.augment = augment
         augment.check_channels(source.channels)
+        augment.check_classes(source.labels.names)
         augment.expect(source.extras)
         self.batch_size = batch_size
         self.eval_batch_size = eval_batch_size
