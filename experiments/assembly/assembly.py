@@ -18,7 +18,7 @@ import segmentation_models_pytorch as smp
 import torch
 
 from perpixel import models
-from perpixel.models import Bilinear, DySample, Encoder, PixelShuffle, Transposed, Upsampling
+from perpixel.models import Bilinear, DySample, Encoder, Nearest, PixelShuffle, Transposed, Upsampling
 
 HERE = Path(__file__).parent
 ALLOWED = 1.10
@@ -44,12 +44,16 @@ ENCODERS = ("mobilenet_v2", "mit_b0")
 CONVOLUTIONAL = ("unetplusplus", "linknet", "pspnet", "pan", "deeplabv3", "deeplabv3plus")
 UPSAMPLINGS: dict[str, Upsampling] = {
     "bilinear": Bilinear(),
+    "nearest": Nearest(),
+    "transposed": Transposed(),
     "transposed 4×4": Transposed(kernel_size=4),
     "pixelshuffle": PixelShuffle(),
     "dysample": DySample(),
 }
-# What smp's own decoder is built with, where that is a learned step; elsewhere it interpolates.
-LEARNED_BY_SMP = {"linknet": "transposed 4×4", "dpt": "transposed 4×4"}
+WITHOUT_WEIGHTS = ("bilinear", "nearest")
+# What smp's own decoder is built with, where that is a learned step; elsewhere it interpolates. Its DPT reassembles
+# with kernels as large as their stride, as our 2×2 ones are.
+LEARNED_BY_SMP = {"linknet": "transposed 4×4", "dpt": "transposed"}
 
 
 class Comparison(NamedTuple):
@@ -69,7 +73,7 @@ class Comparison(NamedTuple):
     @property
     def limited(self) -> bool:
         """Whether smp builds steps of the same kind: to make weights that smp's model has not takes its own time."""
-        return self.upsampling in ("bilinear", LEARNED_BY_SMP.get(self.name))
+        return self.upsampling in (*WITHOUT_WEIGHTS, LEARNED_BY_SMP.get(self.name))
 
     @property
     def over(self) -> bool:
@@ -124,7 +128,13 @@ def compare(name: str, encoder: str, pairs: int) -> list[Comparison]:
 def show(comparison: Comparison) -> None:
     """One line on the screen."""
     name, encoder, upsampling, _, ours, ratio, *_ = comparison.row()
-    mark = "  over the limit" if comparison.over else "" if comparison.limited else "  (no counterpart in smp)"
+    mark = (
+        "  over the limit"
+        if comparison.over
+        else ""
+        if comparison.limited
+        else "  (no counterpart in smp: its cost, without a limit)"
+    )
     print(f"{name:14} {encoder:20} {upsampling:15} {ours:>7} ms {ratio:>6}{mark}", flush=True)
 
 

@@ -85,7 +85,8 @@ class DPT(SegmentationModel):
         network = encoder.build_vit(in_channels, levels=len(intermediate_channels))
         decoder = DPTDecoder(
             encoder_out_channels=network.out_channels,
-            encoder_output_strides=network.output_strides,
+            # As if the finer levels were as fine already: smp would make transposed convolutions, only to lose them.
+            encoder_output_strides=[min(stride, 4 << level) for level, stride in enumerate(network.output_strides)],
             encoder_has_prefix_tokens=network.has_prefix_tokens,
             readout=readout if network.has_prefix_tokens else "ignore",
             intermediate_channels=intermediate_channels,
@@ -109,6 +110,6 @@ class DPT(SegmentationModel):
 
 
 def reassemble(block: ReassembleBlock, upsampling: Upsampling, finer: int) -> None:
-    """Put the chosen 2× steps where smp has a transposed convolution of stride 4 or 2."""
+    """Put the chosen 2× steps where smp's own model has a transposed convolution of stride 4 or 2."""
     if finer > 1:
         block.upsample = upsampling.chain(block.project_to_out_channel.out_channels, finer)

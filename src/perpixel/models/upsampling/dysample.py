@@ -8,6 +8,7 @@ from math import gcd
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.utils import skip_init
 
 from perpixel.models.upsampling.base import Upsampler, Upsampling
 
@@ -32,9 +33,9 @@ class DySample2x(Upsampler):
         super().__init__()
         self.project = nn.Identity() if channels == out_channels else nn.Conv2d(channels, out_channels, kernel_size=1)
         self.groups = gcd(groups, out_channels)
-        self.offset = nn.Conv2d(out_channels, 2 * self.groups * 4, kernel_size=1)
+        self.offset = skip_init(nn.Conv2d, out_channels, 2 * self.groups * 4, kernel_size=1)
         nn.init.normal_(self.offset.weight, std=0.001)
-        nn.init.zeros_(self.offset.bias)  # type: ignore[arg-type]
+        nn.init.zeros_(self.offset.bias)
         self.register_buffer("places", initial_places(self.groups), persistent=False)
 
     places: Tensor

@@ -20,7 +20,8 @@ def icnr_(weight: Tensor, scale: int = 2) -> Tensor:
     """
     filters = torch.empty_like(weight[:: scale**2])
     nn.init.normal_(filters, std=filters[0].numel() ** -0.5)
-    return weight.copy_(filters.repeat_interleave(scale**2, dim=0))
+    weight.unflatten(0, (-1, scale**2)).copy_(filters.unsqueeze(1))  # repeated without a copy of its own
+    return weight
 
 
 class PixelShuffle2x(Upsampler):
