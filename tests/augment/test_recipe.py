@@ -23,6 +23,26 @@ def test_flips_are_independent() -> None:
     np.testing.assert_allclose(share, 0.25, atol=0.04)
 
 
+def test_flips_and_colours_are_independent() -> None:
+    """Each of two flips and an inversion of the image fires in half the samples, and any two together in a quarter."""
+    size = (2, 2)
+    recipe = Recipe(
+        size,
+        255,
+        None,
+        geometry=[A.HorizontalFlip(p=0.5), A.VerticalFlip(p=0.5)],
+        colour=[A.InvertImg(p=0.5)],
+    )
+    corners, black = np.arange(4, dtype=np.uint8).reshape(size), np.zeros((*size, 3), np.uint8)
+    fired = []
+    for seed in range(2000):
+        image, mask = recipe(black, corners, rng(seed))
+        fired.append([mask[0, 0] % 2, mask[0, 0] // 2, image[0, 0, 0] // 255])
+    both = np.cov(np.array(fired, float).T)
+    np.testing.assert_allclose(np.mean(fired, axis=0), 0.5, atol=0.04)
+    np.testing.assert_allclose(both, np.eye(3) / 4, atol=0.03)
+
+
 def test_additional_targets_share_the_geometry() -> None:
     image, mask = rng(0).integers(0, 256, (50, 60, 3), np.uint8), rng(1).integers(0, 5, (50, 60)).astype(np.uint8)
     recipe = Default(size=(32, 32), jitter=0, additional_targets={"second": "image", "weight": "mask"})

@@ -38,12 +38,14 @@ class Recorder(LightningModule):
         super().__init__()
         self.weight = nn.Parameter(torch.zeros(()))
         self.seen: list[tuple[str, ...]] = []
+        self.pixels: list[str] = []
         self.evaluated: list[str] = []
 
     def training_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:
         assert batch["image"].dtype == torch.float32
         assert batch["mask"].dtype == torch.int64
         self.seen.append(tuple(batch["name"]))
+        self.pixels += hashes([{name: batch[name].cpu() for name in ("image", "mask")}])
         return self.weight * batch["image"].mean()
 
     def validation_step(self, batch: dict[str, Any], batch_idx: int) -> None:
@@ -159,12 +161,18 @@ def test_resumes_within_an_epoch(tmp_path: Path, workers: int) -> None:
     )
     whole = Recorder()
     options: dict[str, Any] = {"max_epochs": 3, "enable_checkpointing": True}
-    trainer(tmp_path, callbacks=[keep], **options).fit(whole, datamodule=module(source, num_workers=workers))
+
+    def data() -> DataModule:
+        return module(source, CutMix(Strong(size=(8, 8)), p=0.5), num_workers=workers)
+
+    trainer(tmp_path, callbacks=[keep], **options).fit(whole, datamodule=data())
     resumed = Recorder()
     trainer(tmp_path, **(options | {"enable_checkpointing": False})).fit(
-        resumed, datamodule=module(source, num_workers=workers), ckpt_path=tmp_path / "8.ckpt"
+        resumed, datamodule=data(), ckpt_path=tmp_path / "8.ckpt"
     )
     assert resumed.seen == whole.seen[8:]
+    assert resumed.pixels == whole.pixels[8:]
+    assert len(set(whole.pixels)) == len(whole.pixels), "every batch is another"
 
 
 @pytest.mark.parametrize("workers", [0, 2])
@@ -180,9 +188,12 @@ def test_resumes_at_an_epochs_end(tmp_path: Path, workers: int, after_training: 
     options: dict[str, Any] = {"max_epochs": 3, "limit_train_batches": 1}
     whole, resumed = Recorder(), Recorder()
     first = trainer(tmp_path, callbacks=[keep], **(options | {"enable_checkpointing": True}))
-    first.fit(whole, datamodule=module(num_workers=workers))
-    trainer(tmp_path, **options).fit(resumed, datamodule=module(num_workers=workers), ckpt_path=tmp_path / "0.ckpt")
+    recipe = Strong(size=(8, 8))
+    first.fit(whole, datamodule=module(augment=recipe, num_workers=workers))
+    again = module(augment=recipe, num_workers=workers)
+    trainer(tmp_path, **options).fit(resumed, datamodule=again, ckpt_path=tmp_path / "0.ckpt")
     assert resumed.seen == whole.seen[1:]
+    assert resumed.pixels == whole.pixels[1:]
 
 
 def test_evaluation_is_complete_and_native(tmp_path: Path) -> None:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
+import tifffile
 
 from perpixel.augment import CutMix, Default, Mosaic, Plain, Recipe, Strong
 from perpixel.augment.windowed import Windowed
@@ -91,3 +95,45 @@ def test_image_and_mask_of_different_sizes_are_refused(make_folder: Callable[...
         split.open(0, np.random.default_rng(0))
     with pytest.raises(ValueError, match="the same picture at the same size"):
         Plain(size=(4, 4))(np.zeros((9, 9, 3), np.uint8), np.zeros((9, 8), np.uint8), np.random.default_rng(0))
+
+
+CROPS = """
+import resource, sys
+import numpy as np
+from perpixel.augment import Default
+from perpixel.data import Folder
+from perpixel.data.batches import TrainSamples
+from perpixel.data.samplers import Key
+
+def peak():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+source = Folder(sys.argv[1], ["a", "b"], split="folders", channels=4, mean=[0] * 4, std=[1] * 4)
+samples = TrainSamples(source.split("train"), Default(size=(512, 512), jitter=0), seed=0)
+start = peak()
+for position in range(20):
+    assert samples[Key(0, position, 0)].image.shape == (512, 512, 4)
+print(round(peak() - start))
+"""
+
+
+@pytest.mark.slow
+def test_an_image_larger_than_the_bound_is_never_in_memory(tmp_path: Path) -> None:
+    """Crops of 16384×16384 pixels of four 16-bit bands (2 GiB): the process grows by less than 300 MiB."""
+    side = 16384
+    for kind, shape, dtype in (("images", (side, side, 4), "u2"), ("masks", (side, side), "u1")):
+        path = tmp_path / kind / "train" / "a.tif"
+        path.parent.mkdir(parents=True)
+        tile = np.zeros((1024, 1024, *shape[2:]), dtype)
+        layout = {"tile": (1024, 1024), "compression": "zlib", "compressionargs": {"level": 1}}
+        tiles = (tile for _ in range((side // 1024) ** 2))
+        tifffile.imwrite(
+            path, tiles, shape=shape, dtype=dtype, photometric="minisblack", planarconfig="contig", **layout
+        )
+        (tmp_path / kind / "val").mkdir()
+        os.link(path, tmp_path / kind / "val" / "b.tif")
+    done = subprocess.run(
+        [sys.executable, "-c", CROPS, tmp_path], capture_output=True, text=True, timeout=120, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert int(done.stdout) < 300
