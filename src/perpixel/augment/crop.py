@@ -24,8 +24,10 @@ class RandomScaleCrop(A.DualTransform):
     at a random place within it.
 
     With ``focus``, some windows are laid around a pixel of an object (a connected area of one class): first a class is
-    drawn evenly from those in the mask, then one of its objects, whatever their sizes, then a pixel of it. So rare
-    classes and small objects are seen as often as large ones.
+    drawn evenly from those in the mask, then one of its objects, whatever their sizes, then a pixel of it. So within an
+    image, rare classes and small objects are seen as often as large ones. It does not balance between images: each is
+    seen once an epoch, and a class that few of them show stays as rare as they are (for that: class weights in the
+    loss, or ``copy_paste``).
 
     Args:
         size: (H, W) of the result.

@@ -29,9 +29,15 @@ _MARK = b"perpixel"
 def decoded(pair: Pair, meaning: str, decode: Callable[[], tuple[Array, Array]]) -> tuple[Array, Array]:
     """Image and mask of a pair, mapped from the cache; decoded and written there the first time.
 
-    An entry belongs to the files as they are (see ``stamp``) and to what their values mean. Several
-    processes may write it at once: it appears whole, by renaming. Where nothing can be written, the decoded arrays are
-    returned. Nothing is ever taken out: entries of files that changed stay until the folder ``decoded`` is deleted.
+    An entry belongs to the files as they are and to what their values mean. Its key is made of their paths, sizes,
+    inodes and times (see ``stamp``), which stand in for a hash of their content: that would have to read, at every
+    sample, the very files that need not be read any more. So a file that is written to gets a new entry, and so does
+    one that only moved. Several processes may write an entry at once: it appears whole, by renaming. Where nothing can
+    be written, the decoded arrays are returned.
+
+    Nothing is ever taken out: entries of files that changed or went stay. To clear the cache, delete the folder
+    ``perpixel/data/decoded`` in the user's cache folder (``$XDG_CACHE_HOME``, or ``~/.cache``); what is still needed is
+    decoded and kept again.
 
     Args:
         pair: the files.
