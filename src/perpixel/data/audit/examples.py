@@ -15,10 +15,15 @@ from PIL import Image
 from perpixel.augment.depth import FULL_SCALE
 from perpixel.data.audit.sample import SampleFacts
 from perpixel.data.base import DataSource
+from perpixel.data.leaks import Leak
 
 PER_CLASS = 6
 _SIDE = 200
 _LEAST = 64
+_SOME = 0.25
+_DIMMED, _DIM_TO = 0.35, 40.0
+_LINE = 5
+_HIGHLIGHT = (255, 214, 0)
 
 
 class Example(NamedTuple):
@@ -43,7 +48,7 @@ def examples(source: DataSource, facts: Sequence[SampleFacts], index: int) -> li
 def _example(source: DataSource, fact: SampleFacts, index: int) -> Example:
     sample = source.split(fact.split).read(fact.index, np.random.default_rng(fact.index))  # type: ignore[arg-type]
     area = around(sample.mask == index)
-    picture = outlined(as_rgb(sample.image[area]), sample.mask[area] == index, source.labels.palette[index])
+    picture = outlined(as_rgb(sample.image[area]), sample.mask[area] == index)
     return Example(f"{fact.split}: {sample.name}", data_uri(picture))
 
 
@@ -63,17 +68,42 @@ def as_rgb(image: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
     return scaled.clip(0, 255).astype(np.uint8)
 
 
-def outlined(
-    picture: npt.NDArray[np.uint8], inside: npt.NDArray[np.bool_], colour: Sequence[int]
-) -> npt.NDArray[np.uint8]:
-    """The picture, enlarged or shrunk to 200 pixels, a class tinted and outlined in white."""
+def outlined(picture: npt.NDArray[np.uint8], inside: npt.NDArray[np.bool_]) -> npt.NDArray[np.uint8]:
+    """The picture, enlarged or shrunk to 200 pixels, a class as it is, a line around it, and all else dimmed.
+
+    The line lies outside of the class: inside, it would hide a wire. Colours of the palette are no help here: many sets
+    paint a class black.
+    """
     factor = _SIDE / max(inside.shape)
     size = (max(1, round(inside.shape[1] * factor)), max(1, round(inside.shape[0] * factor)))
     result = np.asarray(cv2.resize(picture, size, interpolation=cv2.INTER_AREA if factor < 1 else cv2.INTER_LINEAR))
-    area = cv2.resize(inside.astype(np.uint8), size, interpolation=cv2.INTER_NEAREST_EXACT)
-    tinted = np.where(area[..., None] > 0, 0.65 * result + 0.35 * np.asarray(colour), result).astype(np.uint8)
-    contours, _ = cv2.findContours(np.asarray(area, np.uint8), cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE)
-    return np.asarray(cv2.drawContours(np.ascontiguousarray(tinted), contours, -1, (255, 255, 255), 1), np.uint8)
+    share = cv2.resize(
+        inside.astype(np.float32), size, interpolation=cv2.INTER_AREA if factor < 1 else cv2.INTER_NEAREST
+    )
+    area = (share > _SOME).astype(np.uint8)
+    shown = np.where(area[..., None] > 0, result, _DIMMED * result + (1 - _DIMMED) * _DIM_TO).astype(np.uint8)
+    line = cv2.dilate(area, np.ones((_LINE, _LINE), np.uint8)) > area
+    return np.where(line[..., None], np.asarray(_HIGHLIGHT, np.uint8), shown)
+
+
+def side_by_side(source: DataSource, facts: Sequence[SampleFacts], pairs: Sequence[Leak]) -> list[list[Example]]:
+    """The two samples of each leak, as pictures; a leak of which one sample cannot be read has none."""
+    places = {(fact.split, fact.name): fact for fact in facts}
+    return [
+        [_whole(source, places[side]) for side in (leak.first, leak.second)]
+        if {leak.first, leak.second} <= places.keys()
+        else []
+        for leak in pairs
+    ]
+
+
+def _whole(source: DataSource, fact: SampleFacts) -> Example:
+    sample = source.split(fact.split).read(fact.index, np.random.default_rng(fact.index))  # type: ignore[arg-type]
+    picture = as_rgb(sample.image)
+    factor = _SIDE / max(picture.shape[:2])
+    size = (max(1, round(picture.shape[1] * factor)), max(1, round(picture.shape[0] * factor)))
+    small = cv2.resize(picture, size, interpolation=cv2.INTER_AREA if factor < 1 else cv2.INTER_LINEAR)
+    return Example(f"{fact.split}: {sample.name}", data_uri(np.asarray(small, np.uint8)))
 
 
 def data_uri(picture: npt.NDArray[np.uint8]) -> str:

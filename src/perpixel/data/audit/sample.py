@@ -13,6 +13,8 @@ import numpy.typing as npt
 from perpixel.augment.depth import FULL_SCALE
 from perpixel.data.base import Sample, Split
 from perpixel.data.content import pixels_of
+from perpixel.data.decode import read_image
+from perpixel.data.files import FileSplit
 from perpixel.data.leaks import Print
 
 AREA_BINS = 24
@@ -74,24 +76,26 @@ class SampleFacts:
 
 @dataclass(frozen=True)
 class Fault:
-    """A sample that cannot be used.
+    """A sample that cannot be used, or a split.
 
     Attributes:
-        split, index: where it stands.
+        split, index: where it stands; no index where the split is at fault as a whole.
         reason: what is wrong, with the file's name and the mend.
+        identity: hashes of its image, where that at least can be read.
     """
 
     split: str
-    index: int
+    index: int | None
     reason: str
+    identity: Print | None = None
 
 
 def look_at(split: Split, split_name: str, index: int, num_classes: int) -> SampleFacts | Fault:
     """Read and measure one sample."""
     try:
         sample = split.read(index, np.random.default_rng(index))
-    except ValueError as error:
-        return Fault(split_name, index, str(error))
+    except (ValueError, OSError) as error:
+        return Fault(split_name, index, str(error), _identity_alone(split, split_name, index))
     image, mask, name = sample.image, sample.mask, sample.name
     pixels = pixels_of(mask, num_classes)
     return SampleFacts(
@@ -109,6 +113,17 @@ def look_at(split: Split, split_name: str, index: int, num_classes: int) -> Samp
     )
 
 
+def _identity_alone(split: Split, split_name: str, index: int) -> Print | None:
+    """Of the image, whatever is wrong with its mask: copies are found even where no mask can be read."""
+    if not isinstance(split, FileSplit):
+        return None
+    pair = split.pairs[index]
+    try:
+        return Print.of(split_name, pair.name, read_image(pair.image, split.channels, pair.window))
+    except (ValueError, OSError):
+        return None
+
+
 def _mean_weight(sample: Sample, num_classes: int) -> float | None:
     if "weight" not in sample.extras:
         return None
@@ -122,12 +137,7 @@ def structures(mask: npt.NDArray[np.integer[Any]], num_classes: int) -> Structur
     Thickness is twice the greatest distance of a structure's pixel to the nearest pixel outside: 2 for a line of one
     pixel, 4 for one of three.
     """
-    found = Structures(
-        np.zeros((num_classes, AREA_BINS), np.int64),
-        np.zeros((num_classes, THICKNESS_BINS), np.int64),
-        np.zeros(num_classes, np.int64),
-        np.zeros(num_classes, np.int64),
-    )
+    found = no_structures(num_classes)
     depth = _depth(mask)
     for index in np.flatnonzero(pixels_of(mask, num_classes)):
         area, thickness = _areas_and_thicknesses((mask == index).astype(np.uint8), depth)
@@ -136,6 +146,16 @@ def structures(mask: npt.NDArray[np.integer[Any]], num_classes: int) -> Structur
         found.small[index] = area[area < SMALL].sum()
         found.thin[index] = area[thickness <= THIN].sum()
     return found
+
+
+def no_structures(num_classes: int) -> Structures:
+    """Counts of nothing."""
+    return Structures(
+        np.zeros((num_classes, AREA_BINS), np.int64),
+        np.zeros((num_classes, THICKNESS_BINS), np.int64),
+        np.zeros(num_classes, np.int64),
+        np.zeros(num_classes, np.int64),
+    )
 
 
 def _depth(mask: npt.NDArray[np.integer[Any]]) -> npt.NDArray[np.float32]:

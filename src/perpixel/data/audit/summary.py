@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from perpixel.data.audit.sample import THIN, SampleFacts
+from perpixel.data.audit.sample import THIN, SampleFacts, Structures, no_structures
 from perpixel.data.content import added_up
 from perpixel.labels import LabelSpace
 from perpixel.losses.weights import median_frequency
@@ -17,6 +17,9 @@ from perpixel.losses.weights import median_frequency
 RARE = 0.001
 MOSTLY = 0.5
 UNEQUAL = 50
+NAMED = 8
+"""Classes that a line of advice names; of 150, nobody reads more."""
+
 BRIGHTNESS_BINS = 10
 
 Counts = npt.NDArray[np.int64]
@@ -28,7 +31,7 @@ def summary(facts: Sequence[SampleFacts], labels: LabelSpace) -> dict[str, Any]:
         "splits": splits(facts),
         "classes": classes(facts, labels),
         "coverage": coverage(facts, labels),
-        "together": together(facts),
+        "together": together(facts, labels.num_classes),
         "sizes": sizes(facts),
     }
 
@@ -45,10 +48,8 @@ def classes(facts: Sequence[SampleFacts], labels: LabelSpace) -> list[dict[str, 
     """
     parts = _by(facts, "split")
     weights = median_frequency(added_up(_stack(parts.get("train", []), "pixels", labels.num_classes)))
-    areas, thicknesses, small, thin = (
-        np.sum(kind, axis=0) for kind in zip(*(f.structures for f in facts), strict=True)
-    )
-    pixels = np.sum([f.pixels for f in facts], axis=0)
+    areas, thicknesses, small, thin = _structures(facts, labels.num_classes)
+    pixels = _stack(facts, "pixels", labels.num_classes).sum(axis=0)
     rows = []
     for index, name in enumerate(labels.names):
         rows.append(
@@ -85,16 +86,18 @@ def sizes(facts: Sequence[SampleFacts]) -> dict[str, int]:
     return dict(Counter(f"{height}×{width}" for height, width in (f.shape for f in facts)).most_common(12))
 
 
-def together(facts: Sequence[SampleFacts]) -> list[list[float]]:
+def together(facts: Sequence[SampleFacts], num_classes: int) -> list[list[float]]:
     """(classes, classes): of the samples that show the row's class, the share that shows the column's too."""
-    shown = (np.stack([f.pixels for f in facts]) > 0).astype(np.int64)
+    shown = (_stack(facts, "pixels", num_classes) > 0).astype(np.int64)
     both = shown.T @ shown
     alone = np.maximum(np.diag(both), 1)
     return np.round(both / alone[:, None], 3).tolist()  # type: ignore[no-any-return]
 
 
 def advice(rows: Sequence[dict[str, Any]]) -> list[str]:
-    """What the tables say about training, in words."""
+    """What the tables say about training, in words; nothing where they are empty."""
+    if not any(row["pixels"] for row in rows):
+        return []
     train = {row["name"]: row["pixels"].get("train", 0.0) for row in rows}
     unseen = [row["name"] for row in rows if train[row["name"]] == 0.0]
     rare = [row["name"] for row in rows if 0 < train[row["name"]] < RARE]
@@ -107,7 +110,7 @@ def advice(rows: Sequence[dict[str, Any]]) -> list[str]:
         "missing from a split that scores: divide by class content (data=folder: data.source.stratify=true)": unscored,
         f"mostly at most {THIN} pixels thick: do not scale the images down": thin,
     }
-    said = [f"{', '.join(names)}: {what}." for what, names in found.items() if names]
+    said = [f"{named(names)}: {what}." for what, names in found.items() if names]
     if shares and max(shares.values()) > UNEQUAL * min(shares.values()):
         most, least = max(shares, key=shares.__getitem__), min(shares, key=shares.__getitem__)
         said.append(
@@ -115,6 +118,12 @@ def advice(rows: Sequence[dict[str, Any]]) -> list[str]:
             "loss.class_weights=median_frequency (the weights in the table), or a loss that counts regions (loss=dice)."
         )
     return said
+
+
+def named(names: Sequence[str]) -> str:
+    """The first of them, and how many more there are."""
+    more = [f"…and {len(names) - NAMED} more"] if len(names) > NAMED else []
+    return ", ".join([*names[:NAMED], *more])
 
 
 def _split(part: Sequence[SampleFacts]) -> dict[str, Any]:
@@ -146,6 +155,15 @@ def _brightness(part: Sequence[SampleFacts]) -> dict[str, Any]:
     values = np.array([f.brightness for f in part])
     bins = np.histogram(values.clip(0, 1), BRIGHTNESS_BINS, (0, 1))[0]
     return {"brightness": round(float(values.mean()), 3), "brightness_tenths": bins.tolist()}
+
+
+def _structures(facts: Sequence[SampleFacts], num_classes: int) -> Structures:
+    """The sums over samples; all zero where there are none."""
+    total = no_structures(num_classes)
+    for fact in facts:
+        for whole, part in zip(total, fact.structures, strict=True):
+            whole += part
+    return total
 
 
 def _by(facts: Sequence[SampleFacts], attribute: str) -> dict[str, list[SampleFacts]]:

@@ -14,7 +14,7 @@ import numpy.typing as npt
 from perpixel.data.base import DataSource, Sample, Split, SplitName
 from perpixel.data.hashing import digest
 from perpixel.data.scenes.camera import CAMERAS, Grid, View
-from perpixel.data.scenes.classes import LABELS
+from perpixel.data.scenes.classes import LABELS, RULES
 from perpixel.data.scenes.lens import develop
 from perpixel.data.scenes.mesh import Planes
 from perpixel.data.scenes.raster import Painter
@@ -58,6 +58,7 @@ class Scenes(DataSource):
     """
 
     labels = LABELS
+    rules = RULES
     channels = 3
     mean = (0.48, 0.46, 0.45)
     std = (0.23, 0.22, 0.23)
