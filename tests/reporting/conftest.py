@@ -41,7 +41,7 @@ def fabricate_sweep(root: Path, seeds: tuple[int, ...] = ()) -> Path:
         for loss in ("ce", "dice"):
             for seed in seeds or (None,):
                 overrides = [f"decoder={decoder}", f"loss={loss}", *([] if seed is None else [f"seed={seed}"])]
-                name = ",".join(override.replace("=", "-") for override in overrides)
+                name = "_".join(override.replace("=", "-") for override in overrides)
                 jobs.append({"num": len(jobs), "dir": f"{len(jobs)}_{name}", "overrides": overrides})
     command = ["src/train.py", "-m", "decoder=transposed,bilinear,pixelshuffle", "loss=ce,dice"]
     ledger = {"started": "2026-11-21T05:00:00+00:00", "command": command, "jobs": jobs}
