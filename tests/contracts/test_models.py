@@ -13,8 +13,11 @@ from typing import Any
 
 import pytest
 import torch
+from omegaconf import OmegaConf
+from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from perpixel.config.paths import conf_dir
 from perpixel.models import (
     DPT,
     FCN,
@@ -43,7 +46,9 @@ from perpixel.models import (
     Upsampler,
     Upsampling,
 )
+from perpixel.models.maps import feature_maps
 from perpixel.models.probe import meta_images, run_on_meta
+from perpixel.models.shapes import describe
 
 CLASSES = 5
 RESNET, MIT, VIT = Encoder("resnet18"), Encoder("mit_b0"), Encoder("vit_tiny_patch16_224")
@@ -92,6 +97,7 @@ MASKS: list[tuple[str, Callable[..., SegmentationModel], Encoder, dict[str, Any]
     ),
 ]
 ALL = [*MODELS, *WITHOUT_STEPS, *MASKS]
+FIRST_OF_EACH = {row[1]: row for row in reversed(ALL)}.values()
 # Interpolations of pooled regions (a pyramid of 1, 2², 3², 6² averages), which no upsampling can stand for.
 POOLED_REGIONS = {"upernet": 4, "pspnet": 4}
 UPSAMPLINGS: list[tuple[str, Upsampling]] = [
@@ -357,9 +363,57 @@ def test_auxiliary_heads_speak_in_training_only(model: str) -> None:
         assert isinstance(network.eval()(images), torch.Tensor)
 
 
+@pytest.mark.parametrize("model", [name for name, *_ in FIRST_OF_EACH])
+def test_any_decoder_stage_takes_an_auxiliary_head(model: str) -> None:
+    """By its name in ``shapes``; of every decoder that with the most channels."""
+    _, build, encoder, arguments, _ = next(row for row in ALL if row[0] == model)
+    decoder = [stage for stage in describe(make(model, "bilinear"), 64, 64) if stage.part == "decoder"]
+    stage = max(decoder, key=lambda stage: stage.channels)
+    aux = {"weight": 0.4, "stages": [stage.name]}
+    network = build(encoder=encoder, upsampling=Bilinear(), num_classes=CLASSES, aux=aux, **arguments)
+    assert network.aux is not None
+    assert network.aux.heads[0][0].in_channels == stage.channels
+    (logits,) = network.train()(torch.randn(2, 3, 64, 64)).aux
+    assert logits.shape == (2, CLASSES, 64, 64)
+    logits.square().mean().backward()
+    assert all(parameter.grad is not None for parameter in network.aux.parameters())
+
+
+@pytest.mark.parametrize("model", ["starter_unet", "unet", "unetplusplus", "manet", "linknet"])
+def test_without_skips_no_parameter_is_left_without_gradient(model: str) -> None:
+    _, build, encoder, arguments, _ = next(row for row in MODELS if row[0] == model)
+    network = build(encoder=encoder, upsampling=Transposed(), num_classes=CLASSES, skips=False, **arguments).train()
+    network(torch.randn(2, 3, 64, 64)).square().mean().backward()
+    assert [name for name, parameter in network.named_parameters() if parameter.grad is None] == []
+
+
+class Uninitialised(TorchFunctionMode):
+    """Spares the large encoders the time to draw their weights."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if getattr(func, "__name__", "") in ("normal_", "uniform_", "erfinv_", "kaiming_uniform_", "kaiming_normal_"):
+            return args[0] if args else kwargs["tensor"]
+        return func(*args, **(kwargs or {}))
+
+
+ENCODERS = sorted(file.stem for file in (conf_dir() / "encoder").glob("*.yaml") if file.stem != "none")
+
+
+@pytest.mark.parametrize("name", ENCODERS)
+def test_every_encoder_by_one_word_gives_the_maps_that_it_says(name: str) -> None:
+    encoder = Encoder(str(OmegaConf.load(conf_dir() / "encoder" / f"{name}.yaml").name))
+    with Uninitialised():
+        network = encoder.build_vit() if name.startswith("dino") else encoder.build()
+    maps = feature_maps(run_on_meta(network, meta_images(3)))
+    if name.startswith("dino"):
+        assert [each.shape for each in maps] == [(1, 384, 4, 4)] * 4
+    else:
+        assert [each.shape[1] for each in maps] == network.out_channels
+        assert [each.shape[-1] for each in maps] == [64, 32, 16, 8, 4, 2]
+
+
 # Export is slow with the number of operators, so it is tried on the smallest encoders there are.
 EXPORT_ENCODERS = {RESNET: Encoder("test_efficientnet"), MIT: Encoder("test_efficientnet"), VIT: Encoder("test_vit")}
-FIRST_OF_EACH = {row[1]: row for row in reversed(ALL)}.values()
 EXPORTED = [
     (row[0], upsampling)
     for row in FIRST_OF_EACH

@@ -12,6 +12,8 @@ import numpy as np
 import pytest
 
 import perpixel
+from perpixel.cli.scoring import score_run
+from perpixel.config import read_run_config
 
 ROOT = Path(__file__).parents[2]
 ENCODERS = {"starter_unet": "none", "dpt": "test_vit"}
@@ -72,6 +74,9 @@ def test_trains_and_is_scored(model: str, channels: int, bands: dict[int, Path],
     result = perpixel.train(overrides(model, channels, bands[channels], tmp_path / "run"))
     for split in ("val", "test"):
         assert result.scores[split]["mIoU"] is not None
+    if channels == 5:
+        again = score_run(result.directory, read_run_config(result.directory / "config.yaml"), "val", False)
+        assert again["mIoU"] == pytest.approx(result.scores["val"]["mIoU"], abs=1e-6)
 
 
 def test_an_encoder_by_its_name_alone(bands: dict[int, Path], tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

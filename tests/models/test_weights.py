@@ -394,6 +394,22 @@ def test_weights_for_rgb_serve_other_channels(channels: int, resnet, tmp_path, c
     assert torch.equal(network.layer4[1].conv2.weight, resnet["layer4.1.conv2.weight"])
 
 
+@pytest.mark.parametrize("channels", [1, 4])
+def test_downloaded_weights_serve_other_channels(
+    channels: int, resnet, tmp_path, monkeypatch: pytest.MonkeyPatch, caplog
+) -> None:
+    """The hub gives a file for RGB, whatever the images have."""
+    safetensors.torch.save_file(resnet, tmp_path / "model.safetensors")
+    monkeypatch.setattr(
+        "segmentation_models_pytorch.encoders.hf_hub_download", lambda *_, filename, **__: str(tmp_path / filename)
+    )
+    with caplog.at_level(logging.INFO):
+        network = Encoder("resnet18", weights="imagenet", input_adaptation="mean").build(in_channels=channels)
+    assert "resnet18 from imagenet: 100 matched, 0 missing, 0 unexpected" in caplog.text
+    assert torch.equal(network.conv1.weight, adapt_input(resnet["conv1.weight"], channels, "mean"))
+    assert torch.equal(network.layer4[1].conv2.weight, resnet["layer4.1.conv2.weight"])
+
+
 PHOTOS = {
     "sklearn": {
         "china.jpg": {698},  # palace
