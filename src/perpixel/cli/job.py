@@ -298,7 +298,12 @@ def write_results(directory: Path) -> None:
 def _advise(run: Path, model: SegmentationModel, data: DataModule) -> None:
     """Score the trained model's checkerboard, and say so where its logits carry the grid of its upsampling."""
     batch = data.on_after_batch_transfer(next(iter(data.eval_dataloader("val"))), 0)
-    if min(batch["image"].shape[-2:]) < SMALLEST_SPECTRUM:
+    height, width = batch["image"].shape[-2:]
+    if min(height, width) < SMALLEST_SPECTRUM:
+        log.info(
+            "no checkerboard score: the validation images have %d×%d pixels, and it takes %d on each side",
+            *(height, width, SMALLEST_SPECTRUM),
+        )
         return
     found, told = advice_for(model, batch["image"])
     manifest.update(run, checkerboard=found)
