@@ -128,6 +128,13 @@ def test_all_that_does_not_go_together_is_told_at_once() -> None:
     assert "Use loss=mask2former" in loss
 
 
+def test_images_too_small_for_a_checkerboard_score_are_told(tiny: list[str], caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level("INFO"):
+        result = perpixel.train(tiny)
+    assert "no checkerboard score: the validation images have 32×48 pixels, and it takes 56" in caplog.text
+    assert "checkerboard" not in json.loads((result.directory / "manifest.json").read_text())
+
+
 @pytest.mark.slow
 def test_compiled_training(tiny: list[str]) -> None:
     plain, compiled = (perpixel.train([*tiny, f"training.compile={value}"]) for value in ("false", "true"))
