@@ -32,7 +32,7 @@ from perpixel.models.shapes import describe, measure, totals
 from perpixel.models.shapes.graph import record
 from perpixel.models.shapes.measured import energy_side
 from perpixel.models.shapes.receptive import receptive_field
-from perpixel.reporting.shapes_picture import SKIP, _connect, place, wrapped
+from perpixel.reporting.shapes_picture import SKIP, _connect, place, skips, wrapped
 
 
 def field_of(network: nn.Module, image: torch.Tensor) -> tuple[float, float]:
@@ -215,11 +215,21 @@ def test_the_picture_is_to_scale_and_its_arcs_are_the_skips() -> None:
     assert {name: block.height for name, block in blocks.items()} == {
         stage.name: pytest.approx(max(stage.height / 128, 0.02)) for stage in stages
     }
-    arcs = set()
-    for stage in stages:
-        for source in (name for name in stage.inputs if name in blocks):
-            axes = Figure().subplots()
-            _connect(axes, blocks[source], blocks[stage.name])
-            if axes.patches[0].get_edgecolor()[:3] == to_rgb(SKIP):
-                arcs.add((source, stage.name))
+    arcs = skips(stages)
     assert arcs == {(f"encoder.{level}", f"decoder.blocks.{3 - level}") for level in range(4)}
+    for source, target in (*arcs, ("encoder.4", "decoder.upsample.0")):
+        axes = Figure().subplots()
+        _connect(axes, blocks[source], blocks[target], (source, target) in arcs)
+        assert (axes.patches[0].get_edgecolor()[:3] == to_rgb(SKIP)) == ((source, target) in arcs)
+
+
+def test_skips_lead_past_the_bottleneck_whatever_they_pass_through() -> None:
+    """UPerNet begins with a norm on each of the encoder's maps, the bottleneck's among them."""
+    arcs = skips(describe(UPerNet(Encoder("resnet18"), Bilinear(), 2, channels=8), 64, 64))
+    norms = {(f"encoder.{level}", f"decoder.feature_norms.{level - 2}") for level in (2, 3, 4)}
+    lateral = {
+        ("feature_norms.2", "top_down.1"),
+        ("feature_norms.1", "top_down.2"),
+        ("feature_norms.0", "fpn_conv_blocks.2"),
+    }
+    assert arcs == norms | {(f"decoder.{source}", f"decoder.{target}") for source, target in lateral}

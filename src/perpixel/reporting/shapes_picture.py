@@ -79,10 +79,11 @@ def shapes_picture(stages: Sequence[Stage], image: tuple[int, int, int], title: 
     axes = figure.subplots()
     for block in blocks.values():
         _draw(axes, block)
+    skipping = skips(stages)
     for block in blocks.values():
         for source in block.stage.inputs:
             if source in blocks:
-                _connect(axes, blocks[source], block)
+                _connect(axes, blocks[source], block, (source, block.stage.name) in skipping)
     axes.set_xlim(-0.15, across + 0.15)
     axes.set_ylim(min(b.bottom for b in blocks.values()) - 0.3, max(b.top for b in blocks.values()) + 0.1 + ARC)
     axes.set_aspect("equal")
@@ -163,11 +164,23 @@ def wrapped(name: str, letters: int) -> str:
     return "\n".join(lines)
 
 
-def _connect(axes: Axes, source: Block, target: Block) -> None:
-    skip = (
-        source.stage.part == "encoder" and target.stage.part != "encoder" and source.stage.height >= target.stage.height
-    )
-    skip = skip and not _follows(source, target)
+def skips(stages: Sequence[Stage]) -> set[tuple[str, str]]:
+    """Which connections, by the names of their ends, are skips: they lead past the bottleneck.
+
+    That is, from any map of the encoder but its last, and on through whatever is computed from such maps alone (the
+    norms that UPerNet begins with).
+    """
+    encoder = [stage.name for stage in stages if stage.part == "encoder"]
+    past = set(encoder[:-1])
+    found: set[tuple[str, str]] = set()
+    for stage in stages:
+        if stage.part != "encoder":
+            found |= {(source, stage.name) for source in stage.inputs if source in past}
+            past |= {stage.name} if past.issuperset(stage.inputs) else set()
+    return found
+
+
+def _connect(axes: Axes, source: Block, target: Block, skip: bool) -> None:
     # What lies between on the same level would be crossed out by a straight line.
     arc = skip or (source.middle == target.middle and not _follows(source, target))
     start = (source.right, source.top if arc else source.middle)
@@ -190,7 +203,7 @@ def _connect(axes: Axes, source: Block, target: Block) -> None:
 
 
 def _follows(source: Block, target: Block) -> bool:
-    """Whether the target is the next block to the right: the bottleneck's way into the decoder is no skip."""
+    """Whether the target is the next block to the right."""
     return target.left - source.right < GAP + 0.05
 
 
