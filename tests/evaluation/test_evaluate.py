@@ -169,12 +169,8 @@ def test_a_mask_that_no_reader_checks_is_named_by_the_metric_in_validation(
 @pytest.mark.slow
 def test_the_path_that_a_training_prints_is_taken_by_the_other_verbs(tiny: list[str], tmp_path: Path) -> None:
     """``tiny`` lists classes and a size, as nearly every training on one's own images does."""
-    shell = Shell(tmp_path)
-    printed = shell.run("train", tiny)
-    [run] = {line.partition("run directory ")[2] for line in printed.splitlines() if "run directory " in line}
-    assert "classes-" in run
-    assert Path(run).is_dir()
-    assert "square" in shell.run("evaluate", [f"run={run}", "split=val"])
-    shell.run("shapes", [f"run={run}", f"output={tmp_path / 'shapes'}"])
-    assert "tensors" in shell.run("train", [*tiny, f"init_from={run}"])
-    shell.run("train", [f"resume={run}", "trainer.max_epochs=2"])
+    run = perpixel.train(tiny).directory
+    assert "classes-ground+square+disc" in run.name
+    assert "square" in Shell(tmp_path).run("evaluate", [f"run={run}", "split=val"])
+    assert perpixel.train([*tiny, f"init_from={run}"]).directory != run
+    assert perpixel.train([f"resume={run}", "trainer.max_epochs=2"]).directory == run
