@@ -54,7 +54,7 @@ def by_power(counts: Sequence[int], shown: int, every: int, axis: str) -> Markup
         every: powers from one name on the axis to the next.
         axis: what is measured, with its unit.
     """
-    return histogram(counts[:shown], {at: _short(2**at) for at in range(0, shown + 1, every)}, axis, "structures")
+    return histogram(counts[:shown], {at: _power(at) for at in range(0, shown + 1, every)}, axis, "structures")
 
 
 def by_tenth(counts: Sequence[int]) -> Markup:
@@ -62,8 +62,13 @@ def by_tenth(counts: Sequence[int]) -> Markup:
     return histogram(counts, {0: "0", 5: "0.5", 10: "1"}, "mean brightness, of full scale", "samples")
 
 
+def _power(at: int) -> str:
+    """2^12 → 4k, in the binary thousands that powers of two come in."""
+    return f"{2 ** (at % 10)}{('', 'k', 'M')[at // 10]}"
+
+
 def _short(number: int) -> str:
-    """1024 → 1k, 1048576 → 1M; exact below a thousand."""
+    """1160 → 1.16k, 25000 → 25k; exact below a thousand."""
     for size, letter in ((10**6, "M"), (10**3, "k")):
         if number >= size:
             return f"{number / size:.3g}{letter}" if number < 10 * size else f"{number // size}{letter}"

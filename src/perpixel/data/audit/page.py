@@ -28,6 +28,9 @@ MOST_LISTED = 200
 MOST_SHOWN = 6
 """Near leaks whose pictures the page shows."""
 
+MOST_DRAWN = 40
+"""Groups whose brightness the page draws."""
+
 
 def write_audit(
     source: DataSource,
@@ -71,6 +74,7 @@ def write_audit(
             handbook=[examples(source, facts, index) for index in range(source.labels.num_classes)],
             alike=[pair for pair in side_by_side(source, facts, near) if pair],
             most=MOST_LISTED,
+            most_drawn=MOST_DRAWN,
             weighted="weight" in source.extras,
             area_bins=_used([row["areas"] for row in content["classes"]]),
             thickness_bins=_used([row["thicknesses"] for row in content["classes"]]),
