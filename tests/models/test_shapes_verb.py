@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 import csv
+import logging
 import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+import torch
 from PIL import Image
+
+from perpixel.cli.shapes import _checkerboard, build_model
+from perpixel.config.compose import compose
+from perpixel.models import Encoder
 
 ROOT = Path(__file__).parents[2]
 
@@ -49,3 +56,16 @@ def test_a_model_that_cannot_be_built_says_why() -> None:
     assert done.returncode != 0
     assert "has nothing that decoder=transposed could replace" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_what_matched_of_the_weights_is_told_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """The bilinear twin, against which the checkerboard is scored, loads them again."""
+    torch.save(Encoder("test_efficientnet").build().state_dict(), tmp_path / "weights.pth")
+    chosen = ["encoder=resnet18", "encoder.name=test_efficientnet", f"encoder.weights={tmp_path / 'weights.pth'}"]
+    cfg = compose(
+        ["model=unet", "model.channels=[8,8,8,8,8]", "decoder=transposed", "size=[64,64]", *chosen], "shapes"
+    ).cfg
+    with caplog.at_level(logging.INFO):
+        _checkerboard(cfg, build_model(cfg))
+    assert caplog.text.count(" matched, 0 missing") == 1
+    assert "checkerboard, untrained" in caplog.text
