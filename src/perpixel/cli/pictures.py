@@ -13,6 +13,7 @@ from PIL import Image
 
 from perpixel.data import DataModule
 from perpixel.reporting.pictures import batch_picture, overlay_strip
+from perpixel.tracking.files import make_directory, replacing
 
 RGB = npt.NDArray[np.uint8]
 
@@ -49,5 +50,6 @@ class Pictures:
 
 def save_png(path: Path, picture: RGB) -> None:
     """Write (H, W, 3) uint8 RGB; its folder is made where it is missing."""
-    path.parent.mkdir(exist_ok=True)
-    Image.fromarray(picture).save(path)
+    make_directory(path.parent)
+    with replacing(path) as file:
+        Image.fromarray(picture).save(file, format="PNG")

@@ -160,4 +160,6 @@ def _alone(start: Callable[[], None], run: Path) -> None:
 
 def _tell(error: Exception, run: Path) -> None:
     """A user's mistake needs its message; anything else its traceback, too."""
-    log.error("failed: %s (%s)", error, run / "error.txt", exc_info=not isinstance(error, ValueError))
+    told = run / "error.txt"
+    where = f" ({told})" if told.is_file() else ""  # on a full disk there is none
+    log.error("failed: %s%s", error, where, exc_info=not isinstance(error, ValueError))

@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig, OmegaConf
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
 
 from perpixel._version import __version__
 from perpixel.models.weight_files import read_safetensors
+from perpixel.tracking.files import make_directory, replacing, write_atomically
 
 if TYPE_CHECKING:
     from perpixel.data import DataModule
@@ -46,11 +47,15 @@ def save_bundle(
         cfg: the train config; its model, encoder and decoder nodes are kept.
         labels: classes, palette and ignore index.
         data: tells channels and normalisation, ``(x / full scale − mean) / std``.
+
+    Raises:
+        OSError: with the file's name; a bundle that was there before is whole.
     """
-    directory.mkdir(exist_ok=True)
+    make_directory(directory)
     # Weights that share storage would be refused; each tensor is written in full.
     state = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in model.state_dict().items()}
-    save_file(state, directory / WEIGHTS)
+    with replacing(directory / WEIGHTS) as file:
+        file.write(save(state))
     nodes: dict[str, Any] = {
         key: OmegaConf.to_container(cfg[key], resolve=True) for key in ("model", "encoder", "decoder")
     }
@@ -68,4 +73,4 @@ def save_bundle(
         "mean": data.mean,
         "std": data.std,
     }
-    (directory / DESCRIPTION).write_text(json.dumps(description, indent=2) + "\n", encoding="utf-8")
+    write_atomically(directory / DESCRIPTION, json.dumps(description, indent=2) + "\n")

@@ -112,6 +112,14 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
     _sync_directory(path.parent)
 
 
+def make_directory(directory: Path) -> None:
+    """Make a directory, and those above it, where they are missing; they are there after a power failure, too."""
+    if not directory.is_dir():
+        make_directory(directory.parent)
+        directory.mkdir(exist_ok=True)
+        _sync_directory(directory.parent)
+
+
 def _sync_directory(directory: Path) -> None:
     descriptor = os.open(directory, os.O_RDONLY)
     try:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import itertools
 import json
 import logging
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import partial
@@ -22,6 +22,7 @@ from perpixel.config.schema import TrainerConfig, TrainingConfig
 from perpixel.labels import LabelSpace
 from perpixel.metrics import PixelMetric
 from perpixel.tracking import manifest
+from perpixel.tracking.files import write_atomically
 from perpixel.training.callbacks import (
     EMA,
     Checkpoints,
@@ -30,18 +31,18 @@ from perpixel.training.callbacks import (
     FiniteGuard,
     History,
     NonFinite,
+    Step,
     StopOnSignal,
     Watchdog,
 )
 from perpixel.training.launch import patient_strategy
 from perpixel.training.module import MakeOptimizer, MakeSchedule, Scores, SegmentationModule
 from perpixel.training.quiet import quieten
+from perpixel.training.rollbacks import Rollbacks
 from perpixel.training.signals import Signals, taken_over
-from perpixel.training.store import CheckpointError, CheckpointStore, StoreIO
+from perpixel.training.store import LEDGER, CheckpointError, CheckpointStore, StoreIO
 
 log = logging.getLogger(__name__)
-
-MOST_ROLLBACKS = 10  # a training that breaks more often is not helped by other samples
 
 
 @dataclass(frozen=True)
@@ -97,7 +98,7 @@ def fit(
 
     Raises:
         NonFinite: see ``training.on_nan``.
-        CheckpointError: a checkpoint could not be written.
+        CheckpointError: a checkpoint could not be written, or all that training could go on from are damaged.
         Interrupted: told to stop; the state is saved.
     """
     quieten()
@@ -118,6 +119,9 @@ def _fit_and_score(
         for split in ("val", "test")
         if split in experiment.splits and (split == "val" or training.test)
     }
+    if "val" in scores and not math.isfinite(scores["val"].values["loss"]):
+        last = Step(fitter.global_step, fitter.current_epoch)
+        raise NonFinite(last, [], "the loss of the val split with the weights to keep was")
     if fitter.is_global_zero:
         write_scores(run / "metrics.json", experiment.labels, scores)
         for logger in experiment.loggers:
@@ -128,23 +132,36 @@ def _fit_and_score(
 def _trained(
     experiment: Experiment, trainer: TrainerConfig, training: TrainingConfig, run: Path, resume: bool, signals: Signals
 ) -> tuple[SegmentationModule, pl.Trainer]:
-    """Fit; after a rollback once more, from the last state that was good."""
-    for rollbacks in itertools.count():
+    """Fit; after a rollback once more, from the last state that was good.
+
+    A validation that was broken off leaves the network in evaluation mode, and Lightning takes each module as it finds
+    it: the modes of the beginning come back. (All modules in training mode would undo frozen ones.)
+    """
+    modes = {module: module.training for model in (experiment.model, experiment.loss) for module in model.modules()}
+    rollbacks = Rollbacks(CheckpointStore(run / "checkpoints"))
+    while True:
         try:
-            return _fit_once(experiment, trainer, training, run, resume, signals)
+            return _fit_once(experiment, trainer, training, run, resume, signals, rollbacks)
         except NonFinite as found:
-            if training.on_nan != "rollback" or rollbacks == MOST_ROLLBACKS:
+            if training.on_nan != "rollback" or not rollbacks.may_go_back(found):
                 raise
             log.warning("%s\nGoing back to the last checkpoint; that step gets other samples.", found)
             experiment.on_rollback(found)
-            batches = found.step.batches
-            experiment.data.redraw(found.step.epoch, batches[0], batches[-1])  # type: ignore[attr-defined]
+            if batches := found.step.batches:
+                experiment.data.redraw(found.step.epoch, batches[0], batches[-1])  # type: ignore[attr-defined]
+            for module, mode in modes.items():
+                module.training = mode
             resume = True
-    raise AssertionError
 
 
 def _fit_once(
-    experiment: Experiment, trainer: TrainerConfig, training: TrainingConfig, run: Path, resume: bool, signals: Signals
+    experiment: Experiment,
+    trainer: TrainerConfig,
+    training: TrainingConfig,
+    run: Path,
+    resume: bool,
+    signals: Signals,
+    rollbacks: Rollbacks,
 ) -> tuple[SegmentationModule, pl.Trainer]:
     module = SegmentationModule(
         experiment.model,
@@ -165,14 +182,13 @@ def _fit_once(
         default_root_dir=run,
     )
     fitter._signal_connector.register_signal_handlers = lambda: None  # type: ignore[method-assign]  # we took them over
+    newest = rollbacks.start() if resume else None
     if fitter.is_global_zero:
         store.tidy()
-    newest = store.newest_valid("state") if resume else None
+        rollbacks.let_go()
     if resume:
-        log.info("going on from %s", newest[0] if newest else "the beginning: there is no checkpoint yet")
-    fitter.fit(
-        module, datamodule=experiment.data, ckpt_path=newest and newest[0], weights_only=True if newest else None
-    )
+        log.info("going on from %s", newest or "the beginning: there is no checkpoint yet")
+    fitter.fit(module, datamodule=experiment.data, ckpt_path=newest, weights_only=True if newest else None)
     return module, fitter
 
 
@@ -221,7 +237,7 @@ def write_scores(path: Path, labels: LabelSpace, scores: Mapping[str, Scores]) -
     for split, found in scores.items():
         values = {name: value if value == value else None for name, value in found.values.items()}
         record[split] = {**values, **found.details}
-    path.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+    write_atomically(path, json.dumps(record, indent=1) + "\n")
 
 
 def _arguments(trainer: TrainerConfig) -> dict[str, Any]:
@@ -295,4 +311,8 @@ def load_best(module: SegmentationModule, run: Path) -> None:
         state = torch.load(found[0], map_location=module.device, weights_only=True)["state_dict"]
         module.load_state_dict(state)
     elif store.entries("best"):
-        raise CheckpointError(f"every checkpoint of the best weights in '{store.directory}' is damaged.")
+        raise CheckpointError(
+            f"every checkpoint of the best weights in '{store.directory}' is damaged or missing: "
+            f"{', '.join(entry.file for entry in store.entries('best'))}. Put them back from a copy; or remove "
+            f"'{store.directory / LEDGER}' and those files, and the last weights are scored."
+        )

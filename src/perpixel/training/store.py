@@ -5,8 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import re
 import zipfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,12 +17,18 @@ import torch
 from lightning.fabric.plugins import CheckpointIO
 from lightning.fabric.utilities.types import _PATH
 
-from perpixel.tracking.files import PARTIAL, replacing, write_atomically
+from perpixel.tracking.files import PARTIAL, make_directory, replacing, write_atomically
 
 log = logging.getLogger(__name__)
 
 LEDGER = "checkpoints.json"
+OURS = re.compile(r"(state|best)-(\d{8,})(-\d+)?\.ckpt")
+"""What checkpoints are called; a file with another name is its owner's, and is left alone."""
+
 Kind = Literal["state", "best"]
+
+
+_PARTIAL = re.compile(rf"{re.escape(PARTIAL)}({OURS.pattern}|{re.escape(LEDGER)})\.[0-9a-f]+")
 
 
 class CheckpointError(RuntimeError):
@@ -51,8 +58,10 @@ class Entry:
     score: float | None = None
 
     def __post_init__(self) -> None:
-        if Path(self.file).name != self.file:  # a list from elsewhere could have us read or delete anything
-            raise ValueError(f"'{self.file}' is no file name")
+        if not isinstance(self.file, str) or not OURS.fullmatch(self.file):
+            raise ValueError(f"'{self.file}' is no checkpoint's name")  # it could have us read or delete anything
+        if not all(isinstance(number, int) for number in (self.step, self.bytes)):
+            raise ValueError(f"'{self.file}' has no step or size")
 
 
 class CheckpointStore:
@@ -82,7 +91,7 @@ class CheckpointStore:
             CheckpointError: the disk is full or cannot be written to; earlier checkpoints are intact.
         """
         try:
-            self.directory.mkdir(parents=True, exist_ok=True)
+            make_directory(self.directory)
             listed, path = self._ledger(), self._free_name(kind, step)
             with replacing(path) as file:
                 hashing = _Hashing(file)
@@ -93,30 +102,69 @@ class CheckpointStore:
             raise self._not_written(error) from error
         return path
 
-    def newest_valid(self, kind: Kind) -> tuple[Path, Entry] | None:
-        """The newest intact checkpoint; each damaged one is named in a warning. None where there is none."""
-        for entry in reversed(self.entries(kind)):
+    def newest_valid(self, kind: Kind, without: Collection[str] = ()) -> tuple[Path, Entry] | None:
+        """The newest intact checkpoint; each damaged one is named in a warning. None where there is none.
+
+        Args:
+            kind: of which kind.
+            without: names of files that are not wanted.
+        """
+        damaged = False
+        for entry in reversed([entry for entry in self.entries(kind) if entry.file not in without]):
             path = self.directory / entry.file
             if (fault := _fault(path, entry)) is None:
+                if damaged:
+                    log.warning("the one before is used: '%s'", path)
                 return path, entry
-            log.warning("checkpoint '%s' is damaged (%s): the one before it is used", path, fault)
+            log.warning("checkpoint '%s' is damaged (%s)", path, fault)
+            damaged = True
         return None
+
+    def to_go_on_from(self, without: Collection[str] = ()) -> tuple[Path, Entry] | None:
+        """The newest intact state; None where none was ever written, and training starts from the beginning.
+
+        Raises:
+            CheckpointError: there were states, and all of them are damaged.
+        """
+        found = self.newest_valid("state", without)
+        if found is None and (files := self._files("state")):
+            raise CheckpointError(
+                f"every state that this run could go on from is damaged or missing: "
+                f"{', '.join(str(self.directory / file) for file in files)}. Put them back from a copy; or remove "
+                f"'{self.directory}', and resume={self.directory.parent} trains from the beginning."
+            )
+        return found
+
+    def _files(self, kind: Kind) -> list[str]:
+        """Names of the checkpoints that are listed; those on the disk where there is no list."""
+        listed = [entry.file for entry in self.entries(kind)]
+        return listed or ([] if self._has_ledger() else sorted(p.name for p in self._own() if p.name.startswith(kind)))
+
+    def _own(self) -> Iterator[Path]:
+        return (path for path in self.directory.glob("*.ckpt") if OURS.fullmatch(path.name))
+
+    def drop(self, entry: Entry) -> None:
+        """Let go of a checkpoint that is not worth going back to."""
+        write_atomically(self.directory / LEDGER, _as_json(other for other in self._ledger() if other != entry))
+        (self.directory / entry.file).unlink(missing_ok=True)
 
     def tidy(self) -> None:
         """Delete what a killed process left: files half written, and whole ones that never entered the ledger.
 
-        Where the ledger itself is gone or damaged nothing is deleted, and it is written anew.
+        Where the ledger itself is gone or damaged nothing is deleted, and it is written anew. Files that are not named
+        as checkpoints are never deleted.
         """
         listed = self._ledger()
         if listed and not self._has_ledger():
             write_atomically(self.directory / LEDGER, _as_json(listed))
             return
         names = {entry.file for entry in listed}
-        for path in self.directory.glob("*.ckpt"):
+        for path in self._own():
             if path.name not in names:
                 path.unlink()
         for path in self.directory.glob(f"{PARTIAL}*"):
-            path.unlink()
+            if _PARTIAL.fullmatch(path.name):
+                path.unlink()
 
     def _free_name(self, kind: Kind, step: int) -> Path:
         """A name of its own for every checkpoint: overwriting one would leave a moment without it."""
@@ -132,20 +180,20 @@ class CheckpointStore:
             return found
         try:
             return [Entry(**entry) for entry in json.loads(path.read_text(encoding="utf-8"))]
-        except (ValueError, TypeError) as error:
+        except (ValueError, TypeError, RecursionError) as error:
             log.warning("the list of checkpoints '%s' is damaged (%s): it is made anew from the files", path, error)
             return self._rebuilt()
 
     def _rebuilt(self) -> list[Entry]:
         """Without the ledger, the files' own CRC-32 sums tell which are intact."""
-        entries = (_entry_of(path) for path in self.directory.glob("*-*.ckpt") if _is_whole_archive(path))
+        entries = (_entry_of(path) for path in self._own() if _is_whole_archive(path))
         return sorted(entries, key=lambda entry: (entry.step, entry.file))
 
     def _has_ledger(self) -> bool:
         """Whether there is one that can be read."""
         try:
             return isinstance(json.loads((self.directory / LEDGER).read_text(encoding="utf-8")), list)
-        except (OSError, ValueError):
+        except (OSError, ValueError, RecursionError):
             return False
 
     def _keep_newest(self, entries: Iterable[Entry]) -> None:
@@ -214,10 +262,11 @@ def _fault(path: Path, entry: Entry) -> str | None:
 
 
 def _entry_of(path: Path) -> Entry:
-    kind, step = path.stem.split("-")[:2]
+    named = OURS.fullmatch(path.name)
+    assert named is not None
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
-    return Entry(path.name, cast(Kind, kind), int(step), digest, path.stat().st_size, _now())
+    return Entry(path.name, cast(Kind, named[1]), int(named[2]), digest, path.stat().st_size, _now())
 
 
 def _is_whole_archive(path: Path) -> bool:

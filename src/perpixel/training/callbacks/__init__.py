@@ -4,7 +4,7 @@ from perpixel.training.callbacks.canary import CanaryScores
 from perpixel.training.callbacks.checkpoints import Checkpoints
 from perpixel.training.callbacks.ema import EMA
 from perpixel.training.callbacks.exact import ExactResume
-from perpixel.training.callbacks.finite import FiniteGuard, NonFinite
+from perpixel.training.callbacks.finite import FiniteGuard, NonFinite, Step
 from perpixel.training.callbacks.first_batch import FirstBatch
 from perpixel.training.callbacks.history import History
 from perpixel.training.callbacks.means import EpochMeans
@@ -23,6 +23,7 @@ __all__ = [
     "History",
     "NonFinite",
     "Overlays",
+    "Step",
     "StopOnSignal",
     "Watchdog",
 ]

@@ -17,6 +17,9 @@ from perpixel.training.store import CheckpointStore
 
 log = logging.getLogger(__name__)
 
+VALIDATION_SHARE = 0.01
+"""Of the time, for states that are written only because a validation follows."""
+
 
 class Checkpoints(pl.callbacks.Checkpoint):
     """Writes the best weights after a validation that improved on all before it, and the whole state at step boundaries
@@ -51,6 +54,7 @@ class Checkpoints(pl.callbacks.Checkpoint):
         self.best: float | None = None
         self._written_at = time.monotonic()
         self._written_step = 0
+        self._took_s = 0.0
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Start the clock."""
@@ -88,10 +92,12 @@ class Checkpoints(pl.callbacks.Checkpoint):
 
     def save(self, trainer: pl.Trainer) -> None:
         """Write the state now; every rank must call it."""
+        began = time.monotonic()
         self.check(trainer)
         trainer.save_checkpoint(self.store.directory)
         self._saved(trainer)
         self._written_at, self._written_step = time.monotonic(), trainer.global_step
+        self._took_s = self._written_at - began
 
     def save_alone(self, trainer: pl.Trainer) -> None:
         """Write the state during validation, which changes nothing of it; the other ranks need not take part."""
@@ -105,13 +111,21 @@ class Checkpoints(pl.callbacks.Checkpoint):
             self.on_saved()
 
     def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """With several ranks, one that is told to stop while another has finished its share could not save any more."""
-        is_boundary = not trainer.fit_loop._should_accumulate()
-        if trainer.world_size > 1 and _fits(trainer) and is_boundary and trainer.global_step > self._written_step:
+        """With several ranks, one that is told to stop while another has finished its share could not save any more.
+
+        So they save before, but for this spend no more than ``VALIDATION_SHARE`` of the time: a state that is younger
+        than that allows is near enough to go on from.
+        """
+        if trainer.world_size == 1 or not _fits(trainer) or trainer.fit_loop._should_accumulate():
+            return
+        old_enough = time.monotonic() - self._written_at >= self._took_s / VALIDATION_SHARE
+        if trainer.global_step > self._written_step and any_rank(trainer, old_enough):
             self.save(trainer)
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Keep the weights if their score is the best so far. A score that is not finite never is."""
+        """Keep the weights if their score is the best so far. One that is not finite never is: no class has a pixel in
+        the split, say. (Weights that give no finite loss do not come as far as this, see ``FiniteGuard``.)
+        """
         if not _fits(trainer):
             return
         score = self._score(trainer)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import math
 import os
 import time
@@ -12,6 +13,8 @@ from typing import Any
 import lightning.pytorch as pl
 
 from perpixel.tracking.files import naming, write_atomically
+
+log = logging.getLogger(__name__)
 
 
 class History(pl.Callback):
@@ -42,8 +45,11 @@ class History(pl.Callback):
         self._start_clock()
 
     def _go_on(self, epochs: int) -> None:
-        lines = [json.loads(line) for line in self.path.read_text(encoding="utf-8").splitlines() if line.endswith("}")]
-        kept = [line for line in lines if line["epoch"] < epochs]
+        lines = self.path.read_text(encoding="utf-8", errors="replace").splitlines()
+        records = [record for line in lines if (record := _record(line)) is not None]
+        if len(records) < len(lines):
+            log.warning("'%s': %d of its lines are cut or damaged and left out", self.path, len(lines) - len(records))
+        kept = [record for record in records if record["epoch"] < epochs]
         write_atomically(self.path, "".join(json.dumps(line) + "\n" for line in kept))
         self._began -= kept[-1]["time_s"] if kept else 0.0
 
@@ -107,3 +113,13 @@ class History(pl.Callback):
             file.write(json.dumps(finite) + "\n")
             file.flush()
             os.fsync(file.fileno())
+
+
+def _record(line: str) -> dict[str, Any] | None:
+    """An epoch's line; None for half a line, or whatever else has got into the file."""
+    try:
+        found = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    whole = isinstance(found, dict) and all(isinstance(found.get(key), int | float) for key in ("epoch", "time_s"))
+    return found if whole else None
