@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from tests.skips import skip_or_fail
 
 SCRIPT = Path(__file__).with_name("cluster.sh")
 NEEDED = ("munged", "slurmctld", "slurmd", "srun", "sbatch", "scontrol")
@@ -30,7 +31,7 @@ def lacking() -> str | None:
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Slurm's commands work while it is up."""
     if reason := lacking():
-        pytest.skip(reason)
+        skip_or_fail(reason)
     home = tmp_path_factory.mktemp("slurm")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PATH", f"{os.environ['PATH']}:/usr/sbin:/sbin")

@@ -15,11 +15,13 @@ from typing import Any
 
 import pytest
 from tests.cli.conftest import ROOT, Shell, environment
-from tests.training.test_data_parallel import DDP, LONG, alive, ranks_of, wait_for
+from tests.training.test_data_parallel import DDP, LONG, alive, goes_on, ranks_of, wait_for
 from torch.utils.data import DataLoader
 
-from perpixel.data.patience import DataLost, at_most, explained, reading
-from perpixel.training.callbacks import Watchdog
+from perpixel import workers
+from perpixel.data.patience import DataLost, PatientLoader, at_most, explained, reading
+from perpixel.training import taken_over
+from perpixel.training.callbacks import Watchdog, watchdog
 
 RUN = ["hydra.run.dir=run", "training.checkpoint.every_n_steps=2"]
 
@@ -55,50 +57,57 @@ def ended(process: subprocess.Popen[str], shell: Shell, within_s: float) -> str:
     return output
 
 
-def children(parent: int) -> list[int]:
+def workers_of(parent: int) -> list[int]:
+    """Process ids of the data workers: forked, they bear the command line of their parent."""
     found = subprocess.run(["pgrep", "-P", str(parent)], capture_output=True, text=True, check=False)
-    return [int(pid) for pid in found.stdout.split()]
+    return [pid for pid in map(int, found.stdout.split()) if alive(pid) and command(pid) == command(parent)]
+
+
+def command(pid: int) -> bytes:
+    return Path(f"/proc/{pid}/cmdline").read_bytes()
 
 
 @pytest.mark.slow
 def test_a_killed_worker_is_explained(own: list[str], shell: Shell) -> None:
     process = start(shell, [*own, "data.num_workers=2"])
-    workers = [pid for pid in children(process.pid) if alive(pid)]
-    os.kill(workers[0], signal.SIGKILL)
+    os.kill(workers_of(process.pid)[0], signal.SIGKILL)
     output = ended(process, shell, 30)
     assert "data.num_workers" in output
     assert "memory" in output
+    goes_on(shell)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("workers", [0, 1])
 def test_a_file_that_never_answers_is_named(workers: int, own: list[str], shell: Shell) -> None:
     """A FIFO that nobody writes to blocks its reader as a dead network drive does."""
-    process = start(shell, [*own, f"data.num_workers={workers}", "data.timeout_s=4"])
+    process = start(shell, [*own, f"data.num_workers={workers}", "data.timeout_s=15"])
     for image in (shell.directory / "data" / "images").iterdir():
         image.unlink()
         os.mkfifo(image)
-    output = ended(process, shell, 4 + 30)
-    assert "data.timeout_s=4" in output
+    output = ended(process, shell, 15 + 30)
+    assert "data.timeout_s=15" in output
     assert "reading the sample '" in output
 
 
 @pytest.mark.slow
 def test_a_worker_that_sleeps_is_noticed(own: list[str], shell: Shell) -> None:
     """Stopped, it cannot tell its sample."""
-    process = start(shell, [*own, "data.num_workers=1", "data.timeout_s=4"])
-    worker = next(pid for pid in children(process.pid) if alive(pid))
+    process = start(shell, [*own, "data.num_workers=1", "data.timeout_s=15"])
+    (worker,) = workers_of(process.pid)
     os.kill(worker, signal.SIGSTOP)
-    output = ended(process, shell, 4 + 30)
+    output = ended(process, shell, 15 + 30)
     assert "data.timeout_s" in output
+    assert not alive(worker)
+    goes_on(shell)
 
 
 @pytest.mark.slow
 def test_a_rank_that_sleeps_takes_the_job_down(own: list[str], shell: Shell) -> None:
-    process = start(shell, [*own, *DDP, "training.timeout_s=5"])
+    process = start(shell, [*own, *DDP, "training.timeout_s=20"])
     ranks = ranks_of(process.pid)
     os.kill(ranks[1], signal.SIGSTOP)
-    output = ended(process, shell, 5 + 30)
+    output = ended(process, shell, 20 + 30)
     assert process.returncode == 1
     assert "training.timeout_s" in output
     assert not any(map(alive, ranks))
@@ -120,11 +129,13 @@ def test_a_rank_that_raises_takes_the_job_down(own: list[str], shell: Shell) -> 
 
 HANG = """
 import sys, threading
+from pathlib import Path
 from perpixel.cli.train import main
 from perpixel.training.callbacks import FirstBatch
 
 def hang(self, trainer, module, batch, index):
     if trainer.global_step > 3:
+        Path("hangs").touch()
         lock = threading.Lock()
         lock.acquire()
         lock.acquire()
@@ -138,14 +149,15 @@ main()
 def test_a_hang_of_any_kind_ends(own: list[str], shell: Shell) -> None:
     """The main thread waits for a lock that nobody will release."""
     process = subprocess.Popen(
-        [sys.executable, "-c", HANG, *own, *LONG, *RUN, "training.timeout_s=2"],
+        [sys.executable, "-c", HANG, *own, *LONG, *RUN, "training.timeout_s=10"],
         cwd=shell.directory,
         env=environment() | {"PYTHONPATH": str(ROOT / "src")},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
     )
-    output = ended(process, shell, 90)
+    wait_for((shell.directory / "hangs").exists, process)
+    output = ended(process, shell, 10 + 30)
     assert process.returncode == 1
     assert "nothing has moved" in output
     assert "most recent call first" in output
@@ -154,17 +166,99 @@ def test_a_hang_of_any_kind_ends(own: list[str], shell: Shell) -> None:
 
 def test_killing_sleeping_workers_hides_no_error() -> None:
     """torch raises for every worker that dies, in whatever line the main thread is: in place of what is being told."""
-    batches = iter(DataLoader(range(100), num_workers=2))  # type: ignore[arg-type]
+    batches = iter(PatientLoader(range(100), num_workers=2))  # type: ignore[arg-type,var-annotated]
     next(batches)
-    workers = multiprocessing.active_children()
-    assert len(workers) == 2
-    os.kill(workers[0].pid or 0, signal.SIGSTOP)
-    nothing: Any = None
-    Watchdog(10).on_exception(nothing, nothing, DataLost("no batch has come from the DataLoader's workers"))
-    assert not any(worker.is_alive() for worker in workers)
+    found = workers.marked()
+    assert len(found) == 2
+    os.kill(found[0].pid or 0, signal.SIGSTOP)
+    data_are_lost()
+    assert not any(worker.is_alive() for worker in found)
     time.sleep(0.2)  # here it would be raised
     assert signal.getsignal(signal.SIGCHLD) not in (signal.SIG_DFL, signal.SIG_IGN)  # torch's is back
     del batches
+
+
+def data_are_lost() -> None:
+    """What Lightning calls then."""
+    nothing: Any = None
+    Watchdog(10).on_exception(nothing, nothing, DataLost("no batch has come from the DataLoader's workers"))
+
+
+def test_only_data_workers_are_killed() -> None:
+    """A notebook's own pool and loader, started before the training, live on."""
+    own = multiprocessing.get_context("fork").Process(target=time.sleep, args=(60,), daemon=True)
+    own.start()
+    theirs = iter(DataLoader(range(10), num_workers=1))  # type: ignore[arg-type]
+    ours = iter(PatientLoader(range(10), num_workers=1))  # type: ignore[arg-type,var-annotated]
+    data_are_lost()
+    assert own.is_alive()
+    assert [int(number) for number in theirs] == list(range(10))
+    own.kill()
+    del ours
+
+
+def test_a_worker_that_cannot_be_killed_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As one that waits in the kernel for a dead drive; Python would join it when it exits."""
+    batches = iter(PatientLoader(range(100), num_workers=2))  # type: ignore[arg-type,var-annotated]
+    stuck, other = workers.marked()
+    os.kill(stuck.pid or 0, signal.SIGSTOP)
+    monkeypatch.setattr(stuck, "kill", lambda: None)
+    monkeypatch.setattr(watchdog, "REAP_S", 1.0)
+    data_are_lost()
+    assert alive(stuck.pid or 0)
+    assert not alive(other.pid or 0)
+    assert not {stuck, other} & set(multiprocessing.active_children())
+    os.kill(stuck.pid or 0, signal.SIGKILL)
+    del batches
+
+
+LATE_ALARM = """
+import threading, time
+from perpixel.training.callbacks import Watchdog, watchdog
+
+entered, real = threading.Event(), watchdog.faulthandler.dump_traceback_later
+
+def late(timeout, **rest):
+    entered.set()
+    time.sleep(0.5)
+    real(0.5, **rest)
+
+watchdog.faulthandler.dump_traceback_later = late
+dog = Watchdog(0.1)
+dog.setup(None, None, "fit")
+entered.wait()
+dog.teardown(None, None, "fit")
+time.sleep(2)
+print("lives")
+"""
+
+
+def test_no_alarm_goes_off_once_the_watch_is_over() -> None:
+    """Not even one that the watching thread was just about to set."""
+    done = subprocess.run(
+        [sys.executable, "-c", LATE_ALARM],
+        env=environment() | {"PYTHONPATH": str(ROOT / "src")},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (0, "lives\n"), done.stderr
+
+
+def test_a_handler_from_c_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Python tells None for it, and cannot put it back."""
+    real = signal.signal
+
+    def installed(signum: int, handler: Any) -> Any:
+        assert handler is not None, "signal.signal takes no None"
+        real(signum, handler)
+
+    monkeypatch.setattr(signal, "signal", installed)
+    monkeypatch.setattr(signal, "getsignal", lambda signum: None)
+    data_are_lost()
+    with taken_over():
+        pass
 
 
 def test_time_is_up_even_in_a_read(tmp_path: Path) -> None:

@@ -31,7 +31,7 @@ from perpixel.models.checkerboard import advice_for
 from perpixel.reporting.pictures import confusion_picture, curves_picture, reliability_picture
 from perpixel.reporting.report import write_report
 from perpixel.tracking import manifest
-from perpixel.tracking.files import in_use, write_atomically
+from perpixel.tracking.files import in_use, make_directory, naming, write_atomically
 from perpixel.tracking.leaderboard import write_leaderboard
 from perpixel.tracking.links import refuse_links
 from perpixel.tracking.loggers import RunIdentity, Tracker
@@ -46,6 +46,7 @@ from perpixel.training import (
     num_ranks,
     prepare_rank,
     started_by_launcher,
+    taken_over,
 )
 
 log = logging.getLogger(__name__)
@@ -70,6 +71,7 @@ class OutOfMemory(RuntimeError):
     """Memory was exhausted; the message says which settings to change."""
 
 
+@taken_over()
 def run_job(
     cfg: DictConfig, run: Path, overrides: list[str], sweep: str | None, job: int | None, resume: bool = False
 ) -> None:
@@ -88,7 +90,7 @@ def run_job(
     """
     if cfg.trainer.sync_batchnorm and not torch.cuda.is_available():
         raise ValueError("trainer.sync_batchnorm=true: torch synchronises batch norm on GPUs only, and here is none.")
-    run.mkdir(parents=True, exist_ok=True)
+    make_directory(run)
     with in_use(run):
         before = manifest.read(run)
         if before and not resume:
@@ -104,7 +106,7 @@ def run_job(
             if not resume:  # else the process died before it could write its manifest
                 write_atomically(run / "overrides.yaml", OmegaConf.to_yaml(OmegaConf.create(overrides)))
             facts = {"name": run.name, "job": job, "sweep": sweep, "seed": cfg.seed, "looks": {}}
-        with manifest.recording(run, **facts), _config_kept(cfg, run):
+        with _config_kept(cfg, run), manifest.recording(run, **facts):  # what has a manifest can be resumed
             _run_ranks(cfg, run, resume)
         _summarise(run)
 
@@ -150,7 +152,10 @@ def resume_job(directory: Path, overrides: Sequence[str]) -> Callable[[], None]:
     refuse_links(run)
     cfg, changes = resumed_config(run, overrides)
     check_nodes(cfg)
-    status = manifest.read(run).get("status")
+    try:
+        status = manifest.read(run).get("status")
+    except ValueError as error:
+        raise ConfigError(str(error)) from None
     if status == "finished" and not changes:
         raise ConfigError(
             f"resume={directory}: this run is finished. To train longer name what changes, as trainer.max_epochs=…"
@@ -185,14 +190,15 @@ def train(cfg: DictConfig, run: Path, resume: bool = False) -> None:
 
 
 def _train(cfg: DictConfig, run: Path, resume: bool) -> None:
-    if resume and CheckpointStore(run / "checkpoints").entries("state"):
+    newest = CheckpointStore(run / "checkpoints").to_go_on_from() if resume else None
+    if newest is not None:
         cfg = without_weights(cfg)
     first = int(os.environ.get("RANK", "0")) == 0
     settings = typed(cfg)
     tracker = build_tracker(cfg) if first else None
     failed = True
     try:
-        logger = tracker.start(_identity(cfg, run)) if tracker else None
+        logger = tracker.start(_identity(cfg, run, newest[1].step if newest else None)) if tracker else None
         experiment = assemble(cfg, run, logger, lambda split: _look(run, split, first))
         experiment = replace(experiment, on_rollback=lambda found: _note_rollback(run, found, first))
         if first:
@@ -223,10 +229,9 @@ def _plain(value: Any) -> Any:
     return OmegaConf.to_container(value) if OmegaConf.is_config(value) else value
 
 
-def _identity(cfg: DictConfig, run: Path) -> RunIdentity:
+def _identity(cfg: DictConfig, run: Path, step: int | None) -> RunIdentity:
     config = cast(dict[str, Any], OmegaConf.to_container(cfg, resolve=True))
-    states = CheckpointStore(run / "checkpoints").entries("state")
-    return RunIdentity(run, run.name, manifest.read(run).get("sweep"), config, states[-1].step if states else None)
+    return RunIdentity(run, run.name, manifest.read(run).get("sweep"), config, step)
 
 
 def _look(run: Path, split: str, first: bool) -> None:
@@ -246,7 +251,7 @@ def _describe(experiment: Experiment, run: Path, allow_changed: bool) -> None:
     now = data.fingerprints()
     refuse_changed_data(now, manifest.read(run).get("data", {}), allow_changed)
     if data.canary is not None:
-        (run / "canary.json").write_text(json.dumps({"names": data.canary.names}, indent=1) + "\n", encoding="utf-8")
+        write_atomically(run / "canary.json", json.dumps({"names": data.canary.names}, indent=1) + "\n")
     write_splits(data.source, run / "splits.json")
     (run / BAD_FILES).unlink(missing_ok=True)  # of a start that was refused
     if left_out := data.source.quarantined:
@@ -264,7 +269,8 @@ def _describe(experiment: Experiment, run: Path, allow_changed: bool) -> None:
 def _finish(
     cfg: DictConfig, experiment: Experiment, run: Path, scores: dict[str, Scores], tracker: Tracker | None
 ) -> None:
-    curves_picture(run / "metrics.jsonl", run / "curves.png")
+    with naming(run / "curves.png"):
+        curves_picture(run / "metrics.jsonl", run / "curves.png")
     pictures = {"curves": run / "curves.png", "first batch": run / "first_batch.png"}
     for split, found in scores.items():
         path = run / f"confusion_{split}.png"
@@ -282,6 +288,7 @@ def _finish(
         tracker.pictures({title: path for title, path in pictures.items() if path.exists()})
 
 
+@taken_over()
 def write_results(directory: Path) -> None:
     """Rewrite the leaderboard and report of a sweep, or the report of a single run.
 
@@ -319,6 +326,7 @@ def _summarise(run: Path) -> None:
         log.info("finished: %s (%s)", line, run)
 
 
+@taken_over()
 def _rank_main() -> None:
     """A rank: train from the run directory's own config."""
     from torch.distributed.elastic.multiprocessing.errors import record

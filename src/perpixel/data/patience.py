@@ -11,6 +11,8 @@ from typing import Any, Generic, TypeVar
 
 from torch.utils.data import DataLoader
 
+from perpixel.workers import mark
+
 BACKSTOP_S = 5.0
 """How much longer the loader waits for a worker than the worker for a file: whoever notices first knows the name."""
 
@@ -27,6 +29,7 @@ class PatientLoader(DataLoader[T]):
 
     def __iter__(self) -> Any:
         iterator = super().__iter__()
+        mark(getattr(iterator, "_workers", ()))
         return _PatientIterator(iterator, self.timeout + BACKSTOP_S) if self.timeout else iterator
 
 

@@ -42,9 +42,28 @@ PACKAGES = (
 
 
 def read(run: Path) -> dict[str, Any]:
-    """The manifest of a run directory, empty where there is none yet."""
+    """The manifest of a run directory, empty where there is none yet.
+
+    Raises:
+        ValueError: what stands there is no manifest.
+    """
     path = run / MANIFEST
-    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    if not path.is_file():
+        return {}
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise _damaged(path, str(error)) from None
+    if not isinstance(found, dict):
+        raise _damaged(path, f"a {type(found).__name__} instead of names with values")
+    return found
+
+
+def _damaged(path: Path, fault: str) -> ValueError:
+    return ValueError(
+        f"'{path}' is damaged ({fault}). Put it back from a copy; or remove it: resume={path.parent} then goes on and "
+        f"writes it anew, without what only it knew (when the run began, the hashes of its data, looks at test)."
+    )
 
 
 def update(run: Path, **facts: Any) -> None:
@@ -74,28 +93,29 @@ def recording(run: Path, **facts: Any) -> Iterator[None]:
     before = read(run)
     spent = before.get("duration_s") or 0.0
     began = _BEGAN[run] = time.perf_counter() - spent
-    update(
-        run,
-        **facts,
-        status="running",
-        error=None,
-        command=COMMAND,
-        started=before.get("started", now()),
-        finished=None,
-        duration_s=spent or None,
-        versions=_versions(),
-        git=_git(),
-        hardware=_hardware(),
-    )
+    facts |= {
+        "status": "running",
+        "error": None,
+        "command": COMMAND,
+        "started": before.get("started", now()),
+        "finished": None,
+        "duration_s": spent or None,
+        "versions": _versions(),
+        "git": _git(),
+        "hardware": _hardware(),
+    }
     try:
+        update(run, **facts)
+        (run / "error.txt").unlink(missing_ok=True)  # of the attempt before
         yield
     except (SystemExit, KeyboardInterrupt) as stop:
-        _close(run, began, status="interrupted", error=f"{_describe(stop)}; go on with resume={run}")
+        if read(run):  # else it was stopped before there was one
+            _close(run, began, status="interrupted", error=f"{_describe(stop)}; go on with resume={run}")
         raise
     except BaseException as error:
-        with suppress(OSError):  # a full disk is reported as itself, not as a manifest that could not be written
-            _close(run, began, status="failed", error=_describe(error))
-            (run / "error.txt").write_text(traceback.format_exc(), encoding="utf-8")
+        with suppress(OSError, ValueError):  # a full disk is reported as itself, not as what could not be written
+            _fail(run, began, _describe(error))
+            write_atomically(run / "error.txt", traceback.format_exc())
         raise
     _close(run, began, status="finished", error=None)
 
@@ -104,6 +124,23 @@ def add_time(run: Path) -> None:
     """Keep what a run has taken so far, in case its process is killed."""
     if run in _BEGAN:
         update(run, duration_s=round(time.perf_counter() - _BEGAN[run], 3))
+
+
+def _fail(run: Path, began: float, error: str) -> None:
+    """Where the disk has no room for a new manifest, the old one is written over: it must not say *running*."""
+    try:
+        _close(run, began, status="failed", error=error)
+    except OSError:
+        path = run / MANIFEST
+        facts, room = read(run) | {"status": "failed", "finished": now()}, path.stat().st_size
+        for told in (error, error[:200], None):
+            text = json.dumps(facts | {"error": told}).encode()  # without its line breaks it is much shorter
+            if len(text) <= room:
+                with path.open("r+b") as file:
+                    file.write(text.ljust(room))
+                    os.fsync(file.fileno())
+                return
+        raise
 
 
 def _close(run: Path, began: float, **facts: Any) -> None:

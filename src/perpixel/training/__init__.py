@@ -4,7 +4,7 @@ from perpixel.training.callbacks import CanaryScores, FirstBatch, NonFinite, Ove
 from perpixel.training.fit import Experiment, evaluate, fit, load_best, write_scores
 from perpixel.training.launch import RankFailed, launch_ranks, num_ranks, prepare_rank, started_by_launcher
 from perpixel.training.module import Scores, SegmentationModule
-from perpixel.training.signals import Interrupted
+from perpixel.training.signals import Interrupted, taken_over
 from perpixel.training.store import CheckpointError, CheckpointStore
 
 __all__ = [
@@ -26,5 +26,6 @@ __all__ = [
     "num_ranks",
     "prepare_rank",
     "started_by_launcher",
+    "taken_over",
     "write_scores",
 ]

@@ -24,7 +24,7 @@ from torch.distributed.elastic.multiprocessing.api import SignalException
 from torch.distributed.elastic.multiprocessing.errors import ChildFailedError, ProcessFailure
 from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
-from perpixel.training.signals import EXIT_CODES, Interrupted
+from perpixel.training.signals import EXIT_CODES, Interrupted, taken_over
 
 SHUTDOWN_TIMEOUT_S = 25  # for checkpoints after SIGTERM
 ASLEEP_S = 8.0  # who has not taken a signal for so long is stopped, or stuck in the kernel
@@ -86,7 +86,7 @@ def launch_ranks(module: str, arguments: Sequence[str], ranks: int) -> None:
         local_addr="localhost",
         signals_to_handle=",".join(signal.Signals(signum).name for signum in EXIT_CODES),
     )
-    with _rank_environment(), _sleepers_killed() as killed:
+    with taken_over(), _rank_environment(), _sleepers_killed() as killed:  # torch leaves its own handlers behind
         try:
             elastic_launch(config, sys.executable)("-m", module, *arguments)
         except SignalException as stop:

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 EXIT_CODES = {signal.SIGTERM: 143, signal.SIGINT: 130, signal.SIGUSR1: 143}
 """128 + the signal's number; SIGUSR1 is how clusters announce SIGTERM, and ends the same way."""
 
+ECHOING = ("TORCHELASTIC_RUN_ID", "SLURM_JOB_ID")
+"""Environment variables of processes that may get one signal twice: a rank from the system and from its launcher, which
+passes it on; a cluster's job from Slurm and from the srun above it."""
+
 ECHO_S = 2.0
-"""A cluster signals a rank and its parent, which passes the signal on: the same signal so soon is not a second one."""
+"""There, the same signal so soon is not a second one."""
 
 
 class Interrupted(SystemExit):
@@ -46,9 +51,13 @@ class Signals:
             raise Interrupted(signum)
         if not self.received:
             self.received, self._at = signum, time.monotonic()
-        elif signum != self.received or time.monotonic() - self._at > ECHO_S:
+        elif not self._is_echo(signum):
             signal.signal(signum, signal.SIG_DFL)
             signal.raise_signal(signum)
+
+    def _is_echo(self, signum: int) -> bool:
+        again = signum == self.received and time.monotonic() - self._at <= ECHO_S
+        return again and any(name in os.environ for name in ECHOING)
 
 
 @contextmanager
@@ -58,12 +67,23 @@ def taken_over() -> Iterator[Signals]:
     Outside the main thread (of a notebook's executor, say) Python allows no handlers; signals do what they did.
     """
     signals = Signals()
-    if threading.current_thread() is not threading.main_thread():
+    with handled(*EXIT_CODES, by=signals.handle):
         yield signals
-        return
-    before = {signum: signal.signal(signum, signals.handle) for signum in EXIT_CODES}
+
+
+@contextmanager
+def handled(*signums: int, by: Callable[[int, Any], Any]) -> Iterator[None]:
+    """Handle signals in here, and as before behind it.
+
+    Left alone are all of them outside the main thread, and those that a library handles from C: Python could not give
+    such a handler back.
+    """
+    ours = threading.current_thread() is threading.main_thread()
+    before = {signum: handler for signum in signums if ours and (handler := signal.getsignal(signum)) is not None}
     try:
-        yield signals
+        for signum in before:
+            signal.signal(signum, by)
+        yield
     finally:
         for signum, handler in before.items():
             signal.signal(signum, handler)

@@ -4,35 +4,42 @@ from __future__ import annotations
 
 import faulthandler
 import logging
-import multiprocessing
+import multiprocessing.process
 import os
 import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any
 
 import lightning.pytorch as pl
+
+from perpixel.training.signals import handled
+from perpixel.workers import marked
 
 log = logging.getLogger(__name__)
 
 GRACE_S = 5.0
 """How much longer this waits than collective calls and file reads, which end with an exception that names the cause."""
 
+REAP_S = 5.0
+"""How long killed workers are waited for. One that is stuck in the kernel (a dead drive) dies when that lets it go."""
 
-@contextmanager
-def _deaths_unannounced() -> Iterator[None]:
-    """Children may die: torch's handler of SIGCHLD would raise for them, in place of the error that is being told."""
-    if threading.current_thread() is not threading.main_thread():  # where no handler can be set, and torch's never runs
-        yield
-        return
-    before = signal.signal(signal.SIGCHLD, lambda *_: None)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGCHLD, before)
+
+def end_workers() -> None:
+    """Kill this process's data workers, sleeping ones too, and none of its other children."""
+    workers = marked()
+    # torch's handler of SIGCHLD would raise for each of them, in place of the error that is being told
+    with handled(signal.SIGCHLD, by=lambda *_: None):
+        for worker in workers:
+            worker.kill()
+        end = time.monotonic() + REAP_S
+        for worker in workers:
+            worker.join(max(0.0, end - time.monotonic()))
+    for worker in workers:
+        if worker.is_alive():
+            multiprocessing.process._children.discard(worker)  # type: ignore[attr-defined]  # else joined at exit
 
 
 class Watchdog(pl.Callback):
@@ -52,12 +59,14 @@ class Watchdog(pl.Callback):
         self.on_hang = on_hang
         self._last = 0.0
         self._done = threading.Event()
+        self._thread: threading.Thread | None = None
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         """Begin to watch."""
         self._done.clear()
         self._alive()
-        threading.Thread(target=self._watch, name="watchdog", daemon=True).start()
+        self._thread = threading.Thread(target=self._watch, name="watchdog", daemon=True)
+        self._thread.start()
 
     def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         """Stop watching."""
@@ -68,13 +77,13 @@ class Watchdog(pl.Callback):
         self._stop()
         told = str(exception)
         if "DataLoader" in told and not told.startswith("Caught "):  # what a worker itself raises breaks nothing
-            with _deaths_unannounced():
-                for worker in [child for child in multiprocessing.active_children() if child.daemon]:
-                    worker.kill()
-                    worker.join()
+            end_workers()
 
     def _stop(self) -> None:
+        """Wait for the thread before its alarm is taken back: it may be just about to set it."""
         self._done.set()
+        if self._thread is not None and self._thread is not threading.current_thread():
+            self._thread.join()
         faulthandler.cancel_dump_traceback_later()
 
     def _alive(self, *_: Any, **__: Any) -> None:
