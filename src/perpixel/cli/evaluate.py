@@ -9,7 +9,7 @@ from pathlib import Path
 from omegaconf import DictConfig
 
 from perpixel.cli.arguments import checked_jobs, parse, run_hydra
-from perpixel.config import install, read_run_config
+from perpixel.config import read_run_config
 from perpixel.tracking.links import refuse_links
 
 log = logging.getLogger(__name__)
@@ -21,9 +21,8 @@ def main() -> None:
     if args.multirun:
         sys.exit("perpixel: evaluate takes one run; -m belongs to train.")
     if args.help or args.hydra_help:
-        install()  # without the check that run= is given: who asks for help need not know
-    else:
-        checked_jobs(args, "evaluate")
+        args.overrides = [*args.overrides, "run=."]  # who asks for help need not know which; all else is checked
+    checked_jobs(args, "evaluate")
     run_hydra(evaluate, "evaluate")
 
 
