@@ -19,8 +19,9 @@ from perpixel.cli.evaluate import evaluate
 from perpixel.cli.job import resume_job
 from perpixel.config import ConfigError, compose
 from perpixel.reporting.report import write_report
+from perpixel.tracking.runs import load_run
 from tests.conftest import CLASSES
-from tests.security.test_files import Payload
+from tests.security.test_files import LAUGHS, Payload
 
 
 @pytest.fixture(scope="module")
@@ -180,6 +181,17 @@ def test_secrets_stay_out_of_what_is_saved(tiny: list[str], tmp_path: Path, monk
     kept = [path for path in result.directory.rglob("*") if path.is_file()]
     assert kept
     assert not [path for path in kept if b"very-secret-value" in path.read_bytes()]
+
+
+@pytest.mark.parametrize("name", ["overrides.yaml", "config.yaml"])
+def test_aliases_of_a_run_are_not_written_out(name: str, run: Path) -> None:
+    """A report is drawn of whatever lies there; nine nested lists of nine would be a billion values."""
+    (run / name).write_text(LAUGHS)
+    assert not load_run(run).overrides or name == "config.yaml"
+    assert not load_run(run).config or name == "overrides.yaml"
+    (run / name).write_text(f"[{'a, ' * (1 << 19)}a]")
+    assert len(load_run(run).overrides) < 100
+    write_report(run)
 
 
 def test_deep_json_in_a_run_is_no_crash(run: Path) -> None:

@@ -13,10 +13,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, cast, get_args
 
-from omegaconf import OmegaConf
-from omegaconf.errors import OmegaConfBaseException
-from yaml import YAMLError  # type: ignore[import-untyped,unused-ignore]
-
+from perpixel.config import ConfigError, read_yaml
 from perpixel.tracking.files import is_in_use
 
 Status = Literal["pending", "running", "finished", "interrupted", "failed"]
@@ -258,8 +255,8 @@ def _parse(text: str) -> dict[str, Any]:
 
 def _yaml(path: Path) -> object:
     try:
-        return OmegaConf.to_container(OmegaConf.load(path), resolve=False)
-    except (OSError, YAMLError, OmegaConfBaseException, UnicodeDecodeError):
+        return read_yaml(path)
+    except (OSError, ConfigError):
         return None
 
 
