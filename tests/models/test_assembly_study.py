@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from torch import nn
 
-from perpixel.models import DPT, Bilinear, Encoder
+from perpixel.models import DPT, Bilinear, Encoder, Linknet
 
 ROOT = Path(__file__).parents[2]
 SCRIPT = ROOT / "experiments" / "assembly" / "assembly.py"
@@ -43,9 +43,10 @@ def test_every_word_of_decoder_is_measured() -> None:
     assert {file.stem for file in (ROOT / "conf" / "decoder").glob("*.yaml")} <= set(measured)
 
 
-def test_dpt_builds_no_transposed_convolution_to_throw_away(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_transposed_convolution_is_built_to_be_thrown_away(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(self: nn.ConvTranspose2d, *_: object, **__: object) -> None:
         raise AssertionError("bilinear upsampling has no transposed convolution")
 
     monkeypatch.setattr(nn.ConvTranspose2d, "__init__", refuse)
     DPT(Encoder("test_vit"), Bilinear(), 2, channels=8, intermediate_channels=(8,) * 4)
+    Linknet(Encoder("resnet18"), Bilinear(), 2)
