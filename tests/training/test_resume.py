@@ -23,7 +23,7 @@ import perpixel
 from perpixel.cli import experiment
 from perpixel.config import ConfigError
 from perpixel.data import DataModule
-from perpixel.training import Interrupted
+from perpixel.training import CheckpointStore, Interrupted, SegmentationModule
 from perpixel.training.callbacks import StopOnSignal
 
 BASE = [
@@ -138,6 +138,60 @@ def test_stopped_and_resumed_equals_undisturbed(
         start = [f"resume={run}"]
     perpixel.train(start)
     assert_same_run(run, undisturbed)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("step", range(1, 13))
+def test_any_boundary(step: int, tiny: list[str], tmp_path: Path, undisturbed: Path, moment: Moment) -> None:
+    """All twelve steps; and what is written on the way costs no exactness."""
+    run = tmp_path / "run"
+    train_and_stop([*tiny, *BASE, f"hydra.run.dir={run}"], moment, "step", step)
+    assert newest(run, "state")["global_step"] == step
+    perpixel.train([f"resume={run}"])
+    assert_same_run(run, undisturbed)
+
+
+def written(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The steps behind which states are written from now on."""
+    own, steps = CheckpointStore.write, list[int]()
+
+    def write(self: CheckpointStore, kind: str, content: Any, step: int, *rest: Any) -> Path:
+        steps.extend([step] if kind == "state" else [])
+        return own(self, kind, content, step, *rest)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(CheckpointStore, "write", write)
+    return steps
+
+
+def test_states_are_written_by_the_clock(tiny: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    steps = written(monkeypatch)
+    perpixel.train([*tiny, "training.checkpoint.every_minutes=0.00001", "training.overlays=0"])
+    assert steps[:4] == [1, 2, 3, 4]
+
+
+@pytest.mark.parametrize("every", [1, 3])
+def test_no_more_steps_are_lost_than_lie_between_two_states(
+    every: int, tiny: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Power fails at step 8 of 12: what is repeated begins behind the last state."""
+    steps, own = written(monkeypatch), SegmentationModule.training_step
+
+    def training_step(self: SegmentationModule, *batch: Any) -> Any:
+        if self.trainer.global_step == 8:
+            raise PowerFailure
+        return own(self, *batch)
+
+    run = tmp_path / "run"
+    overrides = [*tiny, *BASE, f"training.checkpoint.every_n_steps={every}", f"hydra.run.dir={run}"]
+    monkeypatch.setattr(SegmentationModule, "training_step", training_step)
+    with pytest.raises(PowerFailure):
+        perpixel.train(overrides)
+    assert steps == list(range(every, 9, every))
+    assert 8 - newest(run, "state")["global_step"] < every
+
+
+class PowerFailure(BaseException):
+    """No handler of ours acts on it."""
 
 
 def train_and_stop(overrides: list[str], moment: Moment, where: str, step: int) -> None:

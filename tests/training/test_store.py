@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import logging
+import os
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -142,3 +143,62 @@ def test_the_first_checkpoint_is_listed_once(tmp_path: Path) -> None:
     store = CheckpointStore(tmp_path / "checkpoints")
     store.write("state", {"step": 1}, 1)
     assert [entry.step for entry in store.entries("state")] == [1]
+
+
+def test_files_of_the_user_are_left_alone_with_and_without_a_ledger(store: CheckpointStore) -> None:
+    names = ["precious.ckpt", "my-backup.ckpt", "state-00000001 (copy).ckpt", f"{PARTIAL}notes"]
+    for name in names:
+        (store.directory / name).write_bytes((store.directory / "state-00000002.ckpt").read_bytes())
+    store.tidy()
+    (store.directory / LEDGER).unlink()
+    store.tidy()
+    assert [entry.step for entry in store.entries("state")] == [1, 2]
+    assert all((store.directory / name).exists() for name in names)
+
+
+@pytest.mark.parametrize("content", ["[" * 100_000, "[1]", "{}", '[{"file": 1}]', "5"])
+def test_a_ledger_that_makes_no_sense_is_made_anew(content: str, store: CheckpointStore) -> None:
+    (store.directory / LEDGER).write_text(content)
+    store.tidy()
+    assert newest_step(store) == 2
+
+
+def test_nothing_is_said_of_one_before_where_there_is_none(
+    store: CheckpointStore, caplog: pytest.LogCaptureFixture
+) -> None:
+    for path in store.directory.glob("*.ckpt"):
+        truncate(path)
+    with pytest.raises(CheckpointError, match=r"state-00000001\.ckpt, .*state-00000002\.ckpt"):
+        store.to_go_on_from()
+    assert "the one before" not in caplog.text
+    assert CheckpointStore(store.directory.parent / "none").to_go_on_from() is None
+
+
+def test_everything_reaches_the_disk_before_it_is_relied_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Bytes before the name, the name (of the new directory, too) before the list, and the list's bytes before its."""
+    done: list[tuple[str, str]] = []
+    sync, rename = os.fsync, Path.replace
+
+    def fsync(descriptor: int) -> None:
+        done.append(("sync", Path(f"/proc/self/fd/{descriptor}").readlink().name.split(".ckpt")[0]))
+        sync(descriptor)
+
+    def replace(self: Path, target: Path) -> Path:
+        done.append(("rename", target.name.split(".ckpt")[0]))
+        return rename(self, target)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    monkeypatch.setattr(Path, "replace", replace)
+    run = tmp_path / "run"
+    CheckpointStore(run / "checkpoints").write("state", {"step": 1}, 1)
+    steps = [(what, name.removeprefix(PARTIAL).split(".json")[0]) for what, name in done]
+    assert steps == [
+        ("sync", tmp_path.name),  # holds run/
+        ("sync", "run"),  # holds checkpoints/
+        ("sync", "state-00000001"),
+        ("rename", "state-00000001"),
+        ("sync", "checkpoints"),
+        ("sync", "checkpoints"),  # the list's bytes: checkpoints.json
+        ("rename", "checkpoints"),
+        ("sync", "checkpoints"),
+    ]

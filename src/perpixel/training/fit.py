@@ -185,7 +185,7 @@ def _fit_once(
     newest = rollbacks.start() if resume else None
     if fitter.is_global_zero:
         store.tidy()
-        rollbacks.let_go()
+    rollbacks.let_go(fitter.is_global_zero)
     if resume:
         log.info("going on from %s", newest or "the beginning: there is no checkpoint yet")
     fitter.fit(module, datamodule=experiment.data, ckpt_path=newest, weights_only=True if newest else None)

@@ -52,8 +52,12 @@ class Rollbacks:
         self._began_from = found[1] if found else None
         return found[0] if found else None
 
-    def let_go(self) -> None:
-        """Delete the states that were passed over, so that no resumed run takes them up; rank 0 calls."""
-        for entry in self.store.entries("state"):
+    def let_go(self, is_first_rank: bool = True) -> None:
+        """Delete the states that were passed over, so that no resumed run takes them up, and new ones get their names.
+
+        Every rank calls; the first one deletes, before any of them can write.
+        """
+        for entry in self.store.entries("state") if is_first_rank else ():
             if entry.file in self._passed_over:
                 self.store.drop(entry)
+        self._passed_over = set()

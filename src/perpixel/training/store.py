@@ -179,7 +179,10 @@ class CheckpointStore:
                 log.warning("the list of checkpoints '%s' is missing: it is made anew from the files", path)
             return found
         try:
-            return [Entry(**entry) for entry in json.loads(path.read_text(encoding="utf-8"))]
+            listed = json.loads(path.read_text(encoding="utf-8"))
+            if not isinstance(listed, list):
+                raise TypeError("it is no list")
+            return [Entry(**entry) for entry in listed]
         except (ValueError, TypeError, RecursionError) as error:
             log.warning("the list of checkpoints '%s' is damaged (%s): it is made anew from the files", path, error)
             return self._rebuilt()
