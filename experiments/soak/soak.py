@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import csv
 import json
+import math
 import multiprocessing
 import os
 import random
@@ -29,8 +30,9 @@ from perpixel.training.store import LEDGER, CheckpointStore
 
 HERE = Path(__file__).parent
 PRELOADED = ["perpixel.cli.api", "perpixel.cli.job", "perpixel.data.folder", "albumentations", "perpixel.models"]
-LIFE_S = 2.0
-"""Longest wait before a kill at a random moment, from the start of the process."""
+IN_WRITE = "writing a checkpoint"
+LIFE_S = 1.0
+"""Longest wait before a kill at a random moment, from the first state that the process wrote."""
 SAME = ("epoch", "step", "lr", "train/loss", "val/loss", "val/mIoU")
 
 
@@ -69,10 +71,11 @@ def start(overrides: Sequence[str]) -> BaseProcess:
     return process
 
 
-def soak(overrides: Sequence[str], run: Path, undisturbed: Path, kills: int, seed: int = 0) -> Soak:
-    """Train into ``undisturbed`` without interruption and into ``run`` with ``kills`` SIGKILLs; compare.
+def soak(overrides: Sequence[str], run: Path, undisturbed: Path, kills: int, seed: int = 0, in_writes: int = 0) -> Soak:
+    """Train into ``undisturbed`` without interruption and into ``run`` with SIGKILLs; compare.
 
-    Half of the kills fall at random moments, half wait until a checkpoint is being written.
+    Half of the kills are aimed at a write, half fall at random moments once the process has written a state. There are
+    ``kills`` of them, and more until ``in_writes`` have hit a checkpoint half written.
     """
     whole = start([*overrides, f"hydra.run.dir={undisturbed}"])
     whole.join()
@@ -80,13 +83,14 @@ def soak(overrides: Sequence[str], run: Path, undisturbed: Path, kills: int, see
         raise SystemExit("the undisturbed training failed")
     rng, found = random.Random(seed), Soak()
     next_start = [*overrides, f"hydra.run.dir={run}"]
-    while sum(found.phases.values()) < kills:
+    while sum(found.phases.values()) < kills or found.phases[IN_WRITE] < in_writes:
+        old = _partial(run)  # of killed lives; the next one deletes it, but not at once
         process = start(next_start)
         found.lives += 1
-        killed = _kill(process, run, rng, in_write=rng.random() < 0.5)
+        killed = _kill(process, run, rng, old, in_write=rng.random() < 0.5)
         if not killed:
             break
-        found.phases[_phase(run)] += 1
+        found.phases[_phase(run, old)] += 1
         found.damaged += _damaged(run)
         if (run / "config.yaml").exists():
             next_start = [f"resume={run}"]
@@ -98,12 +102,14 @@ def soak(overrides: Sequence[str], run: Path, undisturbed: Path, kills: int, see
     return found
 
 
-def _kill(process: BaseProcess, run: Path, rng: random.Random, in_write: bool) -> bool:
+def _kill(process: BaseProcess, run: Path, rng: random.Random, old: set[str], in_write: bool) -> bool:
     """Whether the process was killed before it was done."""
-    moment = time.monotonic() + rng.uniform(0.0, LIFE_S)
+    before, wait, moment = _states(run), rng.uniform(0.0, LIFE_S), math.inf
     while process.is_alive():
-        writing = in_write and _is_writing(run / "checkpoints") and rng.random() < 0.3
-        if writing or (not in_write and time.monotonic() >= moment):
+        if not in_write and moment == math.inf and _states(run) - before:
+            moment = time.monotonic() + wait
+        writing = in_write and _half_written(run, old) and rng.random() < 0.3
+        if writing or time.monotonic() >= moment:
             os.kill(process.pid or 0, signal.SIGKILL)
             process.join()
             return True
@@ -111,18 +117,26 @@ def _kill(process: BaseProcess, run: Path, rng: random.Random, in_write: bool) -
     return False
 
 
-def _is_writing(directory: Path) -> bool:
-    return any(directory.glob(f"{PARTIAL}*"))
+def _states(run: Path) -> set[str]:
+    return {path.name for path in (run / "checkpoints").glob("state-*.ckpt")}
 
 
-def _phase(run: Path) -> str:
-    """What the process was at, told by what it left."""
+def _partial(run: Path) -> set[str]:
+    return {path.name for path in (run / "checkpoints").glob(f"{PARTIAL}*")}
+
+
+def _half_written(run: Path, old: set[str]) -> set[str]:
+    return {name for name in _partial(run) - old if LEDGER not in name}
+
+
+def _phase(run: Path, old: set[str]) -> str:
+    """What the process was at, told by what it left beside what earlier ones had left."""
     directory = run / "checkpoints"
     if not directory.is_dir():
         return "before the first checkpoint"
-    left = [path.name for path in directory.glob(f"{PARTIAL}*")]
-    if any(LEDGER not in name for name in left):
-        return "writing a checkpoint"
+    if _half_written(run, old):
+        return IN_WRITE
+    left = _partial(run) - old
     listed = {entry.file for kind in ("state", "best") for entry in CheckpointStore(directory).entries(kind)}
     unlisted = {path.name for path in directory.glob("*.ckpt")} - listed
     return "listing a checkpoint" if left or unlisted else "between checkpoints"

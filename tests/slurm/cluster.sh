@@ -38,9 +38,12 @@ SelectTypeParameters=CR_CPU
 SchedulerType=sched/backfill
 SchedulerParameters=sched_interval=1,batch_sched_delay=1,bf_interval=1
 KillWait=15
+PreemptType=preempt/partition_prio
+PreemptMode=REQUEUE
 MinJobAge=300
 NodeName=$(hostname -s) NodeAddr=127.0.0.1 CPUs=$(nproc) RealMemory=1000 State=UNKNOWN
-PartitionName=test Nodes=ALL Default=YES MaxTime=INFINITE State=UP
+PartitionName=test Nodes=ALL Default=YES MaxTime=INFINITE State=UP PriorityTier=1
+PartitionName=urgent Nodes=ALL MaxTime=INFINITE State=UP PriorityTier=9 PreemptMode=OFF
 CONF
     export SLURM_CONF="$home/slurm.conf"
     slurmctld >"$home/slurmctld.out" 2>&1

@@ -16,6 +16,8 @@ from tests.cli.conftest import Shell
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("cluster")]
 
 SLURM = ["-m", "hydra/launcher=slurm", "hydra.launcher.cpus_per_task=1", "hydra.sweep.dir=sweep"]
+EPOCHS = 300
+"""So many outlast the time that Slurm takes to act."""
 
 
 @pytest.fixture
@@ -61,11 +63,11 @@ def test_a_sweep_lands_in_one_directory(tiny: list[str], shell: Shell) -> None:
     assert output.count("# Leaderboard") == 1
 
 
-@pytest.mark.parametrize("ending", ["requeue", "time limit"])
+@pytest.mark.parametrize("ending", ["requeue", "preemption", "time limit"])
 def test_a_job_that_comes_back_goes_on(ending: str, tiny: list[str], shell: Shell) -> None:
     """The same directory, every epoch once, at most a step lost, one turn more and not two."""
     limit = ["hydra.launcher.timeout_min=5", "hydra.launcher.signal_delay_s=60"]
-    process = shell.start("train", [*SLURM, *limit, *tiny, "seed=7", "trainer.max_epochs=120"])
+    process = shell.start("train", [*SLURM, *limit, *tiny, "seed=7", f"trainer.max_epochs={EPOCHS}"])
     sweep = shell.directory / "sweep"
     (run,) = wait_for(
         lambda: [path.parent for path in sweep.glob("0_*/metrics.jsonl") if len(lines(path)) > 2], process
@@ -73,16 +75,18 @@ def test_a_job_that_comes_back_goes_on(ending: str, tiny: list[str], shell: Shel
     job = ask("squeue", "--noheader", "--format=%A").split()[0]
     if ending == "requeue":
         ask("scontrol", "requeue", job)
+    elif ending == "preemption":  # Slurm itself takes the node for a job of a higher partition
+        ask("sbatch", "--partition=urgent", "--exclusive", "--output=/dev/null", "--wrap=sleep 2")
     else:  # what Slurm sends so long before the limit, by its own means
         ask("scancel", "--signal=USR1", job)
     wait_for(lambda: "JobState=PENDING" in ask("scontrol", "show", "job", job), process)
     seen = len(lines(run / "metrics.jsonl"))
-    assert seen < 120
+    assert seen < EPOCHS
     hurry(job)
     output, _ = process.communicate(timeout=240)
     assert process.returncode == 0, output
     assert restarts(job) == 1
-    assert [line["epoch"] for line in lines(run / "metrics.jsonl")] == list(range(120))
+    assert [line["epoch"] for line in lines(run / "metrics.jsonl")] == list(range(EPOCHS))
     log = (run / "train.log").read_text()
     stopped = re.findall(r"stopped by SIG\w+ behind step (\d+)", log)
     resumed = re.findall(r"going on from .*/state-(\d+)(?:-\d+)?\.ckpt", log)
