@@ -31,7 +31,7 @@ from perpixel.training.store import LEDGER, CheckpointStore
 HERE = Path(__file__).parent
 PRELOADED = ["perpixel.cli.api", "perpixel.cli.job", "perpixel.data.folder", "albumentations", "perpixel.models"]
 IN_WRITE = "writing a checkpoint"
-LIFE_S = 1.0
+LIFE_S = 0.5
 """Longest wait before a kill at a random moment, from the first state that the process wrote."""
 SAME = ("epoch", "step", "lr", "train/loss", "val/loss", "val/mIoU")
 

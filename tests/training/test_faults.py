@@ -264,7 +264,7 @@ def test_two_ranks_that_were_stopped_equal_two_that_were_not(tiny: list[str], sh
 @pytest.mark.slow
 def test_fifty_kills(tiny: list[str], tmp_path: Path) -> None:
     """SIGKILL at random moments and within checkpoint writes; the run ends as if nothing had happened."""
-    overrides = [*tiny, "model.width=16", "trainer.max_epochs=800", "trainer.check_val_every_n_epoch=20"]
+    overrides = [*tiny, "model.width=16", "trainer.max_epochs=300", "trainer.check_val_every_n_epoch=20"]
     overrides += ["training.checkpoint.every_n_steps=2"]
     found = soak(overrides, tmp_path / "killed", tmp_path / "undisturbed", kills=50, in_writes=10)
     assert sum(found.phases.values()) >= 50
