@@ -68,7 +68,7 @@ def test_every_verb_refuses(way: str, flags: list[str], sentinel: Path) -> None:
 def refused_everywhere(verbs: Sequence[str], way: str, flags: Sequence[str], sentinel: Path) -> None:
     for verb in verbs:
         run = ["run=."] if verb == "evaluate" and "--help" not in flags and "--hydra-help" not in flags else []
-        done = command(verb, [*flags, *run, *WAYS[way]], sentinel)
+        done = command(verb, [*flags, *WAYS[way], *run], sentinel)
         assert done.returncode == 2, (verb, done.stdout, done.stderr)
         assert f"hydra.{way}" in done.stderr
         assert not sentinel.exists()

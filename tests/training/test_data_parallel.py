@@ -105,8 +105,8 @@ def test_sigterm_leaves_a_checkpoint_and_exits_143(extra: list[str], tiny: list[
 
 @pytest.mark.slow
 def test_a_dead_rank_takes_the_job_down(tiny: list[str], shell: Shell) -> None:
-    process = shell.start("train", [*tiny, *DDP, *LONG, "hydra.run.dir=run"])
-    wait_for(lambda: (shell.directory / "run" / "metrics.jsonl").exists(), process)
+    process = shell.start("train", [*tiny, *DDP, *LONG, "training.checkpoint.every_n_steps=2", "hydra.run.dir=run"])
+    wait_for(lambda: list((shell.directory / "run" / "checkpoints").glob("state-*.ckpt")), process)
     ranks = ranks_of(process.pid)
     assert len(ranks) == 2
     began = time.monotonic()
