@@ -170,7 +170,7 @@ def test_a_mask_that_no_reader_checks_is_named_by_the_metric_in_validation(
 def test_the_path_that_a_training_prints_is_taken_by_the_other_verbs(tiny: list[str], tmp_path: Path) -> None:
     """``tiny`` lists classes and a size, as nearly every training on one's own images does."""
     run = perpixel.train(tiny).directory
-    assert "classes-ground+square+disc" in run.name
+    assert not set(run.name) & set(",[]{}'\" =")  # long names are cut, so what is in it depends on where the data lie
     assert "square" in Shell(tmp_path).run("evaluate", [f"run={run}", "split=val"])
     assert perpixel.train([*tiny, f"init_from={run}"]).directory != run
     assert perpixel.train([f"resume={run}", "trainer.max_epochs=2"]).directory == run
