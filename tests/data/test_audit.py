@@ -302,7 +302,7 @@ def test_structures_are_measured() -> None:
     assert found.areas[0].nonzero()[0].tolist() == [0, 6, 10]
     assert found.thicknesses[0].nonzero()[0].tolist() == [1, 2, 5]
     assert (found.small[0], found.thin[0]) == (121, 121)
-    assert found.areas[1].sum() == 0
+    assert found.classes.tolist() == [0], "what a mask does not show takes no memory"
     whole = structures(np.zeros((40, 40), np.uint8), 1)
     assert whole.thicknesses[0].nonzero()[0].tolist() == [5]
 

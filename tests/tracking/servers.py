@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import socket
 import threading
@@ -35,23 +36,23 @@ class Server:
     """Answers every GraphQL query with what starting a run needs; ``silent`` makes it keep connections and say nothing.
 
     Attributes:
-        streamed: paths of the uploads it took.
+        streamed: what the uploads of logs brought that it took.
     """
 
     def __init__(self, delay_s: float = 0.0) -> None:
         self.delay_s = delay_s
         self.silent = threading.Event()
-        self.streamed: list[str] = []
+        self.streamed: list[bytes] = []
         outer = self
 
         class Handler(BaseHTTPRequestHandler):
             def answer(self) -> None:
-                self.rfile.read(int(self.headers.get("content-length") or 0))
+                brought = self.rfile.read(int(self.headers.get("content-length") or 0))
                 while outer.silent.is_set():
                     time.sleep(0.1)
                 time.sleep(outer.delay_s)
                 if self.path.endswith("file_stream"):
-                    outer.streamed.append(self.path)
+                    outer.streamed.append(unpacked(brought, self.headers.get("content-encoding")))
                 content = json.dumps({"data": DATA} if self.path.endswith("graphql") else {}).encode()
                 self.send_response(200)
                 self.send_header("content-type", "application/json")
@@ -75,6 +76,11 @@ class Server:
     def __exit__(self, *_: object) -> None:
         self._server.shutdown()
         self._server.server_close()
+
+
+def unpacked(content: bytes, encoding: str | None) -> bytes:
+    """As it was before it was made small for the way."""
+    return gzip.decompress(content) if encoding == "gzip" else content
 
 
 @contextmanager

@@ -243,20 +243,40 @@ def test_a_signal_to_the_whole_process_group(
     assert newest(run, "state")["global_step"] > 0
 
 
+TWO_RANKS = [
+    *DDP,
+    "trainer.max_epochs=3",
+    "trainer.accumulate_grad_batches=2",
+    "training.test=false",
+    "training.overlays=0",
+    "augment=default",
+    "model=fpn",  # with dropout and batch normalisation
+    "encoder=resnet18",
+    "encoder.name=tu-test_resnet",
+    "encoder.weights=null",
+    "loss=ce",
+    "loss._target_=tests.training.stopping.Stopping",
+]
+
+
 @pytest.mark.slow
-def test_two_ranks_that_were_stopped_equal_two_that_were_not(tiny: list[str], shell: Shell) -> None:
-    common = [*tiny, *DDP, "trainer.max_epochs=30", "training.test=false", "trainer.accumulate_grad_batches=2"]
-    common += ["model.batch_norm=true", "data.num_workers=1", "augment=default"]
+@pytest.mark.parametrize("workers", [0, 2])
+def test_two_ranks_that_were_stopped_equal_two_that_were_not(
+    workers: int, tiny: list[str], shell: Shell, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In a validation whose last state is an epoch old, within an epoch, in a validation with a state just before it."""
+    monkeypatch.setenv("PERPIXEL_PLUGINS", "tests")
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[2]))
+    own = [each for each in tiny if not each.startswith("model")]
+    common = [*own, *TWO_RANKS, f"data.num_workers={workers}"]
     shell.run("train", [*common, "hydra.run.dir=whole"])
     run, start = shell.directory / "run", [*common, "hydra.run.dir=run"]
-    for finished in (1, 5):
-        process = shell.start("train", start)
-        wait_for(lambda finished=finished: (run / "metrics.jsonl").exists() and len(history(run)) > finished, process)
-        process.send_signal(signal.SIGTERM)
-        output, _ = process.communicate(timeout=60)
-        assert process.returncode == 143, output
-        assert len(history(run)) < 30
+    for moment, step in (("val 2", 2), ("train 1", 3), ("val 1", 4)):
+        monkeypatch.setenv("STOP_AT", moment)
+        shell.run("train", start, code=143)
+        assert newest(run, "state")["global_step"] == step
         start = ["resume=run"]
+    monkeypatch.delenv("STOP_AT")
     shell.run("train", start)
     assert_same_run(run, shell.directory / "whole")
 

@@ -182,9 +182,9 @@ class WandB(Tracker):
             log.warning("logger: the W&B server did not take everything within its time: %s", self.mend())
 
     def mend(self) -> str:
-        """The command that sends a run's local log."""
+        """The command that sends a run's local log; without the switch it passes over runs that were once online."""
         directory = getattr(getattr(self._run, "settings", None), "sync_dir", None)
-        return f"send it later with: wandb sync {directory}" if directory else super().mend()
+        return f"send it later with: wandb sync --include-online {directory}" if directory else super().mend()
 
 
 def _identifier(run: RunIdentity) -> str:

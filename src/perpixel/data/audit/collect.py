@@ -28,15 +28,16 @@ def collect(source: DataSource, workers: int | None = None, progress: bool = Tru
         progress: whether to show a bar.
     """
     places = [(name, index) for name in source.splits for index in range(len(source.split(name)))]
-    look = partial(_look, source)
     if workers is None:
         workers = (os.cpu_count() or 1) if len(places) > _FEW else 0
     show = partial(track, description="looking at samples", total=len(places), disable=not progress)
     if workers == 0:
-        yield from show(map(look, places))
+        yield from show(_look(source, place) for place in places)
         return
-    with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), initializer=_alone) as pool:
-        yield from show(pool.map(look, places, chunksize=_CHUNK))
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([__name__])  # libraries are loaded once, and shared
+    with ProcessPoolExecutor(workers, context, initializer=_begin, initargs=(source,)) as pool:
+        yield from show(pool.map(_look_at_mine, places, chunksize=_CHUNK))
 
 
 def _look(source: DataSource, place: tuple[str, int]) -> SampleFacts | Fault:
@@ -44,6 +45,15 @@ def _look(source: DataSource, place: tuple[str, int]) -> SampleFacts | Fault:
     return look_at(source.split(name), name, index, source.labels.num_classes)  # type: ignore[arg-type]
 
 
-def _alone() -> None:
+_mine: list[DataSource] = []
+"""In a worker: the source, sent once and not with every chunk of places."""
+
+
+def _begin(source: DataSource) -> None:
     """OpenCV's own threads would compete with the other processes."""
     cv2.setNumThreads(1)
+    _mine.append(source)
+
+
+def _look_at_mine(place: tuple[str, int]) -> SampleFacts | Fault:
+    return _look(_mine[0], place)

@@ -31,14 +31,16 @@ Counts = npt.NDArray[np.int64]
 
 
 class Structures(NamedTuple):
-    """Connected areas of each class in a mask.
+    """Connected areas of the K classes that a mask shows: of 150 a handful, and there may be a million masks.
 
     Attributes:
-        areas: (classes, AREA_BINS) their number by power of two of the area.
-        thicknesses: (classes, THICKNESS_BINS) the same by the greatest thickness.
-        small, thin: (classes,) pixels in small and in thin structures.
+        classes: (K,) their indices.
+        areas: (K, AREA_BINS) their number by power of two of the area.
+        thicknesses: (K, THICKNESS_BINS) the same by the greatest thickness.
+        small, thin: (K,) pixels in small and in thin structures.
     """
 
+    classes: Counts
     areas: Counts
     thicknesses: Counts
     small: Counts
@@ -57,7 +59,7 @@ class SampleFacts:
         pixels: (classes,) pixel counts.
         unlabelled: pixels without a label.
         weight: mean weight of the labelled pixels, None where the data brings no weights.
-        structures: the connected areas of each class.
+        structures: the connected areas of the classes shown.
         identity: hashes, to find leaks by.
     """
 
@@ -132,29 +134,32 @@ def _mean_weight(sample: Sample, num_classes: int) -> float | None:
 
 
 def structures(mask: npt.NDArray[np.integer[Any]], num_classes: int) -> Structures:
-    """The connected areas of each class.
+    """The connected areas of each class shown.
 
     Thickness is twice the greatest distance of a structure's pixel to the nearest pixel outside: 2 for a line of one
     pixel, 4 for one of three.
     """
-    found = no_structures(num_classes)
+    shown = np.flatnonzero(pixels_of(mask, num_classes))
+    found = no_structures(shown)
     depth = _depth(mask)
-    for index in np.flatnonzero(pixels_of(mask, num_classes)):
+    for row, index in enumerate(shown):
         area, thickness = _areas_and_thicknesses((mask == index).astype(np.uint8), depth)
-        found.areas[index] = _by_power(area, AREA_BINS)
-        found.thicknesses[index] = _by_power(thickness, THICKNESS_BINS)
-        found.small[index] = area[area < SMALL].sum()
-        found.thin[index] = area[thickness <= THIN].sum()
+        found.areas[row] = _by_power(area, AREA_BINS)
+        found.thicknesses[row] = _by_power(thickness, THICKNESS_BINS)
+        found.small[row] = area[area < SMALL].sum()
+        found.thin[row] = area[thickness <= THIN].sum()
     return found
 
 
-def no_structures(num_classes: int) -> Structures:
-    """Counts of nothing."""
+def no_structures(classes: Counts) -> Structures:
+    """Counts of nothing for some classes."""
+    number = len(classes)
     return Structures(
-        np.zeros((num_classes, AREA_BINS), np.int64),
-        np.zeros((num_classes, THICKNESS_BINS), np.int64),
-        np.zeros(num_classes, np.int64),
-        np.zeros(num_classes, np.int64),
+        classes,
+        np.zeros((number, AREA_BINS), np.int64),
+        np.zeros((number, THICKNESS_BINS), np.int64),
+        np.zeros(number, np.int64),
+        np.zeros(number, np.int64),
     )
 
 

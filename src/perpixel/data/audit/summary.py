@@ -48,7 +48,7 @@ def classes(facts: Sequence[SampleFacts], labels: LabelSpace) -> list[dict[str, 
     """
     parts = _by(facts, "split")
     weights = median_frequency(added_up(_stack(parts.get("train", []), "pixels", labels.num_classes)))
-    areas, thicknesses, small, thin = _structures(facts, labels.num_classes)
+    _, areas, thicknesses, small, thin = _structures(facts, labels.num_classes)
     pixels = _stack(facts, "pixels", labels.num_classes).sum(axis=0)
     rows = []
     for index, name in enumerate(labels.names):
@@ -158,11 +158,12 @@ def _brightness(part: Sequence[SampleFacts]) -> dict[str, Any]:
 
 
 def _structures(facts: Sequence[SampleFacts], num_classes: int) -> Structures:
-    """The sums over samples; all zero where there are none."""
-    total = no_structures(num_classes)
+    """The sums over samples, for all classes; zero where there are none."""
+    total = no_structures(np.arange(num_classes))
     for fact in facts:
-        for whole, part in zip(total, fact.structures, strict=True):
-            whole += part
+        classes, *counts = fact.structures
+        for whole, part in zip(total[1:], counts, strict=True):
+            whole[classes] += part
     return total
 
 
