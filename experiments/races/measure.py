@@ -18,7 +18,7 @@ from contests import RACES, Race, batch
 from peers import Work
 from torch import Tensor
 
-SHORT = 0.1
+SHORT = 0.25
 """Seconds that a sample takes at least: shorter work is repeated, so that one interruption is not the result."""
 PROC = Path("/proc/self")
 KINDS = {"blobs": True, "random": False}

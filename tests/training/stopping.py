@@ -6,6 +6,7 @@ import os
 import signal
 import time
 from collections import Counter
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -27,8 +28,8 @@ class Stopping(CrossEntropy):
     the first batch of the second validation.
     """
 
-    counts = Counter[str]()
-    last = ""
+    counts: ClassVar = Counter[str]()
+    last: ClassVar = ""
 
     def measure(self, pixels: Pixels) -> Tensor:
         """See ``CrossEntropy``."""

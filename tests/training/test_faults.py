@@ -264,7 +264,7 @@ TWO_RANKS = [
 def test_two_ranks_that_were_stopped_equal_two_that_were_not(
     workers: int, tiny: list[str], shell: Shell, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """In a validation whose last state is an epoch old, within an epoch, in a validation with a state just before it."""
+    """In a validation whose last state is an epoch old, within an epoch, in a validation with a state before it."""
     monkeypatch.setenv("PERPIXEL_PLUGINS", "tests")
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[2]))
     own = [each for each in tiny if not each.startswith("model")]

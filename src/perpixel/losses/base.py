@@ -66,7 +66,7 @@ class Loss(nn.Module, ABC):
         if weight is not None:
             self.check_pixel_weights()
         with torch.autocast(logits.device.type, enabled=False):
-            return self.measure(Pixels(logits, target, self.ignore_index, weight))
+            return self.measure(Pixels(logits, target, self.ignore_index, weight, self.needs_log_sums))
 
     def from_log_probs(self, log_probs: Tensor, target: Tensor, weight: Tensor | None = None) -> Tensor:
         """The loss of log-probabilities: ``loss(logits, y)`` equals ``loss.from_log_probs(log_softmax(logits, 1), y)``.
@@ -74,6 +74,11 @@ class Loss(nn.Module, ABC):
         Log-softmax leaves log-probabilities as they are, so this is `forward` by its other name.
         """
         return self.forward(log_probs, target, weight)
+
+    @property
+    def needs_log_sums(self) -> bool:
+        """Whether `measure` draws on the evidence's sums of all log-probabilities, which cost a pass of their own."""
+        return False
 
     @property
     def takes_pixel_weights(self) -> bool:

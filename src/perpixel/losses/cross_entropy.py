@@ -40,11 +40,16 @@ class CrossEntropy(Loss):
         self.label_smoothing = label_smoothing
         self.register_buffer("class_weights", as_buffer(class_weights), persistent=False)
 
+    @property
+    def needs_log_sums(self) -> bool:
+        """For smoothing."""
+        return self.label_smoothing > 0
+
     def measure(self, pixels: Pixels) -> Tensor:
         """Σ w_y·(−log p_y) / Σ w_y, mixed with the smoothing's Σ_x Σ_c w_c·(−log p_c)/C over the same weights."""
-        of_class, smooth = (-sums.sum(0) for sums in (pixels.evidence.truth_log_sums, pixels.evidence.log_sums))
+        of_class = -pixels.evidence.truth_log_sums.sum(0)
         if self.label_smoothing > 0:
-            share = self.label_smoothing
-            of_class = (1 - share) * of_class + share / pixels.num_classes * smooth
+            share, of_all = self.label_smoothing, -pixels.evidence.log_sums.sum(0)
+            of_class = (1 - share) * of_class + share / pixels.num_classes * of_all
         weights = pixels.class_weights(self.class_weights)
         return ratio((of_class * weights).sum(), (pixels.evidence.truth.sum(0) * weights).sum())

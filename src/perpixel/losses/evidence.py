@@ -17,8 +17,9 @@ from torch.autograd.function import FunctionCtx, once_differentiable
 from perpixel.losses.passes import Slopes, read, write
 from perpixel.threads import for_each
 
-PART_BYTES = {"cpu": 2**21, "cuda": 2**28}
-"""Bytes of logits worked on at once: what a core's caches hold; on a GPU few launches matter more."""
+PART_BYTES = {"cpu": 2**23, "cuda": 2**28}
+"""Bytes of logits worked on at once: on a CPU what its caches hold, but so much that the threads meet seldom in the
+interpreter, where only one can be (parts of a quarter took 1.3 times as long); on a GPU few launches matter more."""
 
 
 class Evidence(NamedTuple):
@@ -32,9 +33,8 @@ class Evidence(NamedTuple):
         truth_log_sums: (B, C), Σ w·log p_c over the pixels whose class is c.
         intersection: (B, C), Σ w·p_c over the pixels whose class is c.
         predicted: (B, C), Σ w·p_c.
-        log_sums: (B, C), Σ w·log p_c.
-        normaliser: (B, H, W), log Σ_c exp(logit_c), without w; where there is no label +∞, or −∞ if the logits there
-            have no softmax.
+        log_sums: (B, C), Σ w·log p_c; all 0 if they were not asked for.
+        normaliser: (B, H, W), log Σ_c exp(logit_c), without w; where there is no label of no meaning.
     """
 
     truth_log_probs: Tensor
@@ -46,7 +46,9 @@ class Evidence(NamedTuple):
     normaliser: Tensor
 
 
-def evidence(logits: Tensor, target: Tensor, ignore_index: int, weight: Tensor | None = None) -> Evidence:
+def evidence(
+    logits: Tensor, target: Tensor, ignore_index: int, weight: Tensor | None = None, log_sums: bool = True
+) -> Evidence:
     """The `Evidence` of a batch, computed in 32 bits (64 for float64 logits).
 
     Args:
@@ -55,17 +57,18 @@ def evidence(logits: Tensor, target: Tensor, ignore_index: int, weight: Tensor |
         ignore_index: target value of pixels without a label.
         weight: (B, H, W), w of each pixel in the sums, 0 at ignored ones, in the precision of the computation; 1 if
             not given.
+        log_sums: whether these are wanted.
 
     Raises:
         ValueError: on a CPU, where looking costs little: the target holds a value that is no class and not ignored.
     """
-    return Evidence(*_Evidence.apply(logits, target, ignore_index, weight))
+    return Evidence(*_Evidence.apply(logits, target, ignore_index, weight, log_sums))
 
 
 class _Evidence(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: FunctionCtx, logits: Tensor, target: Tensor, ignore_index: int, weight: Tensor | None
+        ctx: FunctionCtx, logits: Tensor, target: Tensor, ignore_index: int, weight: Tensor | None, log_sums: bool
     ) -> tuple[Tensor, ...]:
         batch, classes = logits.shape[:2]
         flat, labels, weights = logits.flatten(2), target.flatten(1), _flat(weight)
@@ -76,35 +79,39 @@ class _Evidence(torch.autograd.Function):
 
         def fill(part: Part, work: Tensor) -> None:
             at = part.image, part.pixels
-            results = normaliser[at], truth_log_probs[at], sums[:, part.number]
+            results = normaliser[at], truth_log_probs[at], sums[: 4 + log_sums, part.number]
             read(flat[part.image, :, part.pixels], labels[at], ignore_index, _at(weights, part), *results, work)
 
         for_each(fill, parts, logits.device, lambda: _work(logits, normaliser.dtype))
-        normaliser = normaliser.view_as(target)
-        ctx.save_for_backward(logits, target, normaliser, weight)  # type: ignore[arg-type]  # None is welcome
+        normaliser, truth_log_probs = normaliser.view_as(target), truth_log_probs.view_as(target)
+        ctx.save_for_backward(logits, target, normaliser, truth_log_probs, weight)  # type: ignore[arg-type]  # None too
+        ctx.ignore_index = ignore_index  # type: ignore[attr-defined]
         ctx.set_materialize_grads(False)
         truth, *others = sums.view(5, batch, -1, classes).sum(2).to(normaliser.dtype)
         ctx.mark_non_differentiable(truth, normaliser)
-        return truth_log_probs.view_as(target), truth, *others, normaliser
+        return truth_log_probs, truth, *others, normaliser
 
     @staticmethod
     @once_differentiable
     def backward(
         ctx: FunctionCtx, for_pixels: Tensor | None, _truth: None, *others: Tensor | None
-    ) -> tuple[Tensor, None, None, None]:
-        logits, target, normaliser, weight = ctx.saved_tensors  # type: ignore[attr-defined]
+    ) -> tuple[Tensor, None, None, None, None]:
+        logits, target, normaliser, truth_log_probs, weight = ctx.saved_tensors  # type: ignore[attr-defined]
         for_sums = others[:-1]  # the last is the normaliser's, which has none
-        flat, labels, bases = logits.flatten(2), target.flatten(1), normaliser.flatten(1)
+        flat, labels = logits.flatten(2), target.flatten(1)
+        bases, log_probs = normaliser.flatten(1), truth_log_probs.flatten(1)
+        ignore_index: int = ctx.ignore_index  # type: ignore[attr-defined]
         filled = torch.empty_like(flat)  # not like the logits: of some layouts their flattening would be a copy
         of_pixels, weights = _flat(for_pixels), _flat(weight)
 
         def fill(part: Part, work: Tensor) -> None:
             at, chunk = (part.image, part.pixels), (part.image, slice(None), part.pixels)
             slopes = Slopes(_at(of_pixels, part), *(None if s is None else s[part.image] for s in for_sums))
-            write(flat[chunk], labels[at], _at(weights, part), bases[at], slopes, filled[chunk], work)
+            known = labels[at], ignore_index, _at(weights, part), bases[at], log_probs[at]
+            write(flat[chunk], *known, slopes, filled[chunk], work)
 
         for_each(fill, _parts(logits), logits.device, lambda: _work(logits, normaliser.dtype))
-        return filled.view(logits.shape), None, None, None
+        return filled.view(logits.shape), None, None, None, None
 
 
 class Part(NamedTuple):

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from perpixel.losses.evidence import Evidence, evidence
-from perpixel.losses.passes import check_range
+from perpixel.losses.passes import safe_index
 from perpixel.losses.probabilities import probabilities
 
 
@@ -37,6 +37,7 @@ class Pixels:
         target: (B, H, W) integer.
         ignore_index: target value of pixels without a label.
         weight: (B, H, W) float ≥ 0, what each pixel counts; a pixel of weight 0 is an ignored one. 1 if not given.
+        log_sums: whether the evidence shall have them.
 
     Raises:
         ValueError: the shapes do not fit together or hold nothing, logits are not floating-point, the target is not
@@ -44,11 +45,14 @@ class Pixels:
             ``ignore_index``, or a weight is negative or not finite.
     """
 
-    def __init__(self, logits: Tensor, target: Tensor, ignore_index: int, weight: Tensor | None = None) -> None:
+    def __init__(
+        self, logits: Tensor, target: Tensor, ignore_index: int, weight: Tensor | None = None, log_sums: bool = True
+    ) -> None:
         _check_shapes(logits, target)
         self.logits = logits
         self.target = target
         self.ignore_index = ignore_index
+        self.log_sums = log_sums
         self.pixel_weight: Tensor | None = None
         if weight is not None:
             _check_weight(weight, target)
@@ -73,19 +77,17 @@ class Pixels:
     @cached_property
     def labels(self) -> Tensor:
         """(B, H, W) int64: the target with 0 where there is no label, safe as an index."""
-        labels = self.target.long().masked_fill(~self.valid, 0)
-        check_range(labels, self.num_classes, self.ignore_index)
-        return labels
+        return safe_index(self.target, ~self.valid, self.num_classes, self.ignore_index)
 
     @cached_property
     def evidence(self) -> Evidence:
         """All that can be drawn from one pass over the logits, the only one that normalises them."""
-        return evidence(self.logits, self.target, self.ignore_index, self.pixel_weight)
+        return evidence(self.logits, self.target, self.ignore_index, self.pixel_weight, self.log_sums)
 
     @cached_property
     def probs(self) -> Tensor:
         """(B, C, H, W): softmax, 0 where there is no label; for losses that need every class everywhere."""
-        return probabilities(self.logits, self.evidence.normaliser)
+        return probabilities(self.logits, self.evidence.normaliser, self.valid)
 
     @property
     def soft_counts(self) -> SoftCounts:

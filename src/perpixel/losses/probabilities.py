@@ -6,38 +6,40 @@ import torch
 from torch import Tensor
 from torch.autograd.function import FunctionCtx, once_differentiable
 
-from perpixel.losses.passes import clear_spoilt
+from perpixel.losses.passes import clear
 
 
-def probabilities(logits: Tensor, normaliser: Tensor) -> Tensor:
+def probabilities(logits: Tensor, normaliser: Tensor, valid: Tensor) -> Tensor:
     """The softmax of the logits, made from a normaliser that is known already.
 
     Args:
         logits: (B, C, H, W) floating.
-        normaliser: (B, H, W) float32 or float64, log Σ_c exp(logit_c); ±∞ where all probabilities shall be 0, −∞ if the
-            logits there have no softmax.
+        normaliser: (B, H, W) float32 or float64, log Σ_c exp(logit_c).
+        valid: (B, H, W) bool; elsewhere all probabilities shall be 0, whatever the logits are.
 
     Returns:
         (B, C, H, W) in the normaliser's precision, differentiable once (with respect to the logits).
     """
-    values: Tensor = _Probabilities.apply(logits, normaliser)
+    values: Tensor = _Probabilities.apply(logits, normaliser, valid)
     return values
 
 
 class _Probabilities(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: FunctionCtx, logits: Tensor, normaliser: Tensor) -> Tensor:
-        probs = torch.sub(logits, normaliser.unsqueeze(1)).exp_()
-        clear_spoilt(probs, normaliser.unsqueeze(1))
+    def forward(ctx: FunctionCtx, logits: Tensor, normaliser: Tensor, valid: Tensor) -> Tensor:
+        flat = torch.sub(logits.flatten(2), normaliser.flatten(1).unsqueeze(1)).exp_()
+        for image, ignored in zip(flat, ~valid.flatten(1), strict=True):
+            clear(image, ignored)
+        probs = flat.view(logits.shape)
         ctx.save_for_backward(probs)
         ctx.dtype = logits.dtype  # type: ignore[attr-defined]
         return probs
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: FunctionCtx, gradient: Tensor) -> tuple[Tensor, None]:
+    def backward(ctx: FunctionCtx, gradient: Tensor) -> tuple[Tensor, None, None]:
         """p·(g − Σ_c p_c·g_c)."""
         (probs,) = ctx.saved_tensors  # type: ignore[attr-defined]
         slope = probs * gradient
         slope.addcmul_(probs, slope.sum(1, keepdim=True), value=-1)
-        return slope.to(ctx.dtype), None  # type: ignore[attr-defined]
+        return slope.to(ctx.dtype), None, None  # type: ignore[attr-defined]
