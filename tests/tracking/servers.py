@@ -25,7 +25,6 @@ BUCKET = {
 }
 DATA: dict[str, Any] = {
     "viewer": VIEWER,
-    "upsertBucket": {"bucket": BUCKET, "inserted": True},
     "serverInfo": {"cliVersionInfo": {}, "latestLocalVersionInfo": None, "features": []},
     "model": None,
     "createRunFiles": {"runID": "b", "uploadHeaders": [], "files": []},
@@ -53,7 +52,7 @@ class Server:
                 time.sleep(outer.delay_s)
                 if self.path.endswith("file_stream"):
                     outer.streamed.append(unpacked(brought, self.headers.get("content-encoding")))
-                content = json.dumps({"data": DATA} if self.path.endswith("graphql") else {}).encode()
+                content = json.dumps(answered(brought) if self.path.endswith("graphql") else {}).encode()
                 self.send_response(200)
                 self.send_header("content-type", "application/json")
                 self.send_header("content-length", str(len(content)))
@@ -76,6 +75,12 @@ class Server:
     def __exit__(self, *_: object) -> None:
         self._server.shutdown()
         self._server.server_close()
+
+
+def answered(query: bytes) -> dict[str, Any]:
+    """What every query wants; a run keeps the name that it asked for, as on W&B's own server."""
+    name = (json.loads(query).get("variables") or {}).get("name") or BUCKET["name"]
+    return {"data": DATA | {"upsertBucket": {"bucket": BUCKET | {"name": name}, "inserted": True}}}
 
 
 def unpacked(content: bytes, encoding: str | None) -> bytes:

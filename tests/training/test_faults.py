@@ -253,7 +253,7 @@ TWO_RANKS = [
     "model=fpn",  # with dropout and batch normalisation
     "encoder=resnet18",
     "encoder.name=tu-test_resnet",
-    "encoder.weights=null",
+    "encoder.weights=none",
     "loss=ce",
     "loss._target_=tests.training.stopping.Stopping",
 ]

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import math
+import os
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any, NotRequired, TypedDict, cast
 
 import cv2
@@ -11,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
+from torch.multiprocessing import get_sharing_strategy
 from torch.utils.data import Dataset, get_worker_info
 
 from perpixel.augment import Recipe
@@ -89,19 +91,34 @@ def _stacked(samples: Sequence[Sample], name: str) -> Tensor:
             "with images of different sizes, data.eval_batch_size=1."
         )
     height, width, *channels = arrays[0].shape
-    batch = _new((len(arrays), *channels, height, width), arrays[0].dtype)
-    for place, array in zip(batch.numpy(), arrays, strict=True):
+    batch = _room((len(arrays), *channels, height, width), arrays[0].dtype.str)
+    for place, array in zip(batch, arrays, strict=True):
         if channels:
             cv2.split(np.ascontiguousarray(array), list(place))  # seven times as fast as NumPy's transpose
         else:
             place[...] = array
-    return batch
+    return torch.from_numpy(batch.copy()) if get_worker_info() is None else _shared(batch)
 
 
-def _new(shape: tuple[int, ...], dtype: npt.DTypeLike) -> Tensor:
-    """An empty tensor; a worker's lies where the training process can see it, so that it is not copied there."""
-    kind = torch.from_numpy(np.empty(0, dtype)).dtype
-    if get_worker_info() is None:
-        return torch.empty(shape, dtype=kind)
-    memory = torch.UntypedStorage._new_shared(math.prod(shape) * kind.itemsize)  # as torch's own default_collate does
-    return torch.empty(0, dtype=kind).set_(memory).view(shape)
+@lru_cache(maxsize=8)
+def _room(shape: tuple[int, ...], dtype: str) -> npt.NDArray[Any]:
+    """Memory that batch after batch is put together in: touching new memory takes longer than the work itself."""
+    return np.empty(shape, dtype)
+
+
+def _shared(batch: npt.NDArray[Any]) -> Tensor:
+    """A copy that lies where the training process can see it, so that it is not copied on its way there.
+
+    Raises:
+        OSError: there is too little shared memory.
+    """
+    storage = torch.UntypedStorage._new_shared(batch.nbytes)  # as torch's own default_collate does
+    kind = torch.from_numpy(np.empty(0, batch.dtype)).dtype
+    shared = torch.empty(0, dtype=kind).set_(storage).view(batch.shape)
+    if get_sharing_strategy() != "file_descriptor":
+        return shared.copy_(torch.from_numpy(batch))
+    file, _ = storage._share_fd_cpu_()  # the storage's own: it closes it
+    left = memoryview(batch).cast("B")
+    while left:  # writing takes half as long as copying, which would ask the kernel for page after page
+        left = left[os.pwrite(file, left, batch.nbytes - len(left)) :]
+    return shared
