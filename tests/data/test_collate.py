@@ -18,10 +18,10 @@ def samples(channels: int, dtype: npt.DTypeLike) -> list[Sample]:
 
 @pytest.mark.parametrize("channels", [1, 3, 4, 13])
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
-def test_channels_come_first_and_nothing_else_changes(channels: int, dtype: npt.DTypeLike) -> None:
+def test_channels_come_first_in_shape_and_last_in_memory(channels: int, dtype: npt.DTypeLike) -> None:
     given = samples(channels, dtype)
     batch = collate(given)
-    assert batch["image"].is_contiguous()
+    assert batch["image"].is_contiguous(memory_format=torch.channels_last)
     np.testing.assert_array_equal(batch["image"].numpy(), np.stack([s.image for s in given]).transpose(0, 3, 1, 2))
     np.testing.assert_array_equal(batch["mask"].numpy(), np.stack([s.mask for s in given]))
 

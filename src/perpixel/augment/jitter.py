@@ -19,7 +19,7 @@ class ColourJitter(A.ColorJitter):
     """Brightness, contrast, saturation and hue in random order, as torchvision's ``ColorJitter``.
 
     Draws are albumentations'; so are the results, except that 8-bit hues are turned in steps of 1/256 of the circle
-    (theirs: 1/180) and the greys of saturation are not rounded. Each step saturates at black and white, as there. 16
+    (theirs: 1/180) and the greys of contrast and saturation are not rounded. Each step saturates at black and white, as there. 16
     bits get no coarser by it, and floats are not cut to 0…1: a sensor's values may be of any range.
     """
 
@@ -49,7 +49,7 @@ def _brighter(image: Image, factor: float) -> Image:
 
 
 def _contrast(image: Image, factor: float) -> Image:
-    grey: float = cv2.mean(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY))[0]
+    grey = float(np.dot(cv2.mean(image)[:3], GREY))  # half the time of a grey picture and its mean
     return np.asarray(multiply_add(image, factor, grey * (1 - factor)))
 
 

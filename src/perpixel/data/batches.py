@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Sequence
-from functools import lru_cache
 from typing import Any, NotRequired, TypedDict, cast
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 import torch
@@ -30,7 +29,8 @@ class Batch(TypedDict):
     the device, masks (B, H, W) as int64, weights (B, H, W) as float32, 1 for full scale.
 
     Attributes:
-        image: (B, C, H, W), in the source's dtype from the loader, normalised float32 once on the device.
+        image: (B, C, H, W), channels last in memory; in the source's dtype from the loader, normalised float32 once on
+            the device.
         mask: (B, H, W), uint8 from the loader, int64 class indices once on the device.
         name: B sample names.
         weight: (B, H, W), only where the source brings weights of that name: what each pixel counts in the loss.
@@ -81,7 +81,7 @@ def collate(samples: Sequence[Sample]) -> Batch:
 
 
 def _stacked(samples: Sequence[Sample], name: str) -> Tensor:
-    """(B, H, W) of (H, W), and (B, C, H, W) of (H, W, C) arrays."""
+    """(B, H, W) of (H, W), and (B, C, H, W) of (H, W, C) arrays, which stay in that order: channels last."""
     arrays: list[npt.NDArray[Any]] = [sample.targets[name] for sample in samples]
     kinds = {f"{array.shape} {array.dtype}": sample.name for array, sample in zip(arrays, samples, strict=True)}
     if len(kinds) > 1:
@@ -90,35 +90,30 @@ def _stacked(samples: Sequence[Sample], name: str) -> Tensor:
             f"the samples of a batch differ in size or depth ({name}): {shown}. Convert the files to one depth; "
             "with images of different sizes, data.eval_batch_size=1."
         )
-    height, width, *channels = arrays[0].shape
-    batch = _room((len(arrays), *channels, height, width), arrays[0].dtype.str)
-    for place, array in zip(batch, arrays, strict=True):
-        if channels:
-            cv2.split(np.ascontiguousarray(array), list(place))  # seven times as fast as NumPy's transpose
-        else:
-            place[...] = array
-    return torch.from_numpy(batch.copy()) if get_worker_info() is None else _shared(batch)
+    whole = _joined(arrays) if get_worker_info() is None else _shared(arrays)
+    return whole.permute(0, 3, 1, 2) if whole.dim() == 4 else whole
 
 
-@lru_cache(maxsize=8)
-def _room(shape: tuple[int, ...], dtype: str) -> npt.NDArray[Any]:
-    """Memory that batch after batch is put together in: touching new memory takes longer than the work itself."""
-    return np.empty(shape, dtype)
+def _joined(arrays: Sequence[npt.NDArray[Any]]) -> Tensor:
+    return torch.from_numpy(np.stack(arrays))
 
 
-def _shared(batch: npt.NDArray[Any]) -> Tensor:
-    """A copy that lies where the training process can see it, so that it is not copied on its way there.
+def _shared(arrays: Sequence[npt.NDArray[Any]]) -> Tensor:
+    """The arrays joined where the training process can see them, so that they are not copied on their way there.
 
     Raises:
         OSError: there is too little shared memory.
     """
-    storage = torch.UntypedStorage._new_shared(batch.nbytes)  # as torch's own default_collate does
-    kind = torch.from_numpy(np.empty(0, batch.dtype)).dtype
-    shared = torch.empty(0, dtype=kind).set_(storage).view(batch.shape)
+    shape, kind = (len(arrays), *arrays[0].shape), torch.from_numpy(np.empty(0, arrays[0].dtype)).dtype
+    size = math.prod(shape) * kind.itemsize
+    storage = torch.UntypedStorage._new_shared(size)  # as torch's own default_collate does
+    whole = torch.empty(0, dtype=kind).set_(storage).view(shape)
     if get_sharing_strategy() != "file_descriptor":
-        return shared.copy_(torch.from_numpy(batch))
+        return whole.copy_(_joined(arrays))
     file, _ = storage._share_fd_cpu_()  # the storage's own: it closes it
-    left = memoryview(batch).cast("B")
-    while left:  # writing takes half as long as copying, which would ask the kernel for page after page
-        left = left[os.pwrite(file, left, batch.nbytes - len(left)) :]
-    return shared
+    for place, array in enumerate(arrays):
+        left = memoryview(np.ascontiguousarray(array)).cast("B")
+        end = (place + 1) * len(left)
+        while left:  # writing takes half as long as copying, which would ask the kernel for page after page
+            left = left[os.pwrite(file, left, end - len(left)) :]
+    return whole

@@ -163,12 +163,14 @@ class DataModule(LightningDataModule):
         return cast(Batch, ready)
 
     def normalise(self, image: Tensor) -> Tensor:
-        """(B, C, H, W) in the source's dtype → float32, ``(x / full scale − mean) / std``."""
-        scale = _full_scale(image)
-        mean = torch.tensor(self.mean, device=image.device).view(-1, 1, 1)
-        std = torch.tensor(self.std, device=image.device).view(-1, 1, 1)
-        pixels = image.to(torch.float32, copy=True)
-        return pixels.mul_(1 / (scale * std)).sub_(mean / std)  # in place: ten times faster than new tensors on a CPU
+        """(B, C, H, W) in the source's dtype → float32, ``(x / full scale − mean) / std``, channels last in memory."""
+        batch, channels, height, width = image.shape
+        std = torch.tensor(self.std, device=image.device)
+        slope, start = 1 / (_full_scale(image) * std), torch.tensor(self.mean, device=image.device) / std
+        pixels = image.permute(0, 2, 3, 1).to(torch.float32, memory_format=torch.contiguous_format, copy=True)
+        # In place and row by row: ten times faster than new tensors on a CPU, and than three channels at a time.
+        pixels.view(batch, height, width * channels).mul_(slope.repeat(width)).sub_(start.repeat(width))
+        return pixels.permute(0, 3, 1, 2)
 
     def fingerprints(self) -> dict[str, str]:
         """SHA-256 of each split's content, by split name (and of the canary's); ``limit`` counts."""

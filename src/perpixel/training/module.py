@@ -83,8 +83,8 @@ class SegmentationModule(pl.LightningModule):
 
     def forward(self, image: Tensor) -> Any:
         """The network's output for (B, C, H, W) images."""
-        if self.channels_last:
-            image = image.contiguous(memory_format=torch.channels_last)
+        order = torch.channels_last if self.channels_last else torch.contiguous_format
+        image = image.contiguous(memory_format=order)
         if not self._compile:
             return self.model(image)
         if self._run is None:
