@@ -20,6 +20,8 @@ from torch import Tensor
 
 SHORT = 0.25
 """Seconds that a sample takes at least: shorter work is repeated, so that one interruption is not the result."""
+TURNS = 10
+"""In which that time is taken: a moment's disturbance then meets all contestants."""
 PROC = Path("/proc/self")
 KINDS = {"blobs": True, "random": False}
 
@@ -44,10 +46,17 @@ def _cuda_seconds(work: Work, prediction: Tensor, target: Tensor, times: int) ->
     return start.elapsed_time(end) / 1e3 / times
 
 
-def sample(work: Work, prediction: Tensor, target: Tensor) -> float:
-    """Seconds of one call, from as many as fill `SHORT`."""
-    once = seconds(work, prediction, target)
-    return once if once >= SHORT else seconds(work, prediction, target, math.ceil(SHORT / max(once, 1e-6)))
+def sample(works: dict[str, Work], prediction: Tensor, target: Tensor) -> dict[str, float]:
+    """Seconds of one call of each work, from as many as fill `SHORT`, taken in turns of a few each."""
+    once = {name: seconds(work, prediction, target) for name, work in works.items()}
+    calls = {name: math.ceil(SHORT / max(time, 1e-6)) for name, time in once.items()}
+    spent, done = dict.fromkeys(works, 0.0), dict.fromkeys(works, 0)
+    for turn in range(TURNS):
+        for name, work in works.items():
+            if times := calls[name] * (turn + 1) // TURNS - calls[name] * turn // TURNS:
+                spent[name] += times * seconds(work, prediction, target, times)
+                done[name] += times
+    return {name: spent[name] / done[name] if done[name] > 1 else once[name] for name in works}
 
 
 def run(race: Race, blobs: bool, pairs: int, device: torch.device) -> Iterator[dict[str, float]]:
@@ -59,7 +68,7 @@ def run(race: Race, blobs: bool, pairs: int, device: torch.device) -> Iterator[d
         if name == "ours" or not race.slow:
             work(prediction, target)
     for _ in range(pairs):
-        yield {name: sample(work, prediction, target) for name, work in works.items()}
+        yield sample(works, prediction, target)
 
 
 def bandwidth(device: torch.device) -> float:

@@ -199,3 +199,9 @@ def test_wandb_marks_a_failed_run_failed(tiny: list[str], shell: Shell) -> None:
     records = [wandb_internal_pb2.Record.FromString(data) for data in wandb_records(log)]
     assert [record.exit.exit_code for record in records if record.HasField("exit")] == [1]
     assert [record.run.run_group for record in records if record.HasField("run")][:1] == [""]
+
+
+def test_keys_for_files_are_refused_where_there_are_none() -> None:
+    (fault,) = config_faults(compose(["data=earth", "data.policy=mine.yaml"]).cfg)
+    assert fault == "data.policy=mine.yaml: Earth takes none; leave it out."
+    assert not config_faults(compose(["data=earth", "data.on_bad_file=error"]).cfg)

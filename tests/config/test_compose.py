@@ -57,11 +57,18 @@ def test_sync_batchnorm_on_cpu_is_refused_with_the_reason() -> None:
         compose(["trainer.sync_batchnorm=true", "trainer.accelerator=cpu"])
 
 
-@pytest.mark.parametrize("key", ["on_bad_file", "policy", "max_bad"])
+@pytest.mark.parametrize("setting", ["on_bad_file=skip", "policy=mine.yaml", "max_bad=0.5"])
 @pytest.mark.parametrize("data", ["folder", "voc", "cityscapes", "ade20k", "coco_stuff"])
-def test_keys_of_the_source_are_found_under_it(data: str, key: str) -> None:
-    with pytest.raises(ConfigError, match=rf"data\.{key}: there is no such key. Did you mean 'data\.source\.{key}'"):
-        compose([f"data={data}", "data.source.root=/a", f"data.{key}=skip"])
+def test_keys_for_files_stand_beside_the_source(data: str, setting: str) -> None:
+    compose([f"data={data}", "data.source.root=/a", f"data.{setting}"])
+    key = setting.partition("=")[0]
+    with pytest.raises(ConfigError, match=rf"data\.source\.{key}: there is no such key. Did you mean 'data\.{key}'"):
+        compose([f"data={data}", "data.source.root=/a", f"data.source.{setting}"])
+
+
+def test_what_to_do_with_bad_files_is_one_of_two() -> None:
+    with pytest.raises(ConfigError, match=r"data\.on_bad_file=skp: choose one of error, skip\. Did you mean 'skip'"):
+        compose(["data.on_bad_file=skp"])
 
 
 def test_a_grid_is_the_product_and_is_checked_whole() -> None:

@@ -4,6 +4,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 import torch
+from torch import multiprocessing
 from torch.utils.data import DataLoader
 
 from perpixel.data.base import Sample
@@ -26,18 +27,24 @@ def test_channels_come_first_in_shape_and_last_in_memory(channels: int, dtype: n
     np.testing.assert_array_equal(batch["mask"].numpy(), np.stack([s.mask for s in given]))
 
 
-def test_a_worker_hands_over_memory_that_is_shared_already() -> None:
-    given = samples(3, np.uint8)
-    (batch,) = DataLoader(given, batch_size=3, num_workers=1, collate_fn=_shared)  # type: ignore[arg-type]
-    assert batch["shared"]
-    assert torch.equal(batch["image"], collate(given)["image"])
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
+@pytest.mark.parametrize("strategy", sorted(multiprocessing.get_all_sharing_strategies()))
+def test_a_workers_batch_is_the_same_and_lies_in_one_piece_of_memory(strategy: str, dtype: npt.DTypeLike) -> None:
+    given, before = samples(3, dtype), multiprocessing.get_sharing_strategy()
+    multiprocessing.set_sharing_strategy(strategy)
+    try:
+        (batch,) = DataLoader(given, batch_size=3, num_workers=1, collate_fn=collate)  # type: ignore[arg-type]
+    finally:
+        multiprocessing.set_sharing_strategy(before)
+    here = collate(given)
+    assert batch.keys() == here.keys()
+    assert batch["name"] == here["name"]
+    for name in ("image", "mask"):
+        assert torch.equal(batch[name], here[name])
+        assert batch[name].stride() == here[name].stride()
+    assert 0 < batch["mask"].data_ptr() - batch["image"].data_ptr() < 4096
 
 
 def test_samples_that_are_not_alike_are_refused() -> None:
     with pytest.raises(ValueError, match=r"differ in size or depth \(image\).*uint16 (.'a'.) and .*uint8 (.'a'.)"):
         collate([*samples(3, np.uint8), *samples(3, np.uint16)])
-
-
-def _shared(given: list[Sample]) -> dict[str, object]:
-    batch = collate(given)
-    return {**batch, "shared": batch["image"].is_shared() and batch["mask"].is_shared()}

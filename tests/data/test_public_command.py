@@ -40,7 +40,7 @@ SETS: dict[str, tuple[Callable[[Path], Path], list[str]]] = {
     "voc": (layouts.voc, ["data.source.augmented=true"]),
     "cityscapes": (layouts.cityscapes, ["augment=copy_paste", "augment.classes=[bicycle]"]),
     "ade20k": (layouts.ade20k, ["augment=medical"]),
-    "coco_stuff": (layouts.coco_stuff_164k, ["augment=cutmix", "data.source.policy={policy}"]),
+    "coco_stuff": (layouts.coco_stuff_164k, ["augment=cutmix", "data.policy={policy}"]),
     "coco_stuff 10k": (layouts.coco_stuff_10k, ["augment=satellite", "data.source.version=10k"]),
 }
 POLICY = "rest: ignore\nclasses: [{name: person}, {name: wooden, from: [wood, table]}]\n"
@@ -115,7 +115,7 @@ def test_all_faulty_files_of_all_splits_stand_in_the_run_directory(tmp_path: Pat
     for more, told in (
         ([], "^train: 9 of 12 pairs"),
         (
-            ["data.source.on_bad_file=skip", "data.source.max_bad=0.3"],
+            ["data.on_bad_file=skip", "data.max_bad=0.3"],
             r"up to a share of .*max_bad=0\.3 .*max_bad=0\.75",
         ),
     ):
@@ -159,7 +159,7 @@ def test_quarantined_files_stand_in_the_manifest(tmp_path: Path, caplog: pytest.
     data = ["data=folder", f"data.source.root={root}", "data.source.classes=[ground,tree]", *SMALL]
     with pytest.raises(ValueError, match=r"1 of \d+ pairs are faulty:\n'.*cam1_4\.png' cannot be decoded"):
         perpixel.train([*data, f"output={tmp_path / 'refused'}"])
-    skip = ["data.source.on_bad_file=skip", "data.source.max_bad=0.5"]
+    skip = ["data.on_bad_file=skip", "data.max_bad=0.5"]
     result = perpixel.train([*data, *skip, f"output={tmp_path / 'runs'}"])
     [reason] = json.loads((result.directory / "manifest.json").read_text())["bad_files"]
     assert "cam1_4.png' cannot be decoded" in reason

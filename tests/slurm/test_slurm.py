@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from tests.cli.conftest import Shell
 
-pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("cluster")]
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("cluster"), pytest.mark.xdist_group("slurm")]
 
 SLURM = ["-m", "hydra/launcher=slurm", "hydra.launcher.cpus_per_task=1", "hydra.sweep.dir=sweep"]
 EPOCHS = 300

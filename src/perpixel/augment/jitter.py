@@ -19,8 +19,8 @@ class ColourJitter(A.ColorJitter):
     """Brightness, contrast, saturation and hue in random order, as torchvision's ``ColorJitter``.
 
     Draws are albumentations'; so are the results, except that 8-bit hues are turned in steps of 1/256 of the circle
-    (theirs: 1/180) and the greys of contrast and saturation are not rounded. Each step saturates at black and white, as there. 16
-    bits get no coarser by it, and floats are not cut to 0…1: a sensor's values may be of any range.
+    (theirs: 1/180) and the greys of contrast and saturation are not rounded. Each step saturates at black and white, as
+    there. 16 bits get no coarser by it, and floats are not cut to 0…1: a sensor's values may be of any range.
     """
 
     needs_rgb: ClassVar[str] = "augment.saturation=0 augment.hue=0"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import inspect
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ from omegaconf import DictConfig, OmegaConf
 from perpixel.augment import Recipe
 from perpixel.cli.pictures import Pictures
 from perpixel.config import admit, build, faults, together
-from perpixel.config.schema import EvaluationConfig
+from perpixel.config.schema import DataConfig, EvaluationConfig
 from perpixel.data import DataModule, DataSource
 from perpixel.data.canary import Canary, outside_canary
 from perpixel.data.content import total_pixels
@@ -49,8 +50,11 @@ class Place:
     given: tuple[str, ...] = ()
 
 
+OF_FILES = ("policy", "on_bad_file", "max_bad")
+"""Keys of ``data`` that go to the source; one that is embedded has no use for them."""
+
 PLACES: Mapping[str, Place] = {
-    "data.source": Place(DataSource),
+    "data.source": Place(DataSource, OF_FILES),
     "augment": Place(Recipe, ("size", "fill")),
     "encoder": Place(Encoder),
     "decoder": Place(Upsampling),
@@ -70,7 +74,18 @@ def config_faults(cfg: DictConfig) -> list[str]:
         for fault in faults(OmegaConf.select(cfg, path), place.base, path, place.given)
     ]
     loss = OmegaConf.to_container(cfg.loss, resolve=True)
-    return found or [*_misfits(cfg), *loss_faults(loss)]
+    return found or [*_unused(cfg), *_misfits(cfg), *loss_faults(loss)]
+
+
+def _unused(cfg: DictConfig) -> list[str]:
+    """Keys for files that were set for a data set that takes none of them."""
+    source = admit(cfg.data.source._target_, DataSource, "data.source")
+    taken, untouched = inspect.signature(source).parameters, DataConfig()
+    return [
+        f"data.{key}={cfg.data[key]}: {source.__name__} takes none; leave it out."
+        for key in OF_FILES
+        if key not in taken and cfg.data[key] != getattr(untouched, key)
+    ]
 
 
 def _misfits(cfg: DictConfig) -> list[str]:
@@ -100,8 +115,14 @@ def _build(cfg: DictConfig, path: str, **given: Any) -> Any:
 
 
 def build_source(cfg: DictConfig) -> DataSource:
-    """The data set of a config."""
-    source: DataSource = _build(cfg, "data.source")
+    """The data set of a config.
+
+    Raises:
+        ConfigError: its node has faults, or a key of ``data`` is set that it has no use for.
+    """
+    if "_target_" in cfg.data.source and (found := _unused(cfg)):
+        raise together(found)
+    source: DataSource = _build(cfg, "data.source", **{key: cfg.data[key] for key in OF_FILES})
     return source if cfg.data.overfit is None else FixedSamples(source, cfg.data.overfit, cfg.seed)
 
 

@@ -257,7 +257,7 @@ def _describe(experiment: Experiment, run: Path, allow_changed: bool) -> None:
     if left_out := data.source.quarantined:
         write_atomically(run / BAD_FILES, "\n".join(left_out) + "\n")
         log.warning(
-            "data.source.on_bad_file=skip: %d faulty pairs are left out; %s tells which, and why",
+            "data.on_bad_file=skip: %d faulty pairs are left out; %s tells which, and why",
             len(left_out), run / BAD_FILES,
         )  # fmt: skip
     if shared := shared_samples(data.source):

@@ -11,6 +11,8 @@ from perpixel.config.schema import TrainConfig
 
 Fault = str
 
+ON_BAD_FILE = ("error", "skip")
+
 
 def check_values(cfg: Any) -> list[Fault]:
     """Faults of a train config's values; each rule is a function below."""
@@ -64,6 +66,8 @@ def _names(cfg: Any) -> Iterator[Fault]:
         value, named = cfg.trainer[key], [name for name in valid if name]
         if value not in valid:
             yield f"trainer.{key}={value}: choose one of {', '.join(named)}.{nearest(str(value), named)}"
+    if (given := cfg.data.on_bad_file) not in ON_BAD_FILE:
+        yield f"data.on_bad_file={given}: choose one of {', '.join(ON_BAD_FILE)}.{nearest(given, ON_BAD_FILE)}"
 
 
 def _counts(cfg: Any) -> Iterator[Fault]:

@@ -21,6 +21,9 @@ class DataConfig:
     """A data source and how it is loaded."""
 
     source: Any = MISSING
+    policy: str | None = None  # a label policy file: names, colours, rules, merges, what is ignored
+    on_bad_file: str = "error"  # error | skip: leave faulty files out, and name them in the manifest
+    max_bad: float = 0.01  # greatest share of faulty files that skip tolerates
     size: list[int] = field(default_factory=lambda: [256, 256])  # H, W of a training sample, pixels
     batch_size: int = 8  # per rank
     eval_batch_size: int = 8  # per rank

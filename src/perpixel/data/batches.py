@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Sequence
-from typing import Any, NotRequired, TypedDict, cast
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple, NotRequired, TypedDict, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -20,6 +20,10 @@ from perpixel.data.base import Sample, Split
 from perpixel.data.patience import at_most, reading
 from perpixel.data.randomness import sample_rng
 from perpixel.data.samplers import Key
+
+Arrays = list[npt.NDArray[Any]]
+ALIGNED = 64
+"""Bytes at a multiple of which every array of a parcel begins."""
 
 
 class Batch(TypedDict):
@@ -75,14 +79,21 @@ class EvaluationSamples(Dataset[Sample]):
 
 
 def collate(samples: Sequence[Sample]) -> Batch:
-    """Stack samples of one size; pixels keep their dtype, so that little is sent to the device."""
-    stacked = {name: _stacked(samples, name) for name in samples[0].targets}
-    return cast(Batch, {**stacked, "name": [sample.name for sample in samples]})
+    """Stack samples of one size; pixels keep their dtype, so that little is sent to the device.
+
+    In a worker, what it gives becomes a batch on its way to the training process.
+    """
+    arrays = {name: _alike(samples, name) for name in samples[0].targets}
+    names = [sample.name for sample in samples]
+    if get_worker_info() is not None:
+        return cast(Batch, Parcel(arrays, names))
+    stacked = {name: _channels_first(torch.from_numpy(np.stack(given))) for name, given in arrays.items()}
+    return cast(Batch, {**stacked, "name": names})
 
 
-def _stacked(samples: Sequence[Sample], name: str) -> Tensor:
-    """(B, H, W) of (H, W), and (B, C, H, W) of (H, W, C) arrays, which stay in that order: channels last."""
-    arrays: list[npt.NDArray[Any]] = [sample.targets[name] for sample in samples]
+def _alike(samples: Sequence[Sample], name: str) -> Arrays:
+    """The arrays of one name, (H, W) or (H, W, C)."""
+    arrays: Arrays = [sample.targets[name] for sample in samples]
     kinds = {f"{array.shape} {array.dtype}": sample.name for array, sample in zip(arrays, samples, strict=True)}
     if len(kinds) > 1:
         shown = " and ".join(f"{kind} ('{example}')" for kind, example in sorted(kinds.items()))
@@ -90,30 +101,67 @@ def _stacked(samples: Sequence[Sample], name: str) -> Tensor:
             f"the samples of a batch differ in size or depth ({name}): {shown}. Convert the files to one depth; "
             "with images of different sizes, data.eval_batch_size=1."
         )
-    whole = _joined(arrays) if get_worker_info() is None else _shared(arrays)
+    return arrays
+
+
+def _channels_first(whole: Tensor) -> Tensor:
+    """(B, H, W) as it is, (B, H, W, C) as (B, C, H, W), which stays in memory as it was: channels last."""
     return whole.permute(0, 3, 1, 2) if whole.dim() == 4 else whole
 
 
-def _joined(arrays: Sequence[npt.NDArray[Any]]) -> Tensor:
-    return torch.from_numpy(np.stack(arrays))
+class Parcel:
+    """A batch for another process: all arrays in one piece of memory that both see, and one handle to pass for it.
 
+    To pass a handle takes half a millisecond. So does copying some megabytes into new memory, which the kernel finds
+    page by page; they are written there instead.
 
-def _shared(arrays: Sequence[npt.NDArray[Any]]) -> Tensor:
-    """The arrays joined where the training process can see them, so that they are not copied on their way there.
+    Args:
+        arrays: B of (H, W) or (H, W, C), by name.
+        names: of the samples.
 
     Raises:
         OSError: there is too little shared memory.
     """
-    shape, kind = (len(arrays), *arrays[0].shape), torch.from_numpy(np.empty(0, arrays[0].dtype)).dtype
-    size = math.prod(shape) * kind.itemsize
-    storage = torch.UntypedStorage._new_shared(size)  # as torch's own default_collate does
-    whole = torch.empty(0, dtype=kind).set_(storage).view(shape)
-    if get_sharing_strategy() != "file_descriptor":
-        return whole.copy_(_joined(arrays))
-    file, _ = storage._share_fd_cpu_()  # the storage's own: it closes it
-    for place, array in enumerate(arrays):
-        left = memoryview(np.ascontiguousarray(array)).cast("B")
-        end = (place + 1) * len(left)
-        while left:  # writing takes half as long as copying, which would ask the kernel for page after page
+
+    def __init__(self, arrays: Mapping[str, Arrays], names: list[str]) -> None:
+        self.names = names
+        self.layout: list[Place] = []
+        size = 0
+        for name, given in arrays.items():
+            self.layout.append(Place(name, size, given[0].dtype.str, (len(given), *given[0].shape)))
+            size += math.ceil(sum(array.nbytes for array in given) / ALIGNED) * ALIGNED
+        storage = torch.UntypedStorage._new_shared(size)  # as torch's own default_collate does
+        self.whole = torch.empty(0, dtype=torch.uint8).set_(storage)
+        for place, given in zip(self.layout, arrays.values(), strict=True):
+            for number, array in enumerate(given):
+                self._put(np.ascontiguousarray(array), place.start + number * array.nbytes)
+
+    def _put(self, array: npt.NDArray[Any], start: int) -> None:
+        left, end = memoryview(array).cast("B"), start + array.nbytes
+        if get_sharing_strategy() != "file_descriptor":
+            self.whole.numpy()[start:end] = left
+            return
+        file, _ = self.whole.untyped_storage()._share_fd_cpu_()  # the storage's own: it closes it
+        while left:
             left = left[os.pwrite(file, left, end - len(left)) :]
-    return whole
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _opened, (self.whole, self.layout, self.names)
+
+
+class Place(NamedTuple):
+    """Where an array of a parcel lies: its name, first byte, dtype and shape."""
+
+    name: str
+    start: int
+    dtype: str
+    shape: tuple[int, ...]
+
+
+def _opened(whole: Tensor, layout: list[Place], names: list[str]) -> Batch:
+    """The batch in a parcel."""
+    batch: dict[str, Any] = {"name": names}
+    for name, start, dtype, shape in layout:
+        array = np.frombuffer(memoryview(whole.numpy())[start:], dtype, math.prod(shape)).reshape(shape)
+        batch[name] = _channels_first(torch.from_numpy(array))
+    return cast(Batch, batch)

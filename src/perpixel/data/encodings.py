@@ -72,7 +72,7 @@ class Labelling:
     def _labels(self) -> LabelSpace:
         classes, ignore_index = self.classes, self.ignore_index
         if classes is None:
-            raise ValueError("name your masks' classes: data.source.classes=[background,thing], or data.source.policy.")
+            raise ValueError("name your masks' classes: data.source.classes=[background,thing], or data.policy.")
         if not 1 <= len(classes) <= 255 or not (ignore_index is None or 0 <= ignore_index <= 255):
             raise ValueError(
                 f"data.source has {len(classes)} classes and ignore_index={ignore_index}: masks are 8-bit, so name "

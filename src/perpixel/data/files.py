@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from typing import Any, Literal, cast
 
 import numpy as np
@@ -63,11 +64,15 @@ class FileSplit(Split):
             ValueError: a file is damaged, the sizes differ, or the mask holds an unknown value; names the file.
         """
         pair = self.pairs[index]
-        meaning = f"{self.read_mask.key()} {self.channels}"
-        image, mask = decoded(pair, meaning, lambda: self._decode(pair)) if self.cache else self._decode(pair)
+        image, mask = decoded(pair, self._meaning, lambda: self._decode(pair)) if self.cache else self._decode(pair)
         if not self.extras:
             return Sample(image, mask, pair.name)
         return Sample(image, mask, pair.name, read_extras(self.extras, pair.extras, pair.window, mask.shape))
+
+    @cached_property
+    def _meaning(self) -> str:
+        """What the arrays depend on besides the files."""
+        return f"{self.read_mask.key()} {self.channels}"
 
     def open(self, index: int, rng: np.random.Generator) -> Sample:
         """Pair ``index``, of which only what a recipe cuts out is decoded.
@@ -213,7 +218,7 @@ class FileSource(DataSource):
         extras: Sequence[Extra] = (),
     ) -> None:
         if on_bad_file not in ("error", "skip"):
-            raise ValueError(f"data.source.on_bad_file={on_bad_file!r} is unknown: choose error or skip.")
+            raise ValueError(f"data.on_bad_file={on_bad_file!r} is unknown: choose error or skip.")
         read_mask, self.rules = apply_policy(policy, read_mask)
         self._splits = {
             name: FileSplit(part, read_mask, channels, cache, extras) for name, part in pairs.items() if part
@@ -253,9 +258,9 @@ class FileSource(DataSource):
 def _too_many(shares: Mapping[SplitName, float], allowed: float) -> str:
     """Why ``skip`` refuses all the same, and what would do."""
     enough = math.ceil(100 * max(shares.values())) / 100
-    more = f", or allow more with data.source.max_bad={enough:g}" if enough < 1 else ""
+    more = f", or allow more with data.max_bad={enough:g}" if enough < 1 else ""
     told = " and ".join(f"{share:.1%} of {name}" for name, share in shares.items())
     return (
-        f"data.source.on_bad_file=skip leaves faulty pairs out up to a share of data.source.max_bad={allowed:g} of a "
+        f"data.on_bad_file=skip leaves faulty pairs out up to a share of data.max_bad={allowed:g} of a "
         f"split, but {told} are faulty. Mend or remove the files below{more}."
     )

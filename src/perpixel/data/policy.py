@@ -189,7 +189,7 @@ def _content(path: Path) -> dict[str, Any]:
     try:
         content = read_yaml(path)
     except FileNotFoundError:
-        raise ValueError(f"the policy file '{path}' does not exist: see data.source.policy.") from None
+        raise ValueError(f"the policy file '{path}' does not exist: see data.policy.") from None
     except ConfigError as error:
         raise ValueError(f"policy '{path}' is not the YAML of a policy: {error}") from None
     if not isinstance(content, dict):

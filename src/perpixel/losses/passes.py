@@ -7,6 +7,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+RUN = 2**13
+"""Pixels that are added up in 32 bits."""
+
 FEW = 1 / 8
 """Share of ignored pixels up to which writing to each costs less than a pass over all."""
 
@@ -49,7 +52,7 @@ def read(
         sums[row] = _sums_by_class(index, values, len(chunk))
     sums[3] = _sum_of_kept(powers, kept / total, ignored, work[1])
     if len(sums) > 4:
-        whole = torch.dot(normaliser.masked_fill(ignored, 0), kept)
+        whole = (normaliser.masked_fill(ignored, 0) * kept).sum(dtype=torch.float64)
         sums[4] = _sum_of_kept(chunk.to(work.dtype), kept, ignored, work[1]) - whole
 
 
@@ -122,10 +125,18 @@ def _sum_of_kept(values: Tensor, weight: Tensor, ignored: Tensor, work: Tensor) 
 
     On a CPU a glance at the sums tells whether there were some; a GPU would have to be waited for.
     """
-    total = torch.mv(values, weight)
+    total = _product(values, weight)
     if total.device.type == "cpu" and bool(total.isfinite().all()):
         return total
-    return torch.mv(_like(values, work).copy_(values).masked_fill_(ignored, 0), weight.masked_fill(ignored, 0))
+    return _product(_like(values, work).copy_(values).masked_fill_(ignored, 0), weight.masked_fill(ignored, 0))
+
+
+def _product(values: Tensor, weight: Tensor) -> Tensor:
+    """Σ values·weight (C,), on a CPU in 64 bits from run to run: it adds pixel by pixel, which loses digits in 32."""
+    if values.device.type != "cpu":
+        return torch.mv(values, weight)
+    runs = zip(values.split(RUN, dim=1), weight.split(RUN), strict=True)
+    return torch.stack([torch.mv(run, of_run) for run, of_run in runs]).sum(0, dtype=torch.float64)
 
 
 def _slope_at_truth(truth_log_probs: Tensor, index: Tensor, weight: Tensor | None, slopes: Slopes) -> Tensor:

@@ -69,7 +69,7 @@ def count_pairs(prediction: Tensor, target: Tensor, num_classes: int, ignore_ind
 def _count_bytes(guess: Tensor, truth: Tensor, num_classes: int) -> npt.NDArray[np.int64] | None:
     """(256, C): pairs of every value a byte can have with every class; None if the target holds other values."""
     size = ROWS * num_classes
-    narrow = torch.int16 if size <= 2**15 else torch.int32
+    narrow = np.int16 if size <= 2**15 else np.int32
     least, most = PART_PIXELS
     length = max(least, size, min(most, len(truth) // 8))  # a part pays for a table of that size, too
     counters: list[Tensor] = []
@@ -77,7 +77,7 @@ def _count_bytes(guess: Tensor, truth: Tensor, num_classes: int) -> npt.NDArray[
 
     def fresh() -> tuple[Tensor, Tensor]:
         counters.append(torch.zeros(size, dtype=torch.int64))
-        return counters[-1], torch.empty(2, min(length, len(truth)), dtype=narrow)
+        return counters[-1], torch.from_numpy(np.empty((2, min(length, len(truth))), narrow))
 
     def count(part: slice, own: tuple[Tensor, Tensor]) -> None:
         counter, room = own
@@ -85,7 +85,8 @@ def _count_bytes(guess: Tensor, truth: Tensor, num_classes: int) -> npt.NDArray[
         if truth.dtype != torch.uint8 and not within(truth[part], ROWS):
             too_wide.append(part)
             return
-        # Into room that is there already: new memory costs as much as the sum (in deterministic mode it is filled).
+        # Into room that is there already: new memory costs as much as the sum. (NumPy's, because in deterministic mode
+        # torch fills what it calls empty.)
         rows, columns = (into[: len(of)].copy_(of) for into, of in zip(room, (truth[part], guess[part]), strict=True))
         counter += torch.bincount(torch.add(columns, rows, alpha=num_classes, out=rows), minlength=size)
 

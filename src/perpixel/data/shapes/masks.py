@@ -90,7 +90,7 @@ class ShapeMasks(MaskReader):
         hint = f"did you mean {' or '.join(map(repr, near))}?" if near else f"known are {', '.join(self.indices)}."
         raise ValueError(
             f"the class '{name}' is unknown; {hint} Add it to data.source.classes, or merge, rename or ignore it in a "
-            "policy (data.source.policy)."
+            "policy (data.policy)."
         )
 
 
