@@ -22,11 +22,14 @@ class ConfigError(ValueError):
 def nearest(name: str, valid: Iterable[str]) -> str:
     """``" Did you mean 'x'?"`` for the valid name closest to ``name``, or an empty string where none is close.
 
-    Of dotted names siblings come first (``training.ema`` means ``training.ema_decay``), then names that are alike as
-    a whole, then names that end alike (``lr`` means ``optimizer.lr``). A parent is never a suggestion for its child.
+    Of dotted names the only one with the same end comes first (``data.source.policy`` means ``data.policy``), then
+    siblings (``training.ema`` means ``training.ema_decay``), then names that are alike as a whole, then names that end
+    alike (``lr`` means ``optimizer.lr``). A parent is never a suggestion for its child.
     """
     names = sorted(set(valid) - {name.rpartition(".")[0]})
-    found = _sibling(name, names) or _first(get_close_matches(name, names, n=1, cutoff=0.7)) or _tail(name, names)
+    ends = [other for other in names if "." in name and other.rpartition(".")[2] == name.rpartition(".")[2]]
+    found = ends[0] if len(ends) == 1 else _sibling(name, names)
+    found = found or _first(get_close_matches(name, names, n=1, cutoff=0.7)) or _tail(name, names)
     found = found or _first(get_close_matches(name, names, n=1, cutoff=0.5))
     return f" Did you mean '{found}'?" if found else ""
 

@@ -137,7 +137,7 @@ class Parcel:
                 self._put(np.ascontiguousarray(array), place.start + number * array.nbytes)
 
     def _put(self, array: npt.NDArray[Any], start: int) -> None:
-        left, end = memoryview(array).cast("B"), start + array.nbytes
+        left, end = array.data.cast("B"), start + array.nbytes
         if get_sharing_strategy() != "file_descriptor":
             self.whole.numpy()[start:end] = left
             return
@@ -162,6 +162,6 @@ def _opened(whole: Tensor, layout: list[Place], names: list[str]) -> Batch:
     """The batch in a parcel."""
     batch: dict[str, Any] = {"name": names}
     for name, start, dtype, shape in layout:
-        array = np.frombuffer(memoryview(whole.numpy())[start:], dtype, math.prod(shape)).reshape(shape)
+        array = np.frombuffer(whole.numpy().data, dtype, math.prod(shape), start).reshape(shape)
         batch[name] = _channels_first(torch.from_numpy(array))
     return cast(Batch, batch)
