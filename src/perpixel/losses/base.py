@@ -44,7 +44,7 @@ class Loss(nn.Module, ABC):
 
     @abstractmethod
     def measure(self, pixels: Pixels) -> Tensor:
-        """The loss of one batch: a differentiable scalar in the batch's precision (at least 32 bits)."""
+        """The loss of one batch: a differentiable scalar of at least 32 bits."""
 
     def forward(self, logits: Tensor, target: Tensor, weight: Tensor | None = None) -> Tensor:
         """The loss of one batch.
@@ -66,7 +66,8 @@ class Loss(nn.Module, ABC):
         if weight is not None:
             self.check_pixel_weights()
         with torch.autocast(logits.device.type, enabled=False):
-            return self.measure(Pixels(logits, target, self.ignore_index, weight, self.needs_log_sums))
+            pixels = Pixels(logits, target, self.ignore_index, weight, self.needs_log_sums)
+            return self.measure(pixels).to(pixels.dtype)
 
     def from_log_probs(self, log_probs: Tensor, target: Tensor, weight: Tensor | None = None) -> Tensor:
         """The loss of log-probabilities: ``loss(logits, y)`` equals ``loss.from_log_probs(log_softmax(logits, 1), y)``.

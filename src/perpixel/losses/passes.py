@@ -152,9 +152,9 @@ def _slope_at_truth(truth_log_probs: Tensor, index: Tensor, weight: Tensor | Non
 
 
 def _sums_by_class(index: Tensor, values: Tensor, num_classes: int) -> Tensor:
-    """Σ values (C,) by class; bincount is the fastest on a CPU, but waits for a GPU."""
+    """Σ values (C,) by class, in 64 bits; bincount, which adds in the precision that it is given, waits for a GPU."""
     if index.device.type == "cpu":
-        return torch.bincount(index, values, minlength=num_classes)
+        return torch.bincount(index, values.double(), minlength=num_classes)
     return values.new_zeros(num_classes, dtype=torch.float64).scatter_add_(0, index, values.double())
 
 

@@ -56,7 +56,7 @@ class Sum(Loss):
 
     def measure(self, pixels: Pixels) -> Tensor:
         """Σ weight·loss, leaving each part's unweighted value in `parts`; parts of a sum within as ``sum/dice``."""
-        values = [loss.measure(pixels) for loss in self._losses]
+        values = [loss.measure(pixels).to(pixels.dtype) for loss in self._losses]
         self.parts = {}
         for name, loss, value in zip(self.names, self._losses, values, strict=True):
             self.parts[name] = value.detach()
