@@ -11,6 +11,7 @@ import pytest
 from omegaconf import OmegaConf
 from PIL import Image
 
+from perpixel.cli.experiment import OF_FILES
 from perpixel.data import ADE20K, VOC, Cityscapes, COCOStuff, DataSource, Earth, Folder
 
 from ..data import layouts
@@ -91,13 +92,15 @@ def test_fingerprints_tell_splits_apart_and_repeat(source: DataSource) -> None:
 
 
 def test_yaml_lists_every_argument(source: DataSource) -> None:
-    """Only listed keys can be overridden."""
+    """Only listed keys can be overridden; those for files stand beside the source, for the sources that have files."""
     folder = Path(__file__).parents[2] / "conf" / "data"
-    nodes = [OmegaConf.load(path).get("source", {}) for path in folder.glob("*.yaml")]
-    matching = [node for node in nodes if node.get("_target_") == f"perpixel.data.{type(source).__name__}"]
+    nodes = [OmegaConf.load(path) for path in folder.glob("*.yaml")]
+    target = f"perpixel.data.{type(source).__name__}"
+    matching = [node for node in nodes if "source" in node and node.source.get("_target_") == target]
     assert matching
     for node in matching:
-        assert set(node) - {"_target_"} == set(inspect.signature(type(source)).parameters)
+        beside = set(node) & set(OF_FILES)
+        assert set(node.source) - {"_target_"} | beside == set(inspect.signature(type(source)).parameters)
 
 
 def test_an_unknown_split_is_an_error(source: DataSource) -> None:

@@ -103,7 +103,7 @@ def test_mistakes_are_explained(tmp_path: Path, policy: Callable[[str], str], te
 
 
 def test_missing_things(make_folder: MakeFolder, policy: Callable[[str], str]) -> None:
-    with pytest.raises(ValueError, match=r"does not exist: see data\.source\.policy"):
+    with pytest.raises(ValueError, match=r"does not exist: see data\.policy"):
         Policy.load("/nowhere/policy.yaml")
     root = str(make_folder(KEYS))
     with pytest.raises(ValueError, match=r"name your masks.*data\.source\.classes"):
