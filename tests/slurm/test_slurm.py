@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from tests.cli.conftest import Shell
+from tests.training.test_data_parallel import ended
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("cluster"), pytest.mark.xdist_group("slurm")]
 
@@ -33,8 +34,7 @@ def wait_for(condition: Callable[[], object], process: subprocess.Popen[str], se
     end = time.monotonic() + seconds
     while not (found := condition()):
         if process.poll() is not None or time.monotonic() > end:
-            process.kill()
-            raise AssertionError(process.communicate()[0])
+            raise AssertionError(ended(process))
         time.sleep(0.1)
     return found
 

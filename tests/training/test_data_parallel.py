@@ -28,9 +28,17 @@ def wait_for(condition: Callable[[], object], process: subprocess.Popen[str], se
     end = time.monotonic() + seconds
     while not condition():
         if process.poll() is not None or time.monotonic() > end:
-            process.kill()
-            raise AssertionError(process.communicate()[0])
+            raise AssertionError(ended(process))
         time.sleep(0.1)
+
+
+def ended(process: subprocess.Popen[str]) -> object:
+    """Kill it, and give its output; a child that outlives it may hold the pipe open, and is not waited for."""
+    process.kill()
+    try:
+        return process.communicate(timeout=20)[0]
+    except subprocess.TimeoutExpired as error:
+        return error.output
 
 
 def ranks_of(parent: int) -> list[int]:
