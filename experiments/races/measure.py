@@ -47,16 +47,15 @@ def _cuda_seconds(work: Work, prediction: Tensor, target: Tensor, times: int) ->
 
 
 def sample(works: dict[str, Work], prediction: Tensor, target: Tensor) -> dict[str, float]:
-    """Seconds of one call of each work, from as many as fill `SHORT`, taken in turns of a few each."""
+    """Seconds of one call of each work; where one is short, of as many as fill `SHORT`, in turns of a few each."""
     once = {name: seconds(work, prediction, target) for name, work in works.items()}
-    calls = {name: math.ceil(SHORT / max(time, 1e-6)) for name, time in once.items()}
-    spent, done = dict.fromkeys(works, 0.0), dict.fromkeys(works, 0)
+    calls = {name: math.ceil(SHORT / max(time, 1e-6)) for name, time in once.items() if time < SHORT}
+    spent = dict.fromkeys(calls, 0.0)
     for turn in range(TURNS):
-        for name, work in works.items():
-            if times := calls[name] * (turn + 1) // TURNS - calls[name] * turn // TURNS:
-                spent[name] += times * seconds(work, prediction, target, times)
-                done[name] += times
-    return {name: spent[name] / done[name] if done[name] > 1 else once[name] for name in works}
+        for name, number in calls.items():
+            if times := number * (turn + 1) // TURNS - number * turn // TURNS:
+                spent[name] += times * seconds(works[name], prediction, target, times)
+    return once | {name: spent[name] / number for name, number in calls.items()}
 
 
 def run(race: Race, blobs: bool, pairs: int, device: torch.device) -> Iterator[dict[str, float]]:

@@ -1,8 +1,8 @@
 """Races of losses and metrics against their peers: ``python experiments/races/races.py [--pairs 7] [--save]``.
 
 Every round runs ours and then each peer, so that a change of the machine's load meets all of them; the ratio of a round
-is our time over that of the fastest peer of the round. About half an hour on two quiet cores, most of it smp's Lovász
-and Focal and torchmetrics' MeanIoU.
+is our time over that of the fastest peer of the round. A quarter to half an hour on two quiet cores, most of it smp's
+Lovász and Focal and torchmetrics' MeanIoU.
 """
 
 from __future__ import annotations

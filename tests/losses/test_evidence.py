@@ -8,9 +8,15 @@ import torch.nn.functional as F
 from tests.contracts.test_losses import laid_out
 from torch import Tensor
 
-from perpixel.losses import CrossEntropy, Dice, Sum
-from perpixel.losses.evidence import evidence
+from perpixel.losses import CrossEntropy, Dice, Focal, Jaccard, Loss, Sum
+from perpixel.losses.evidence import PART_BYTES, evidence
 from perpixel.losses.pixels import Pixels
+
+
+@pytest.fixture(autouse=True)
+def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Several an image, the last of them shorter, each of more than one run."""
+    monkeypatch.setitem(PART_BYTES, "cpu", 2**20)
 
 
 def big(dtype: torch.dtype = torch.float32) -> tuple[Tensor, Tensor]:
@@ -105,3 +111,38 @@ def test_same_bits_for_every_number_of_threads() -> None:
 def test_thirty_two_bits_are_within_a_millionth_of_sixty_four(loss: torch.nn.Module) -> None:
     logits, target = big()
     torch.testing.assert_close(loss(logits, target).double(), loss(logits.double(), target), rtol=1e-6, atol=0)
+
+
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+@pytest.mark.parametrize(("margin", "bound"), [(8.0, 3e-6), (10.0, 3e-5), (12.0, 1e-4)])
+@pytest.mark.parametrize("loss", [CrossEntropy(), Dice(), Jaccard(), Focal()], ids=lambda loss: type(loss).__name__)
+def test_small_losses_keep_their_digits(loss: Loss, margin: float, bound: float, layout: torch.memory_format) -> None:
+    """Of a network that is nearly sure and right: losses down to 1e-5, which are one minus something near 1."""
+    rng = torch.Generator().manual_seed(0)
+    target = (torch.arange(512) // 256)[None, :, None].expand(1, 512, 512).contiguous()
+    logits = torch.randn(1, 2, 512, 512, generator=rng)
+    logits.scatter_add_(1, target.unsqueeze(1), torch.full((1, 1, 512, 512), margin))
+    exact = loss(logits.double(), target)
+    torch.testing.assert_close(loss(logits.to(memory_format=layout), target).double(), exact, rtol=bound, atol=0)
+
+
+@pytest.mark.parametrize("ignore_index", [-100, 300])
+def test_an_ignore_index_that_the_targets_dtype_cannot_hold_ignores_nothing(ignore_index: int) -> None:
+    logits, target = torch.randn(1, 200, 4, 4), torch.full((1, 4, 4), ignore_index % 256, dtype=torch.uint8)
+    for loss in (CrossEntropy(ignore_index), Dice(ignore_index), Focal(ignore_index)):
+        torch.testing.assert_close(loss(logits, target), loss(logits, target.long()), rtol=0, atol=0)
+        assert loss(logits, target) > 0
+
+
+def test_a_loss_around_one_that_smooths_gets_its_sums() -> None:
+    class Around(Loss):
+        def __init__(self) -> None:
+            super().__init__()
+            self.within = CrossEntropy(label_smoothing=0.1)
+
+        def measure(self, pixels: Pixels) -> Tensor:
+            return self.within.measure(pixels)
+
+    logits, target = torch.randn(2, 5, 8, 8), torch.randint(0, 5, (2, 8, 8))
+    torch.testing.assert_close(Around()(logits, target), CrossEntropy(label_smoothing=0.1)(logits, target))
+    assert Pixels(logits, target, 255, log_sums=False).evidence.log_sums is None

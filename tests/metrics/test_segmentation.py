@@ -209,3 +209,15 @@ def test_deterministic_mode_counts_the_same(dtype: torch.dtype, on_device: bool)
     finally:
         torch.use_deterministic_algorithms(False)
     assert free.sum() == 2 * 64 * 301 - 5 * 301
+
+
+@pytest.mark.parametrize("classes", [2, 150, 300])
+def test_pixels_of_an_ignored_class_are_counted_by_no_path(classes: int) -> None:
+    """A label space refuses such an index; the function alone takes it as it says."""
+    prediction, target = torch.randint(0, classes, (2, 2000)).unbind()
+    kept = confusion_matrix(prediction[target != 1], target[target != 1], classes, 1)
+    for counted in (
+        confusion_matrix(prediction, target, classes, 1),
+        _count_on_device(prediction, target, classes, 1)[0],
+    ):
+        assert torch.equal(counted, kept)

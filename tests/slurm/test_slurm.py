@@ -5,20 +5,21 @@ from __future__ import annotations
 import json
 import re
 import subprocess
-import time
-from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 from tests.cli.conftest import Shell
-from tests.training.test_data_parallel import ended
+from tests.training.test_data_parallel import wait_for as wait_for_any
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("cluster"), pytest.mark.xdist_group("slurm")]
 
 SLURM = ["-m", "hydra/launcher=slurm", "hydra.launcher.cpus_per_task=1", "hydra.sweep.dir=sweep"]
 EPOCHS = 300
 """So many outlast the time that Slurm takes to act."""
+
+wait_for = partial(wait_for_any, seconds=120.0)
 
 
 @pytest.fixture
@@ -28,15 +29,6 @@ def shell(tmp_path: Path) -> Shell:
 
 def ask(*command: str) -> str:
     return subprocess.run(command, capture_output=True, text=True, check=True, timeout=30).stdout.strip()
-
-
-def wait_for(condition: Callable[[], object], process: subprocess.Popen[str], seconds: float = 120.0) -> Any:
-    end = time.monotonic() + seconds
-    while not (found := condition()):
-        if process.poll() is not None or time.monotonic() > end:
-            raise AssertionError(ended(process))
-        time.sleep(0.1)
-    return found
 
 
 def lines(path: Path) -> list[dict[str, Any]]:

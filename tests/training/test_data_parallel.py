@@ -9,6 +9,7 @@ import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -23,13 +24,14 @@ def shell(tmp_path: Path) -> Shell:
     return Shell(tmp_path)
 
 
-def wait_for(condition: Callable[[], object], process: subprocess.Popen[str], seconds: float = 90.0) -> None:
-    """Poll; fail with the process's output if it ends or the time is over."""
+def wait_for(condition: Callable[[], object], process: subprocess.Popen[str], seconds: float = 90.0) -> Any:
+    """Poll, and give what it found; fail with the process's output if it ends or the time is over."""
     end = time.monotonic() + seconds
-    while not condition():
+    while not (found := condition()):
         if process.poll() is not None or time.monotonic() > end:
             raise AssertionError(ended(process))
         time.sleep(0.1)
+    return found
 
 
 def ended(process: subprocess.Popen[str]) -> object:

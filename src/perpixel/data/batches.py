@@ -132,18 +132,18 @@ class Parcel:
             size += math.ceil(sum(array.nbytes for array in given) / ALIGNED) * ALIGNED
         storage = torch.UntypedStorage._new_shared(size)  # as torch's own default_collate does
         self.whole = torch.empty(0, dtype=torch.uint8).set_(storage)
+        file = storage._share_fd_cpu_()[0] if get_sharing_strategy() == "file_descriptor" else None  # the storage's own
         for place, given in zip(self.layout, arrays.values(), strict=True):
             for number, array in enumerate(given):
-                self._put(np.ascontiguousarray(array), place.start + number * array.nbytes)
+                self._put(np.ascontiguousarray(array).data.cast("B"), place.start + number * array.nbytes, file)
 
-    def _put(self, array: npt.NDArray[Any], start: int) -> None:
-        left, end = array.data.cast("B"), start + array.nbytes
-        if get_sharing_strategy() != "file_descriptor":
-            self.whole.numpy()[start:end] = left
-            return
-        file, _ = self.whole.untyped_storage()._share_fd_cpu_()  # the storage's own: it closes it
-        while left:
-            left = left[os.pwrite(file, left, end - len(left)) :]
+    def _put(self, pixels: memoryview, start: int, file: int | None) -> None:
+        end = start + pixels.nbytes
+        if file is None:
+            self.whole.numpy()[start:end] = pixels
+        else:
+            while pixels:
+                pixels = pixels[os.pwrite(file, pixels, end - len(pixels)) :]
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _opened, (self.whole, self.layout, self.names)

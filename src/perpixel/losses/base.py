@@ -78,8 +78,11 @@ class Loss(nn.Module, ABC):
 
     @property
     def needs_log_sums(self) -> bool:
-        """Whether `measure` draws on the evidence's sums of all log-probabilities, which cost a pass of their own."""
-        return False
+        """Whether `measure` draws on ``evidence.log_sums``, which cost a pass of their own and are None without it.
+
+        A loss does if one within it does; one that draws on them itself says so here.
+        """
+        return any(part.needs_log_sums for part in self.modules() if isinstance(part, Loss) and part is not self)
 
     @property
     def takes_pixel_weights(self) -> bool:

@@ -49,7 +49,8 @@ class CrossEntropy(Loss):
         """Σ w_y·(−log p_y) / Σ w_y, mixed with the smoothing's Σ_x Σ_c w_c·(−log p_c)/C over the same weights."""
         of_class = -pixels.evidence.truth_log_sums.sum(0)
         if self.label_smoothing > 0:
-            share, of_all = self.label_smoothing, -pixels.evidence.log_sums.sum(0)
-            of_class = (1 - share) * of_class + share / pixels.num_classes * of_all
+            share, log_sums = self.label_smoothing, pixels.evidence.log_sums
+            assert log_sums is not None  # see needs_log_sums
+            of_class = (1 - share) * of_class - share / pixels.num_classes * log_sums.sum(0)
         weights = pixels.class_weights(self.class_weights)
         return ratio((of_class * weights).sum(), (pixels.evidence.truth.sum(0) * weights).sum())

@@ -1,9 +1,9 @@
 """Log-softmax and what losses draw from it, in one pass over the logits and without a copy of them.
 
-The logits are read in parts that fit the processor's cache; of the log-softmax only its normaliser, one number per
-pixel, is kept, and the backward pass makes the probabilities anew from it (as FlashAttention does, Dao et al. 2022).
-Memory above the logits is the gradient itself and two (B, H, W) planes, where a plain chain of PyTorch operations keeps
-tensors as large as the logits: ``experiments/races/races.py --only Dice`` measures both.
+The logits are read in parts that fit the processor's caches; of the log-softmax three numbers per pixel are kept, and
+the backward pass makes the probabilities anew from them (as FlashAttention does, Dao et al. 2022). Memory above the
+logits is the gradient itself, three (B, H, W) planes and two parts for each thread, where a plain chain of PyTorch
+operations keeps tensors as large as the logits: ``experiments/races/races.py --only Dice`` measures both.
 """
 
 from __future__ import annotations
@@ -19,14 +19,15 @@ from perpixel.threads import for_each
 
 PART_BYTES = {"cpu": 2**23, "cuda": 2**28}
 """Bytes of logits worked on at once: on a CPU what its caches hold, but so much that the threads meet seldom in the
-interpreter, where only one can be (parts of a quarter took 1.3 times as long); on a GPU few launches matter more."""
+interpreter, where only one can be (parts of a quarter took 1.2 to 1.3 times as long); on a GPU few launches matter
+more."""
 
 
 class Evidence(NamedTuple):
     """What losses draw from the log-softmax; sums over the labelled pixels, each counted with its pixel weight w.
 
-    The sums are float64: of a loss of 0.01 that is one minus such a ratio, float32 would leave five digits.
-    All but ``truth`` and ``normaliser`` are differentiable.
+    The sums are float64: a loss of 0.01 is one minus a ratio of them, of which float32 would leave five digits.
+    All but ``truth``, ``peak`` and ``mass`` are differentiable.
 
     Attributes:
         truth_log_probs: (B, H, W), log p of each pixel's own class, 0 where there is no label; without w.
@@ -34,8 +35,9 @@ class Evidence(NamedTuple):
         truth_log_sums: (B, C), Σ w·log p_c over the pixels whose class is c.
         intersection: (B, C), Σ w·p_c over the pixels whose class is c.
         predicted: (B, C), Σ w·p_c.
-        log_sums: (B, C), Σ w·log p_c; all 0 if they were not asked for.
-        normaliser: (B, H, W), log Σ_c exp(logit_c), without w; where there is no label of no meaning.
+        log_sums: (B, C), Σ w·log p_c; None if they were not asked for.
+        peak: (B, H, W), the largest logit; where there is no label of no meaning.
+        mass: (B, H, W), Σ_c exp(logit_c − peak); likewise.
     """
 
     truth_log_probs: Tensor
@@ -43,8 +45,9 @@ class Evidence(NamedTuple):
     truth_log_sums: Tensor
     intersection: Tensor
     predicted: Tensor
-    log_sums: Tensor
-    normaliser: Tensor
+    log_sums: Tensor | None
+    peak: Tensor
+    mass: Tensor
 
 
 def evidence(
@@ -70,38 +73,38 @@ class _Evidence(torch.autograd.Function):
     @staticmethod
     def forward(
         ctx: FunctionCtx, logits: Tensor, target: Tensor, ignore_index: int, weight: Tensor | None, log_sums: bool
-    ) -> tuple[Tensor, ...]:
+    ) -> tuple[Tensor | None, ...]:
         batch, classes = logits.shape[:2]
         flat, labels, weights = logits.flatten(2), target.flatten(1), _flat(weight)
-        normaliser = torch.empty_like(labels, dtype=torch.float64 if logits.dtype == torch.float64 else torch.float32)
-        truth_log_probs = torch.empty_like(normaliser)
+        exact = torch.float64 if logits.dtype == torch.float64 else torch.float32
+        planes = [torch.empty_like(labels, dtype=exact) for _ in range(3)]  # peak, mass, truth_log_probs
         parts = _parts(logits)
-        sums = logits.new_zeros((5, len(parts), classes), dtype=torch.float64)
+        sums = logits.new_zeros((4 + log_sums, len(parts), classes), dtype=torch.float64)
 
         def fill(part: Part, work: Tensor) -> None:
             at = part.image, part.pixels
-            results = normaliser[at], truth_log_probs[at], sums[: 4 + log_sums, part.number]
+            peak, mass, log_probs = (plane[at] for plane in planes)
+            results = peak, mass, log_probs, sums[:, part.number]
             read(flat[part.image, :, part.pixels], labels[at], ignore_index, _at(weights, part), *results, work)
 
-        for_each(fill, parts, logits.device, lambda: _work(logits, normaliser.dtype))
-        normaliser, truth_log_probs = normaliser.view_as(target), truth_log_probs.view_as(target)
-        ctx.save_for_backward(logits, target, normaliser, truth_log_probs, weight)  # type: ignore[arg-type]  # None too
+        for_each(fill, parts, logits.device, lambda: _work(logits, exact))
+        peak, mass, truth_log_probs = (plane.view_as(target) for plane in planes)
+        ctx.save_for_backward(logits, target, weight, peak, mass, truth_log_probs)  # type: ignore[arg-type]  # None too
         ctx.ignore_index = ignore_index  # type: ignore[attr-defined]
         ctx.set_materialize_grads(False)
-        truth, *others = sums.view(5, batch, -1, classes).sum(2)
-        ctx.mark_non_differentiable(truth, normaliser)
-        return truth_log_probs, truth, *others, normaliser
+        truth, *others = sums.view(len(sums), batch, -1, classes).sum(2)
+        ctx.mark_non_differentiable(truth, peak, mass)
+        return truth_log_probs, truth, *others, *([] if log_sums else [None]), peak, mass
 
     @staticmethod
     @once_differentiable
     def backward(
         ctx: FunctionCtx, for_pixels: Tensor | None, _truth: None, *others: Tensor | None
     ) -> tuple[Tensor, None, None, None, None]:
-        logits, target, normaliser, truth_log_probs, weight = ctx.saved_tensors  # type: ignore[attr-defined]
-        exact = normaliser.dtype
-        for_sums = [None if s is None else s.to(exact) for s in others[:-1]]  # the last is the normaliser's: none
-        flat, labels = logits.flatten(2), target.flatten(1)
-        bases, log_probs = normaliser.flatten(1), truth_log_probs.flatten(1)
+        logits, target, weight, *planes = ctx.saved_tensors  # type: ignore[attr-defined]
+        exact = planes[0].dtype
+        for_sums = [None if s is None else s.to(exact) for s in others[:-2]]  # behind them those of peak and mass: none
+        flat, labels, known = logits.flatten(2), target.flatten(1), [plane.flatten(1) for plane in planes]
         ignore_index: int = ctx.ignore_index  # type: ignore[attr-defined]
         filled = torch.empty_like(flat)  # not like the logits: of some layouts their flattening would be a copy
         of_pixels, weights = _flat(for_pixels), _flat(weight)
@@ -109,10 +112,11 @@ class _Evidence(torch.autograd.Function):
         def fill(part: Part, work: Tensor) -> None:
             at, chunk = (part.image, part.pixels), (part.image, slice(None), part.pixels)
             slopes = Slopes(_at(of_pixels, part), *(None if s is None else s[part.image] for s in for_sums))
-            known = labels[at], ignore_index, _at(weights, part), bases[at], log_probs[at]
-            write(flat[chunk], *known, slopes, filled[chunk], work)
+            peak, mass, log_probs = (plane[at] for plane in known)
+            of_part = labels[at], ignore_index, _at(weights, part), peak, mass, log_probs
+            write(flat[chunk], *of_part, slopes, filled[chunk], work)
 
-        for_each(fill, _parts(logits), logits.device, lambda: _work(logits, normaliser.dtype))
+        for_each(fill, _parts(logits), logits.device, lambda: _work(logits, exact))
         return filled.view(logits.shape), None, None, None, None
 
 

@@ -16,8 +16,7 @@ class OHEM(Loss):
     """Mean cross-entropy of the pixels whose true class has a probability below a threshold (Shrivastava et al. 2016).
 
     At least a share of the batch's labelled pixels is kept, the hardest ones; pixel weights do not change which, only
-    how much each of them counts. A class absent from the batch has no
-    pixel and so no part in the value.
+    how much each of them counts. A class absent from the batch has no pixel and so no part in the value.
 
     Args:
         ignore_index: target value of pixels without a label.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import torch
@@ -29,31 +30,38 @@ def read(
     labels: Tensor,
     ignore_index: int,
     weight: Tensor | None,
-    normaliser: Tensor,
+    peak: Tensor,
+    mass: Tensor,
     truth_log_probs: Tensor,
     sums: Tensor,
     work: Tensor,
 ) -> None:
-    """Fill a part's normaliser (n,), truth log-probabilities (n,) and sums (4 or 5, C), from its logits (C, n).
+    """Fill a part's peak, mass and truth log-probabilities (n,) and its sums (4 or 5, C), from its logits (C, n).
 
-    The normaliser log Σ exp is whatever the logits make it, at ignored pixels, too. The fifth sum is that of all
-    log-probabilities, of which only label smoothing makes use. A weight, where there are any, is 0 at ignored pixels.
+    The peak is a pixel's largest logit and the mass Σ exp(logit − peak), so log p = (logit − peak) − log mass. (One
+    number, log Σ exp, would do; but of a p near 1 it loses the digits of 1 − p, for it is rounded at the size of the
+    logits.) At ignored pixels they are whatever the logits make them. The fifth sum is that of all log-probabilities,
+    of which only label smoothing makes use. A weight, where there are any, is 0 at ignored pixels.
     """
-    ignored = labels == ignore_index
-    index = safe_index(labels, ignored, len(chunk), ignore_index)
-    largest = chunk.amax(0).to(work.dtype)
-    powers = torch.sub(chunk, largest, out=_like(chunk, work[0])).exp_()
-    total = powers.sum(0)
-    torch.add(total.log(), largest, out=normaliser)
-    torch.sub(chunk.gather(0, index.unsqueeze(0)).squeeze(0), normaliser, out=truth_log_probs).masked_fill_(ignored, 0)
+    ignored, index = split_labels(labels, ignore_index)
+    check_range(index, len(chunk), ignore_index)
+    peak.copy_(chunk.amax(0))
+    shifted = torch.sub(chunk, peak, out=_like(chunk, work[0]))
+    truth_log_probs.copy_(shifted.gather(0, index.unsqueeze(0)).squeeze(0))
     kept = (~ignored).to(work.dtype) if weight is None else weight
+    if len(sums) > 4:
+        sums[4] = _sum_of_kept(shifted, kept, ignored, work[1])
+    powers = shifted.exp_()
+    torch.sum(powers, 0, out=mass)
+    log_mass = mass.log()
+    truth_log_probs.sub_(log_mass).masked_fill_(ignored, 0)
     log_probs = truth_log_probs if weight is None else truth_log_probs * kept
     for row, values in enumerate((kept, log_probs, truth_log_probs.exp() * kept)):
         sums[row] = _sums_by_class(index, values, len(chunk))
-    sums[3] = _sum_of_kept(powers, kept / total, ignored, work[1])
+    others = powers.scatter_(0, index.unsqueeze(0), 0)  # p beside a sum of thousands of them keeps no digits of 1 − p
+    sums[3] = sums[2] + _sum_of_kept(others, kept / mass, ignored, work[1])
     if len(sums) > 4:
-        whole = (normaliser.masked_fill(ignored, 0) * kept).sum(dtype=torch.float64)
-        sums[4] = _sum_of_kept(chunk.to(work.dtype), kept, ignored, work[1]) - whole
+        sums[4] -= (log_mass.masked_fill_(ignored, 0) * kept).sum(dtype=torch.float64)
 
 
 def write(
@@ -61,7 +69,8 @@ def write(
     labels: Tensor,
     ignore_index: int,
     weight: Tensor | None,
-    normaliser: Tensor,
+    peak: Tensor,
+    mass: Tensor,
     truth_log_probs: Tensor,
     slopes: Slopes,
     gradient: Tensor,
@@ -69,28 +78,27 @@ def write(
 ) -> None:
     """Fill the gradient (C, n) at a part's logits, from the slopes at its evidence.
 
-    With p the softmax, slopes d_c at log p_c become d_c − p_c·Σ d at the logits. What is computed at ignored pixels on
-    the way is of no account: in the end it is cleared.
+    With p the softmax, slopes d_c at log p_c become d_c − p_c·Σ d at the logits; both d are 0 at ignored pixels.
     """
-    ignored = labels == ignore_index
-    index = labels.long().masked_fill(ignored, 0)
-    probs = torch.sub(chunk, normaliser, out=_like(chunk, work[0])).exp_()
-    slope = gradient if gradient.dtype == work.dtype else probs  # straight into its place, if that is as wide
-    at_truth = total = _slope_at_truth(truth_log_probs, index, weight, slopes)
+    ignored, index = split_labels(labels, ignore_index)
+    kept = (~ignored).to(work.dtype) if weight is None else weight
+    powers = torch.sub(chunk, peak, out=_like(chunk, work[0])).exp_()
+    slope = gradient if gradient.dtype == work.dtype else powers  # straight into its place, if that is as wide
+    share = kept / mass  # of a power in w·p
+    at_truth = total = _slope_at_truth(truth_log_probs, index, kept, ignored, slopes)
     if slopes.log_sums is not None:
-        kept = torch.ones_like(normaliser) if weight is None else weight
         total = total + slopes.log_sums.sum() * kept
     if slopes.predicted is None:
-        torch.mul(probs, -total, out=slope)
+        torch.mul(powers, (total / mass).neg_(), out=slope)
     else:
-        mean = torch.mv(probs.t(), slopes.predicted)
-        total = total + (mean if weight is None else mean * weight)
-        own = slopes.predicted.unsqueeze(1) if weight is None else torch.outer(slopes.predicted, weight)
-        torch.mul(probs, torch.sub(own, total, out=_like(chunk, work[1])), out=slope)
+        total = torch.mv(powers.t(), slopes.predicted).mul_(share).add_(total).div_(mass).neg_()
+        own = torch.addcmul(total, slopes.predicted.unsqueeze(1), share, out=_like(chunk, work[1]))
+        torch.mul(powers, own, out=slope)
     if slopes.log_sums is not None:
         slope += torch.outer(slopes.log_sums, kept)
     slope.scatter_add_(0, index.unsqueeze(0), at_truth.unsqueeze(0))
-    clear(slope, ignored)
+    if slope.device.type != "cpu" or not math.isfinite(mass.sum()):  # 0·NaN; a GPU would have to be waited for
+        clear(slope, ignored)
     if slope is not gradient:
         gradient.copy_(slope)
 
@@ -98,8 +106,8 @@ def write(
 def clear(values: Tensor, ignored: Tensor) -> None:
     """Make (C, n) 0 at the ignored pixels (n,), NaN and ∞ as well.
 
-    A CPU writes to these alone, as long as they are few. (It would seem easier to let their normaliser be ∞, for then
-    their softmax is 0; but exp(−∞) took four times as long as any other.)
+    A CPU writes to these alone, as long as they are few. (To let their softmax be 0 from the start would take exp(−∞),
+    which is four times as slow as any other.)
     """
     if values.device.type == "cpu":
         places = ignored.nonzero().squeeze(1)
@@ -109,15 +117,11 @@ def clear(values: Tensor, ignored: Tensor) -> None:
     values.masked_fill_(ignored, 0)
 
 
-def safe_index(target: Tensor, ignored: Tensor, num_classes: int, ignore_index: int) -> Tensor:
-    """The target as int64 with 0 at ignored pixels: safe as an index.
-
-    Raises:
-        ValueError: on a CPU, where looking costs little: a label is no class.
-    """
-    index = target.long().masked_fill(ignored, 0)
-    _check_range(index, num_classes, ignore_index)
-    return index
+def split_labels(labels: Tensor, ignore_index: int) -> tuple[Tensor, Tensor]:
+    """Which pixels are ignored, and all labels as int64 with 0 at these: safe as an index."""
+    index = labels.long()  # before it is compared: −100 in uint8 would be 156
+    ignored = index == ignore_index
+    return ignored, torch.where(ignored, 0, index)
 
 
 def _sum_of_kept(values: Tensor, weight: Tensor, ignored: Tensor, work: Tensor) -> Tensor:
@@ -139,22 +143,19 @@ def _product(values: Tensor, weight: Tensor) -> Tensor:
     return torch.stack([torch.mv(run, of_run) for run, of_run in runs]).sum(0, dtype=torch.float64)
 
 
-def _slope_at_truth(truth_log_probs: Tensor, index: Tensor, weight: Tensor | None, slopes: Slopes) -> Tensor:
+def _slope_at_truth(truth_log_probs: Tensor, index: Tensor, kept: Tensor, ignored: Tensor, slopes: Slopes) -> Tensor:
     """The slope (n,) at log p of each pixel's own class that comes by way of that class's pixels alone."""
     slope = torch.zeros_like(truth_log_probs)
     if slopes.intersection is not None:
         slope.add_(truth_log_probs).exp_().mul_(slopes.intersection.index_select(0, index))
     if slopes.truth_log_sums is not None:
         slope += slopes.truth_log_sums.index_select(0, index)
-    if weight is not None:
-        slope *= weight
-    return slope if slopes.truth_log_probs is None else slope.add_(slopes.truth_log_probs)
+    slope *= kept
+    return slope if slopes.truth_log_probs is None else slope.add_(slopes.truth_log_probs).masked_fill_(ignored, 0)
 
 
 def _sums_by_class(index: Tensor, values: Tensor, num_classes: int) -> Tensor:
-    """Σ values (C,) by class, in 64 bits; bincount, which adds in the precision that it is given, waits for a GPU."""
-    if index.device.type == "cpu":
-        return torch.bincount(index, values.double(), minlength=num_classes)
+    """Σ values (C,) by class, in 64 bits."""
     return values.new_zeros(num_classes, dtype=torch.float64).scatter_add_(0, index, values.double())
 
 
@@ -165,7 +166,7 @@ def _like(chunk: Tensor, work: Tensor) -> Tensor:
     return room.view(pixels, classes).t() if chunk.stride(0) == 1 and pixels > 1 else room.view(classes, pixels)
 
 
-def _check_range(labels: Tensor, num_classes: int, ignore_index: int) -> None:
+def check_range(labels: Tensor, num_classes: int, ignore_index: int) -> None:
     """Refuse labels (ignored pixels already 0) that are no class. On a GPU looking means waiting: it does not look.
 
     Raises:

@@ -9,14 +9,14 @@ import torch
 from torch import Tensor
 
 from perpixel.losses.evidence import Evidence, evidence
-from perpixel.losses.passes import safe_index
+from perpixel.losses.passes import check_range, split_labels
 from perpixel.losses.probabilities import probabilities
 
 
 class SoftCounts(NamedTuple):
     """Per class, in pixels: the differentiable cousins of true positives, predictions and truth.
 
-    A pixel counts as many times as its weight says, once if there are none.
+    A pixel counts as many times as its weight says, once if there are none. All are float64.
 
     Attributes:
         intersection: (B, C) or (C,), Σ p_c over the valid pixels whose class is c.
@@ -56,7 +56,7 @@ class Pixels:
         self.pixel_weight: Tensor | None = None
         if weight is not None:
             _check_weight(weight, target)
-            self.pixel_weight = weight.detach().to(self.dtype).masked_fill(target == ignore_index, 0)
+            self.pixel_weight = weight.detach().to(self.dtype).masked_fill(target.long() == ignore_index, 0)
             self.target = target.long().masked_fill(self.pixel_weight == 0, ignore_index)
 
     @property
@@ -72,12 +72,14 @@ class Pixels:
     @cached_property
     def valid(self) -> Tensor:
         """(B, H, W) bool: pixels that have a label, and no weight of 0."""
-        return self.target != self.ignore_index
+        return self.target.long() != self.ignore_index  # −100 in uint8 would be 156
 
     @cached_property
     def labels(self) -> Tensor:
         """(B, H, W) int64: the target with 0 where there is no label, safe as an index."""
-        return safe_index(self.target, ~self.valid, self.num_classes, self.ignore_index)
+        labels = split_labels(self.target, self.ignore_index)[1]
+        check_range(labels, self.num_classes, self.ignore_index)
+        return labels
 
     @cached_property
     def evidence(self) -> Evidence:
@@ -87,7 +89,7 @@ class Pixels:
     @cached_property
     def probs(self) -> Tensor:
         """(B, C, H, W): softmax, 0 where there is no label; for losses that need every class everywhere."""
-        return probabilities(self.logits, self.evidence.normaliser, self.valid)
+        return probabilities(self.logits, self.evidence.peak, self.evidence.mass, self.valid)
 
     @property
     def soft_counts(self) -> SoftCounts:

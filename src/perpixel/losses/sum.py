@@ -49,11 +49,6 @@ class Sum(Loss):
             if not loss.takes_pixel_weights
         )
 
-    @property
-    def needs_log_sums(self) -> bool:
-        """If a part does."""
-        return any(loss.needs_log_sums for loss in self._losses)
-
     def measure(self, pixels: Pixels) -> Tensor:
         """Σ weight·loss, leaving each part's unweighted value in `parts`; parts of a sum within as ``sum/dice``."""
         values = [loss.measure(pixels).to(pixels.dtype) for loss in self._losses]

@@ -63,6 +63,8 @@ def count_pairs(prediction: Tensor, target: Tensor, num_classes: int, ignore_ind
     if table is None:
         return _count_any(guess, truth, num_classes, ignore_index), none
     _check_rows(table, num_classes, ignore_index)
+    if 0 <= ignore_index < num_classes:
+        table[ignore_index] = 0
     return torch.from_numpy(table[:num_classes]), none
 
 
