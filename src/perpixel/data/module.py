@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-import gc
-import os
-import signal
-import threading
 import warnings
 from collections.abc import Iterator, Sequence
 from typing import Any, cast
 
-import cv2
 import numpy as np
 import torch
 from lightning.pytorch import LightningDataModule
@@ -27,8 +22,7 @@ from perpixel.data.inspection import BadFiles
 from perpixel.data.patience import BACKSTOP_S, PatientLoader
 from perpixel.data.samplers import EvaluationBatches, Rank, TrainSampler
 from perpixel.data.subset import Subset
-
-WORKER_STAYS_S = 20.0  # behind SIGTERM; longer than most steps, shorter than a cluster's patience
+from perpixel.data.worker import prepare_worker
 
 
 class DataModule(LightningDataModule):
@@ -237,7 +231,7 @@ class DataModule(LightningDataModule):
             timeout=(self.timeout_s or -BACKSTOP_S) + BACKSTOP_S if self.num_workers else 0,
             persistent_workers=self.num_workers > 0,
             pin_memory=self.trainer is not None and isinstance(self.trainer.accelerator, CUDAAccelerator),
-            worker_init_fn=_modest,
+            worker_init_fn=prepare_worker,
             generator=torch.Generator().manual_seed(self.seed),  # the global stream stays the model's
             **batching,
         )
@@ -257,27 +251,6 @@ def _full_scale(pixels: Tensor) -> float:
 
 def _in_full_scale(pixels: Tensor) -> Tensor:
     return pixels.to(torch.float32) / _full_scale(pixels)
-
-
-def _modest(worker: int) -> None:
-    """OpenCV's own threads would compete with the other workers; and a search for garbage among what was there before
-    the fork would write to it, and so copy a hundred megabytes into each worker.
-
-    Signals to stop go to all processes of a job, and the training needs its workers until its next step boundary: they
-    end with it. One that was told to end stays for a while only, should nobody come for it.
-    """
-    cv2.setNumThreads(0)
-    gc.freeze()
-    for signum in (signal.SIGINT, signal.SIGUSR1):
-        signal.signal(signum, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, _end_later)
-
-
-def _end_later(signum: int, _: Any) -> None:
-    signal.signal(signum, signal.SIG_IGN)
-    timer = threading.Timer(WORKER_STAYS_S, os._exit, (128 + signum,))
-    timer.daemon = True
-    timer.start()
 
 
 def _at_least(floor: int, **arguments: int) -> None:
