@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 
 import cv2
@@ -10,6 +11,7 @@ import pytest
 import torch
 from torchvision.transforms.v2 import functional as F
 
+from perpixel.augment import hue
 from perpixel.augment.backend import A
 from perpixel.augment.jitter import ColourJitter
 
@@ -32,7 +34,7 @@ def picture() -> np.ndarray:
     ("name", "factor"),
     [
         *((name, factor) for name in ("brightness", "contrast", "saturation") for factor in (0.0, 0.5, 0.9, 1.0, 1.8)),
-        *(("hue", turn) for turn in (-0.5, -0.1, 0.0, 0.03, 0.25)),
+        *(("hue", turn) for turn in (-0.5, -0.3, -0.1, 0.0, 0.03, 0.17, 0.25, 0.4)),
     ],
 )
 def test_each_step_is_torchvisions(name: str, factor: float) -> None:
@@ -40,8 +42,40 @@ def test_each_step_is_torchvisions(name: str, factor: float) -> None:
     ours = ColourJitter(p=1).apply(image, **STILL | {name: factor}, order=[ORDER[name]]).astype(int)
     theirs = PEERS[name](torch.from_numpy(image).permute(2, 0, 1), factor).permute(1, 2, 0).numpy().astype(int)
     difference = np.abs(ours - theirs)
-    assert difference.mean() < 1
-    assert difference.max() <= (12 if name == "hue" else 1)  # hues are kept in 8 bits
+    assert difference.max() <= 1
+
+
+def on_the_hexagon(image: np.ndarray, turn: float) -> np.ndarray:
+    """Hues turned by HSV's definition, in float64: channels are value − chroma · (a function of the hue)."""
+    pixels = image.astype(np.float64)
+    most, least = pixels.max(axis=2), pixels.min(axis=2)
+    chroma = most - least
+    red, green, blue = np.moveaxis(pixels, 2, 0)
+    hue = np.select([most == red, most == green], [green - blue, blue - red], red - green) / np.maximum(chroma, 1)
+    hue += np.select([most == red, most == green], [0, 2], 4) + 6 * turn
+    steps = [(place + hue) % 6 for place in (5, 3, 1)]
+    return np.stack([most - chroma * np.clip(np.minimum(step, 4 - step), 0, 1) for step in steps], axis=2)
+
+
+@pytest.mark.parametrize("shape", [(257, 173), (1, 4913), (3, 1 << 18)], ids=["strips", "a row", "wider than a strip"])
+@pytest.mark.parametrize("sixths", [0, 0.18, -0.18, 0.5, -0.5, 0.7, 1, 1.3, 2, -2.4, 3, 3.3, 4, -4.6, 5, 5.5, 6, 7.2])
+def test_hues_are_turned_to_half_a_level(
+    sixths: float, shape: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hue, "STRIP", 1 << 12)
+    levels = [*range(0, 256, 16), 255]
+    colours = np.array([*itertools.product(levels, levels, levels)], np.uint8)  # greys, and ties of two channels, too
+    image = np.resize(colours, (*shape, 3))
+    pixels = image.copy()
+    hue.turn_hues(pixels, sixths / 6)
+    assert np.abs(pixels - on_the_hexagon(image, sixths / 6)).max() <= 0.5 + 1e-9
+
+
+def test_an_image_that_is_jittered_is_not_written_to() -> None:
+    image = picture()
+    image.setflags(write=False)
+    for order in itertools.permutations(range(4)):
+        ColourJitter(p=1).apply(image, brightness=1.2, contrast=0.8, saturation=1.3, hue=0.1, order=[*order])
 
 
 def test_draws_are_those_of_albumentations() -> None:

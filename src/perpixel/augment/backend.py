@@ -7,7 +7,7 @@ import os
 os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
 
 import albumentations as A
-from albucore import multiply, multiply_add
+from albucore.functions import sz_lut as look_up
 from albumentations.core.type_definitions import Targets
 
-__all__ = ["A", "Targets", "multiply", "multiply_add"]
+__all__ = ["A", "Targets", "look_up"]

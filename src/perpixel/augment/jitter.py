@@ -8,9 +8,10 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from perpixel.augment.backend import A, multiply, multiply_add
+from perpixel.augment.backend import A, look_up
 from perpixel.augment.depth import FULL_SCALE, in_depth
 from perpixel.augment.grey import GREY
+from perpixel.augment.hue import turn_hues
 
 Image = npt.NDArray[Any]
 
@@ -18,9 +19,10 @@ Image = npt.NDArray[Any]
 class ColourJitter(A.ColorJitter):
     """Brightness, contrast, saturation and hue in random order, as torchvision's ``ColorJitter``.
 
-    Draws are albumentations'; so are the results, except that 8-bit hues are turned in steps of 1/256 of the circle
-    (theirs: 1/180) and the greys of contrast and saturation are not rounded. Each step saturates at black and white, as
-    there. 16 bits get no coarser by it, and floats are not cut to 0…1: a sensor's values may be of any range.
+    Draws are albumentations'; so are the results, except that hues of 8-bit images are not kept in 8 bits, which moves
+    theirs by up to a dozen levels, and the greys of contrast and saturation are not rounded. Each step saturates at
+    black and white, as there. 16 bits get no coarser by it, and floats are not cut to 0…1: a sensor's values may be of
+    any range.
     """
 
     needs_rgb: ClassVar[str] = "augment.saturation=0 augment.hue=0"
@@ -39,34 +41,32 @@ class ColourJitter(A.ColorJitter):
         factors = (brightness, contrast, saturation, hue)
         if img.dtype != np.uint8 or img.shape[2] != 3:
             return _of_any_depth(img, factors, order)
+        pixels = img.copy()
         for step in order:
-            img = _STEPS[step](img, factors[step])
-        return img
+            pixels = _STEPS[step](pixels, factors[step])
+        return pixels
 
 
-def _brighter(image: Image, factor: float) -> Image:
-    return np.asarray(multiply(image, factor))
+def _brighten(pixels: Image, factor: float) -> Image:
+    return _scale(pixels, factor, 0.0)
 
 
-def _contrast(image: Image, factor: float) -> Image:
-    grey = float(np.dot(cv2.mean(image)[:3], GREY))  # half the time of a grey picture and its mean
-    return np.asarray(multiply_add(image, factor, grey * (1 - factor)))
+def _stretch(pixels: Image, factor: float) -> Image:
+    grey = float(np.dot(cv2.mean(pixels)[:3], GREY))  # half the time of a grey picture and its mean
+    return _scale(pixels, factor, grey * (1 - factor))
 
 
-def _saturated(image: Image, factor: float) -> Image:
-    return np.asarray(cv2.transform(image, factor * np.eye(3) + (1 - factor) * GREY))
+def _scale(pixels: Image, factor: float, start: float) -> Image:
+    levels = np.arange(256, dtype=np.float32) * np.float32(factor) + np.float32(start)
+    return np.asarray(look_up(pixels, np.clip(levels, 0, 255).astype(np.uint8)))
 
 
-def _turned(image: Image, factor: float) -> Image:
-    turn = round(factor * 256) % 256
-    if turn == 0:
-        return image
-    hsv = cv2.cvtColor(image, cv2.COLOR_RGB2HSV_FULL)
-    hsv += np.tile(np.array([turn, 0, 0], np.uint8), (image.shape[1], 1))  # bytes wrap around like hues
-    return np.asarray(cv2.cvtColor(hsv, cv2.COLOR_HSV2RGB_FULL))
+def _saturated(pixels: Image, factor: float) -> Image:
+    return np.asarray(cv2.transform(pixels, factor * np.eye(3) + (1 - factor) * GREY))
 
 
-_STEPS = (_brighter, _contrast, _saturated, _turned)
+_STEPS = (_brighten, _stretch, _saturated, turn_hues)
+"""Each may write over what it is given."""
 
 
 def _of_any_depth(image: Image, factors: tuple[float, ...], order: list[int]) -> Image:
