@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
@@ -12,6 +13,7 @@ from PIL import Image
 
 from perpixel.augment import Strong
 from perpixel.data import DataModule, Folder
+from perpixel.data import decoded as module
 from perpixel.data.decode import read_image
 from perpixel.data.decoded import decoded
 from perpixel.data.pairs import Pair
@@ -22,6 +24,11 @@ from .conftest import save
 KEYS = [f"{i}" for i in range(12)]
 CLASSES = ["a", "b", "c"]
 rng = np.random.default_rng
+
+
+@pytest.fixture(autouse=True)
+def _as_a_new_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_KEPT", module.Mappings())
 
 
 def test_cached_samples_equal_decoded_ones(make_folder: Callable[..., Path]) -> None:
@@ -68,8 +75,50 @@ def test_a_damaged_entry_is_written_anew(make_folder: Callable[..., Path], tmp_p
     whole = split.read(0, rng(0)).image.copy()
     (entry,) = (path for path in cache_folder().glob("decoded/*/*") if path.is_file())
     for damaged in (b"", b"perpixel", entry.read_bytes()[:-1], b"x" * 1000):
+        module._KEPT.clear()  # what is mapped must not shrink
         entry.write_bytes(damaged)
         np.testing.assert_array_equal(split.read(0, rng(0)).image, whole)
+
+
+def test_entries_stay_mapped_up_to_a_limit(make_folder: Callable[..., Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    split = Folder(str(make_folder(KEYS)), CLASSES, cache=True).split("train")
+
+    def images(order: str) -> list[np.ndarray]:
+        return [split.read(int(index), rng(0)).image for index in order]
+
+    first, second = images("01"), images("01")
+    assert [one is other for one, other in zip(first, second, strict=True)] == [True, True]
+    size = first[0].nbytes + split.read(0, rng(0)).mask.nbytes
+    for limit in ("KEPT_BYTES", "KEPT_MAPPINGS"):
+        monkeypatch.setattr(module, "_KEPT", module.Mappings())
+        with monkeypatch.context() as patch:
+            patch.setattr(module, limit, 2 * size if limit == "KEPT_BYTES" else 2)
+            zero, one, zero_again, _two, zero_still, one_anew = images("010201")
+        assert zero is zero_again is zero_still
+        assert one is not one_anew, "of three, the one that was longest ago is let go"
+        np.testing.assert_array_equal(one, one_anew)
+
+
+def test_where_a_process_may_map_no_more_what_is_kept_is_let_go(
+    make_folder: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    split = Folder(str(make_folder(KEYS)), CLASSES, cache=True).split("train")
+    split.read(0, rng(0))
+    real, asked = module._map, []
+
+    def full(entry: Path) -> tuple[np.ndarray, np.ndarray]:
+        asked.append(entry)
+        if len(asked) == 1:
+            raise OSError(errno.ENOMEM, "Cannot allocate memory")
+        return real(entry)
+
+    split.read(1, rng(0))  # which writes the entry
+    module._KEPT.clear()
+    split.read(0, rng(0))
+    monkeypatch.setattr(module, "_map", full)
+    assert not split.read(1, rng(0)).image.flags.writeable, "it is mapped all the same"
+    assert len(asked) == 2
+    assert len(module._KEPT._entries) == 1
 
 
 def _read(pair: Pair) -> tuple[int, int]:

@@ -63,7 +63,9 @@ class FileSplit(Split):
         Raises:
             ValueError: a file is damaged, the sizes differ, or the mask holds an unknown value; names the file.
         """
-        pair = self.pairs[index]
+        return self._read(self.pairs[index])
+
+    def _read(self, pair: Pair) -> Sample:
         image, mask = decoded(pair, self._meaning, lambda: self._decode(pair)) if self.cache else self._decode(pair)
         if not self.extras:
             return Sample(image, mask, pair.name)
@@ -82,7 +84,7 @@ class FileSplit(Split):
         """
         pair = self.pairs[index]
         if self.cache or pair.mask.suffix.lower() not in MASK_SUFFIXES:
-            return self.read(index, rng)
+            return self._read(pair)
         whole = image_shape(pair.image)
         check_sizes(pair, whole, image_shape(pair.mask))
         window = pair.window or Window(0, 0, *whole)
