@@ -21,6 +21,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from statistics import median
 from typing import Any, NamedTuple
+from unittest.mock import patch
 
 import cv2
 import numpy as np
@@ -30,7 +31,7 @@ import torchvision
 import v2_peers
 
 from perpixel.augment import Default
-from perpixel.data import DataModule, Folder
+from perpixel.data import DataModule, Folder, decoded
 from perpixel.data.base import Sample
 from perpixel.data.batches import collate
 from perpixel.data.decode import image_shape, read_image
@@ -40,7 +41,8 @@ from perpixel.data.tiff import Window
 
 HERE = Path(__file__).parent
 HUES = {"with hue": 0.03, "without hue": 0.0}
-TARGETS = {"decoding": 3.0, "decoded cache": 15.0}
+TARGETS = {"decoding": 3.0, "decoded cache": 15.0, "decoded cache, mapped anew": 15.0}
+"""By how ours reads. The last is what a data set of more than 32 GiB has: no entry of the cache stays mapped."""
 LEAST = 7
 """Pairs of a run whose result is kept."""
 CACHED_EPOCHS = 4
@@ -94,10 +96,13 @@ def runner(batches: Iterable[Any], finish: Callable[[Any], Any], images: int, ep
     return run
 
 
-def our_run(root: Path, hue: float, cache: bool, images: int) -> Run:
+def our_run(root: Path, hue: float, side: str, images: int) -> Run:
+    cache = side.startswith("decoded cache")
     data = ours(root, hue, cache)
     epochs = CACHED_EPOCHS if cache else 1
-    return runner(data.train_dataloader(), lambda batch: data.on_after_batch_transfer(batch, 0), images, epochs)
+    with patch.object(decoded, "KEPT_MAPPINGS", 0 if side.endswith("anew") else decoded.KEPT_MAPPINGS):
+        # The worker, which is forked at the first run, has the limit.
+        return runner(data.train_dataloader(), lambda batch: data.on_after_batch_transfer(batch, 0), images, epochs)
 
 
 def fastest_peer(root: Path, hue: float, images: int) -> tuple[str, Run]:
@@ -113,7 +118,7 @@ def fastest_peer(root: Path, hue: float, images: int) -> tuple[str, Run]:
 
 def race(root: Path, jitter: str, hue: float, pairs: int, images: int) -> tuple[str, list[Ratio]]:
     way, peer = fastest_peer(root, hue, images)
-    sides = {"decoding": our_run(root, hue, False, images), "decoded cache": our_run(root, hue, True, images)}
+    sides = {side: our_run(root, hue, side, images) for side in TARGETS}
     times: dict[str, list[tuple[float, float]]] = {name: [] for name in sides}
     for _ in range(pairs):
         theirs = peer()

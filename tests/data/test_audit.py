@@ -23,6 +23,7 @@ from perpixel.data.earth import rules_of
 from perpixel.data.scenes import Scenes
 from perpixel.data.scenes.classes import LABELS as SCENE_LABELS
 from perpixel.data.scenes.classes import RULES as RULES_OF_SCENES
+from perpixel.data.shown import as_rgb
 from perpixel.labels import LabelSpace
 
 from . import layouts
@@ -120,6 +121,20 @@ def test_coverage_of_conditions(tmp_path: Path) -> None:
     assert fog["sizes"] == {"32×32": 10}
     assert sum(fog["brightness_tenths"]) == 10
     assert "Coverage by weather" in (tmp_path / "audit" / "audit.html").read_text()
+
+
+def test_a_page_on_twelve_bits_in_sixteen_can_be_looked_at(tmp_path: Path, source: Folder) -> None:
+    for path in (tmp_path / "images").rglob("*.png"):
+        if path.name != "4.png":
+            cv2.imwrite(str(path), (cv2.imread(str(path)).astype(np.uint16) * 4 + 10 * int(path.stem)))
+    source = Folder(str(tmp_path), list(LABELS.names), split="folders", mean=[0.5] * 3, std=[0.5] * 3)
+    found = audit(source, tmp_path)
+    black, white = found["brightness_range"]
+    assert (black, 400 < white < 700) == (0, True)
+    assert found["splits"]["val"]["brightness_tenths"][-1] >= 1, "the brightest image is in the last tenth"
+    assert "as a part of 0…" in (tmp_path / "audit" / "audit.html").read_text()
+    shown = as_rgb(source.split("val").read(0, np.random.default_rng(0)).image)
+    assert (shown.shape, shown.dtype, shown.min(), shown.max()) == ((128, 128, 3), np.uint8, 0, 255)
 
 
 def test_conditions_of_a_users_own_files(make_folder: Callable[..., Path]) -> None:

@@ -42,6 +42,29 @@ def test_copies_and_near_copies_are_found(leaky: Folder) -> None:
     }
 
 
+@pytest.mark.parametrize(
+    ("dtype", "scale", "start"),
+    [(np.uint16, 257, 0), (np.uint16, 16, 0), (np.uint16, 9, 600), (np.float32, 1 / 255, 0), (np.float32, 12, 0),
+     (np.float32, 0.1, -30)],
+    ids=["16 bits", "12 bits", "reflectances", "0…1", "float reflectances", "decibels"],
+)  # fmt: skip
+def test_near_copies_are_found_whatever_part_of_its_depth_a_sensor_fills(
+    dtype: type[np.generic], scale: float, start: float
+) -> None:
+    def of(picture: Image.Image) -> np.ndarray:
+        return (np.asarray(picture, np.float64) * scale + start).astype(dtype)
+
+    pictures = {("train", f"{i}"): of(textured(i)) for i in range(6)}
+    pictures |= {("val", "again"): of(textured(3).filter(ImageFilter.GaussianBlur(0.7)))}
+    pictures |= {("val", f"{i}"): of(textured(i)) for i in range(6, 9)}
+    rng = np.random.default_rng(0)
+    for split in ("train", "val"):  # of one sky there is nothing to tell
+        sky = np.full((128, 128, 3), 180) + rng.normal(0, 2, (128, 128, 3))
+        pictures[split, "sky"] = (sky * scale + start).astype(dtype)
+    prints = [Print.of(split, name, picture) for (split, name), picture in pictures.items()]
+    assert {leak[:3] for leak in find_leaks(ArraySource(), prints)} == {("near", ("train", "3"), ("val", "again"))}
+
+
 def test_one_file_in_two_splits(tmp_path: Path, leaky: Folder) -> None:
     for kind in ("images", "masks"):
         (tmp_path / kind / "val" / "linked.png").symlink_to(tmp_path / kind / "train" / "0.png")

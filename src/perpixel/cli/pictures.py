@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import torch
 from PIL import Image
 
 from perpixel.data import DataModule
+from perpixel.data.shown import as_rgb
 from perpixel.reporting.pictures import batch_picture, overlay_strip
 from perpixel.tracking.files import make_directory, replacing
 
@@ -42,10 +44,15 @@ class Pictures:
         save_png(self.run / "overlays" / f"{batch['name'][index]}.png", strip)
 
     def _image(self, normalised: torch.Tensor) -> RGB:
-        """(C, H, W) as the network sees it → (H, W, 3) uint8; of more channels the first three, of fewer the first."""
+        """(C, H, W) as the network sees it → (H, W, 3) uint8."""
         pixels = normalised.float().cpu().permute(1, 2, 0).numpy() * self.data.std + self.data.mean
-        shown = pixels[..., :3] if pixels.shape[-1] >= 3 else pixels[..., :1].repeat(3, axis=-1)
-        return np.asarray((shown.clip(0, 1) * 255).round(), np.uint8)
+        return as_rgb(pixels if self._deep else np.rint(pixels.clip(0, 1) * 255).astype(np.uint8))
+
+    @cached_property
+    def _deep(self) -> bool:
+        """Whether the images have more than 8 bits: they are stretched to be seen."""
+        source = self.data.source
+        return source.split(source.splits[0]).read(0, np.random.default_rng(0)).image.dtype != np.uint8
 
 
 def save_png(path: Path, picture: RGB) -> None:

@@ -15,7 +15,6 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from perpixel.augment.depth import FULL_SCALE
 from perpixel.data.base import DataSource
 from perpixel.data.files import FileSplit
 
@@ -126,10 +125,18 @@ def perceptual_hash(image: npt.NDArray[Any]) -> npt.NDArray[np.uint64] | None:
 
 
 def _small(image: npt.NDArray[Any], height: int, width: int) -> npt.NDArray[np.float32]:
-    """(H, W, C) of any depth → (height, width) mean over the channels, 0…255."""
+    """(H, W, C) of any depth → (height, width) mean over the channels, 0…255.
+
+    Of 8 bits the values as they are. What is deeper rarely fills its depth: it is stretched to its own range, unless
+    that is as small a part of its values as makes 8 bits flat.
+    """
     parts = [cv2.resize(image[..., c], (width, height), interpolation=cv2.INTER_AREA) for c in range(image.shape[2])]
-    small = np.mean(parts, axis=0, dtype=np.float32) * np.float32(255 / FULL_SCALE[image.dtype.name])
-    return np.asarray(small.clip(0, 255), np.float32)
+    small = np.asarray(np.mean(parts, axis=0, dtype=np.float32))
+    if image.dtype == np.uint8:
+        return small
+    span, most = float(np.ptp(small)), float(np.abs(small).max())
+    flat = span <= _FLAT / 255 * most
+    return np.zeros_like(small) if flat else (small - small.min()) * np.float32(255 / span)
 
 
 def _same_files(source: DataSource) -> list[Leak]:

@@ -58,8 +58,8 @@ def by_power(counts: Sequence[int], shown: int, every: int, axis: str) -> Markup
 
 
 def by_tenth(counts: Sequence[int]) -> Markup:
-    """Samples by tenths of full scale."""
-    return histogram(counts, {0: "0", 5: "0.5", 10: "1"}, "mean brightness, of full scale", "samples")
+    """Samples by tenths of the range of brightness."""
+    return histogram(counts, {0: "0", 5: "0.5", 10: "1"}, "mean brightness", "samples")
 
 
 def _power(at: int) -> str:

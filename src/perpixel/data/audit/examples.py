@@ -5,17 +5,17 @@ from __future__ import annotations
 import base64
 import io
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from perpixel.augment.depth import FULL_SCALE
 from perpixel.data.audit.sample import SampleFacts
 from perpixel.data.base import DataSource
 from perpixel.data.leaks import Leak
+from perpixel.data.shown import as_rgb
 
 PER_CLASS = 6
 _SIDE = 200
@@ -59,13 +59,6 @@ def around(inside: npt.NDArray[np.bool_]) -> tuple[slice, slice]:
     side = max(2 * max(int(width), int(height)), _LEAST)
     rows = _centred(int(top) + int(height) // 2, side, inside.shape[0])
     return rows, _centred(int(left) + int(width) // 2, side, inside.shape[1])
-
-
-def as_rgb(image: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
-    """(H, W, C) of any depth → (H, W, 3) uint8: the first three channels, or the only one thrice."""
-    picture = image[..., :3] if image.shape[2] >= 3 else np.repeat(image[..., :1], 3, axis=2)
-    scaled = picture.astype(np.float32) * (255 / FULL_SCALE[image.dtype.name])
-    return scaled.clip(0, 255).astype(np.uint8)
 
 
 def outlined(picture: npt.NDArray[np.uint8], inside: npt.NDArray[np.bool_]) -> npt.NDArray[np.uint8]:

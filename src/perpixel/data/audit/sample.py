@@ -10,7 +10,6 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from perpixel.augment.depth import FULL_SCALE
 from perpixel.data.base import Sample, Split
 from perpixel.data.content import pixels_of
 from perpixel.data.decode import read_image
@@ -55,7 +54,8 @@ class SampleFacts:
         split, index, name: where it stands.
         conditions: what it was taken under, and its group.
         shape: (H, W).
-        brightness: mean over all channels, in units of full scale.
+        brightness: mean over all channels, of the values as they are stored.
+        deep: whether the image has more than 8 bits.
         pixels: (classes,) pixel counts.
         unlabelled: pixels without a label.
         weight: mean weight of the labelled pixels, None where the data brings no weights.
@@ -69,6 +69,7 @@ class SampleFacts:
     conditions: Mapping[str, str]
     shape: tuple[int, int]
     brightness: float
+    deep: bool
     pixels: npt.NDArray[np.int64]
     unlabelled: int
     weight: float | None
@@ -106,7 +107,8 @@ def look_at(split: Split, split_name: str, index: int, num_classes: int) -> Samp
         name=name,
         conditions=dict(split.conditions(index)),
         shape=(mask.shape[0], mask.shape[1]),
-        brightness=float(image.mean() / FULL_SCALE[image.dtype.name]),
+        brightness=float(image.mean(dtype=np.float64)),
+        deep=image.dtype != np.uint8,
         pixels=pixels,
         unlabelled=int(mask.size - pixels.sum()),
         weight=_mean_weight(sample, num_classes),

@@ -23,22 +23,35 @@ NAMED = 8
 BRIGHTNESS_BINS = 10
 
 Counts = npt.NDArray[np.int64]
+Range = tuple[float, float]
 
 
 def summary(facts: Sequence[SampleFacts], labels: LabelSpace) -> dict[str, Any]:
     """All tables of the audit."""
+    scale = brightness_range(facts)
     return {
-        "splits": splits(facts),
+        "brightness_range": list(scale),
+        "splits": splits(facts, scale),
         "classes": classes(facts, labels),
-        "coverage": coverage(facts, labels),
+        "coverage": coverage(facts, labels, scale),
         "together": together(facts, labels.num_classes),
         "sizes": sizes(facts),
     }
 
 
-def splits(facts: Sequence[SampleFacts]) -> dict[str, dict[str, Any]]:
+def brightness_range(facts: Sequence[SampleFacts]) -> Range:
+    """The stored values that count as black and white: of 8 bits 0 and 255; deeper images rarely fill their depth, so
+    theirs reach to the mean of the brightest, from 0 or from the mean of the darkest below it.
+    """
+    if not any(fact.deep for fact in facts):
+        return 0.0, 255.0
+    means = [fact.brightness for fact in facts]
+    return min(0.0, *means), max(means)
+
+
+def splits(facts: Sequence[SampleFacts], scale: Range) -> dict[str, dict[str, Any]]:
     """Per split: samples, pixels, the unlabelled share, brightness."""
-    return {name: _split(part) for name, part in _by(facts, "split").items()}
+    return {name: _split(part, scale) for name, part in _by(facts, "split").items()}
 
 
 def classes(facts: Sequence[SampleFacts], labels: LabelSpace) -> list[dict[str, Any]]:
@@ -69,14 +82,14 @@ def classes(facts: Sequence[SampleFacts], labels: LabelSpace) -> list[dict[str, 
     return rows
 
 
-def coverage(facts: Sequence[SampleFacts], labels: LabelSpace) -> dict[str, dict[str, dict[str, Any]]]:
+def coverage(facts: Sequence[SampleFacts], labels: LabelSpace, scale: Range) -> dict[str, dict[str, dict[str, Any]]]:
     """Per condition (group, camera, weather) and value: samples, sizes, brightness, and how many show each class."""
     parts: dict[str, dict[str, list[SampleFacts]]] = defaultdict(lambda: defaultdict(list))
     for fact in facts:
         for condition, value in fact.conditions.items():
             parts[condition][value].append(fact)
     return {
-        condition: {value: _covered(part, labels) for value, part in sorted(values.items())}
+        condition: {value: _covered(part, labels, scale) for value, part in sorted(values.items())}
         for condition, values in parts.items()
     }
 
@@ -126,7 +139,7 @@ def named(names: Sequence[str]) -> str:
     return ", ".join([*names[:NAMED], *more])
 
 
-def _split(part: Sequence[SampleFacts]) -> dict[str, Any]:
+def _split(part: Sequence[SampleFacts], scale: Range) -> dict[str, Any]:
     total = sum(f.shape[0] * f.shape[1] for f in part)
     weights = [f.weight for f in part if f.weight is not None]
     return {
@@ -135,24 +148,25 @@ def _split(part: Sequence[SampleFacts]) -> dict[str, Any]:
         "unlabelled": _ratio(sum(f.unlabelled for f in part), total),
         "weight": round(float(np.mean(weights)), 3) if weights else None,
         "sizes": sizes(part),
-        **_brightness(part),
+        **_brightness(part, scale),
     }
 
 
-def _covered(part: Sequence[SampleFacts], labels: LabelSpace) -> dict[str, Any]:
+def _covered(part: Sequence[SampleFacts], labels: LabelSpace, scale: Range) -> dict[str, Any]:
     shown = np.count_nonzero(np.stack([f.pixels for f in part]), axis=0)
     return {
         "samples": len(part),
         "splits": sorted({f.split for f in part}),
         "sizes": sizes(part),
-        **_brightness(part),
+        **_brightness(part, scale),
         "shows": dict(zip(labels.names, shown.tolist(), strict=True)),
     }
 
 
-def _brightness(part: Sequence[SampleFacts]) -> dict[str, Any]:
-    """The mean, and how many samples lie in each tenth of full scale."""
-    values = np.array([f.brightness for f in part])
+def _brightness(part: Sequence[SampleFacts], scale: Range) -> dict[str, Any]:
+    """The mean as a part of the range, and how many samples lie in each tenth of it."""
+    black, white = scale
+    values = (np.array([fact.brightness for fact in part]) - black) / max(white - black, 1e-12)
     bins = np.histogram(values.clip(0, 1), BRIGHTNESS_BINS, (0, 1))[0]
     return {"brightness": round(float(values.mean()), 3), "brightness_tenths": bins.tolist()}
 

@@ -1,0 +1,31 @@
+"""Images of any depth and number of bands, as a screen shows them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+ENDS = (1.0, 99.0)
+"""Percentiles between which a deep image is stretched: a few hot pixels do not leave the rest black."""
+
+
+def as_rgb(image: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
+    """The first three bands of an image, or the only one thrice.
+
+    8 bits are shown as they are. What is deeper rarely fills its depth (a camera of 12 bits stored in 16, reflectances
+    of 0…3000), so it is stretched, all bands alike, from its darkest percent to its brightest.
+
+    Args:
+        image: (H, W, C).
+
+    Returns:
+        (H, W, 3).
+    """
+    picture = image[..., :3] if image.shape[2] >= 3 else np.repeat(image[..., :1], 3, axis=2)
+    if picture.dtype == np.uint8:
+        return np.ascontiguousarray(picture)
+    low, high = np.percentile(picture, ENDS)
+    scaled = (picture.astype(np.float32) - np.float32(low)) * np.float32(255 / max(high - low, 1e-12))
+    return np.asarray(np.rint(scaled.clip(0, 255)), np.uint8)

@@ -1,0 +1,32 @@
+"""What a training draws of its data can be seen, whatever their depth."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from perpixel.augment import Plain
+from perpixel.cli.pictures import Pictures
+from perpixel.data import DataModule, Folder
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
+def test_images_of_any_depth_are_drawn_from_dark_to_bright(tmp_path: Path, dtype: type[np.generic]) -> None:
+    for index in range(6):
+        for kind in ("images", "masks"):
+            (tmp_path / kind).mkdir(exist_ok=True)
+        values = np.linspace(0, 250 if dtype == np.uint8 else 3000, 16 * 16).reshape(16, 16, 1).repeat(3, axis=2)
+        np.save(tmp_path / "images" / f"{index}.npy", values.astype(dtype))
+        np.save(tmp_path / "masks" / f"{index}.npy", np.zeros((16, 16), np.uint8))
+    data = DataModule(Folder(str(tmp_path), ["a"]), Plain(size=(16, 16)), batch_size=2)
+    batch = next(iter(data.train_dataloader()))
+    Pictures(data, tmp_path).overlay(data.on_after_batch_transfer(batch, 0), 0, batch["mask"][0].long())
+    (path,) = (tmp_path / "overlays").glob("*.png")
+    strip = np.asarray(Image.open(path))
+    input_alone = strip[:, : strip.shape[1] // 5]
+    assert np.percentile(input_alone, 2) < 60
+    assert np.percentile(input_alone, 98) > 200
+    assert 80 < input_alone.mean() < 180
