@@ -1,0 +1,40 @@
+from __future__ import annotations
+
+import platform
+import resource
+from multiprocessing import get_context
+from typing import Any
+
+import numpy as np
+import pytest
+
+from perpixel.data.worker import prepare_worker
+
+MEGABYTE = 1 << 20
+
+
+def _faults(prepared: bool, answer: Any) -> None:
+    """Pages that the kernel had to find for ten batches of eight crops, each let go before the next."""
+    if prepared:
+        prepare_worker(0)
+    for batch in range(12):
+        if batch == 2:
+            before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+        crops = [np.ones(MEGABYTE, np.uint8) for _ in range(8)]
+        del crops
+    answer.put(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="other C libraries have no such setting")
+def test_a_worker_uses_the_memory_of_one_batch_for_the_next() -> None:
+    context = get_context("spawn")  # a heap that nobody has grown
+    found = {}
+    for prepared in (True, False):
+        answer = context.SimpleQueue()
+        process = context.Process(target=_faults, args=(prepared, answer))
+        process.start()
+        found[prepared] = answer.get()
+        process.join()
+    pages = 10 * 8 * MEGABYTE // 4096
+    assert found[True] < pages / 20
+    assert found[False] > pages / 2, "without it there would be nothing to save"
