@@ -13,12 +13,15 @@ import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+import torch
 from tests.cli.conftest import ROOT, Shell, environment
 from tests.training.test_data_parallel import DDP, LONG, alive, goes_on, ranks_of, wait_for
 from torch.utils.data import DataLoader
 
 from perpixel import workers
+from perpixel.data.batches import Parcel
 from perpixel.data.patience import DataLost, PatientLoader, at_most, explained, reading
 from perpixel.training import taken_over
 from perpixel.training.callbacks import Watchdog, watchdog
@@ -268,6 +271,17 @@ def test_time_is_up_even_in_a_read(tmp_path: Path) -> None:
         (tmp_path / "dead").read_bytes()
     assert time.monotonic() - began < 5
     assert signal.getitimer(signal.ITIMER_REAL) == (0.0, 0.0)
+
+
+def test_without_shared_memory_a_batch_is_not_handed_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(size: int) -> None:
+        raise RuntimeError("unable to allocate shared memory(shm) for file </torch_1>: No space left on device (28)")
+
+    monkeypatch.setattr(torch.UntypedStorage, "_new_shared", full)
+    with pytest.raises(DataLost, match="--shm-size"):
+        Parcel({"mask": [np.zeros((4, 4), np.uint8)]}, ["a"])
+    wrapped = DataLost("Caught DataLost in DataLoader worker process 0.\nOriginal Traceback …\nx.DataLost: no room")
+    assert str(explained(wrapped)) == "no room"
 
 
 def test_other_errors_are_not_explained_away() -> None:

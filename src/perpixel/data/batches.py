@@ -17,13 +17,19 @@ from torch.utils.data import Dataset, get_worker_info
 from perpixel.augment import Recipe
 from perpixel.augment.targets import Targets
 from perpixel.data.base import Sample, Split
-from perpixel.data.patience import at_most, reading
+from perpixel.data.patience import DataLost, at_most, reading
 from perpixel.data.randomness import sample_rng
 from perpixel.data.samplers import Key
 
 Arrays = list[npt.NDArray[Any]]
 ALIGNED = 64
 """Bytes at a multiple of which every array of a parcel begins."""
+
+NO_SHARED_MEMORY = (
+    "a data worker has no shared memory left to hand its batch over: allow more of it (docker run --shm-size=2g), or "
+    "take fewer workers (data.num_workers; 0 needs none) or smaller batches. The training can go on with "
+    "resume=<its directory>."
+)
 
 
 class Batch(TypedDict):
@@ -120,7 +126,7 @@ class Parcel:
         names: of the samples.
 
     Raises:
-        OSError: there is too little shared memory.
+        DataLost: there is too little shared memory.
     """
 
     def __init__(self, arrays: Mapping[str, Arrays], names: list[str]) -> None:
@@ -130,6 +136,12 @@ class Parcel:
         for name, given in arrays.items():
             self.layout.append(Place(name, size, given[0].dtype.str, (len(given), *given[0].shape)))
             size += math.ceil(sum(array.nbytes for array in given) / ALIGNED) * ALIGNED
+        try:
+            self._fill(size, arrays)
+        except (OSError, RuntimeError) as error:
+            raise DataLost(f"{NO_SHARED_MEMORY} ({error})") from error
+
+    def _fill(self, size: int, arrays: Mapping[str, Arrays]) -> None:
         storage = torch.UntypedStorage._new_shared(size)  # as torch's own default_collate does
         self.whole = torch.empty(0, dtype=torch.uint8).set_(storage)
         file = storage._share_fd_cpu_()[0] if get_sharing_strategy() == "file_descriptor" else None  # the storage's own

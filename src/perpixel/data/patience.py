@@ -92,10 +92,12 @@ def at_most(seconds: float | None, told: Callable[[], str]) -> Iterator[None]:
 
 
 def explained(error: RuntimeError) -> DataLost | None:
-    """What torch's messages about lost loader workers mean; None for other errors."""
+    """What errors of loader workers mean; None where they say it themselves."""
     text = str(error)
     if "DataLoader" not in text:
         return None
+    if isinstance(error, DataLost):  # a worker's own, under the traceback that torch puts before it
+        return DataLost(text.rpartition("DataLost: ")[2].strip())
     if killed := re.search(r"worker \(pid\(?s?\)? [\d, ]+\) (is killed by signal: \w+|exited unexpectedly)", text):
         return DataLost(
             f"a data {killed.group()}. Nobody but the system does that, mostly because memory ran out: take fewer "
