@@ -18,6 +18,7 @@ from omegaconf import DictConfig, OmegaConf
 from perpixel.cli.experiment import assemble, build_tracker, check_nodes, without_weights
 from perpixel.cli.pictures import save_png
 from perpixel.config import ConfigError, resumed_config
+from perpixel.config.errors import Told
 from perpixel.config.schema import TrainConfig
 from perpixel.data import DataModule
 from perpixel.data.hashing import refuse_changed_data
@@ -67,7 +68,7 @@ BATCH_OF_ONE = (
 )
 
 
-class OutOfMemory(RuntimeError):
+class OutOfMemory(Told):
     """Memory was exhausted; the message says which settings to change."""
 
 

@@ -27,6 +27,7 @@ from perpixel.cli.arguments import (
 from perpixel.cli.cluster import comes_back, inherit, is_done, requeue
 from perpixel.config import ConfigError, Job, install, resume_directory, together
 from perpixel.config.compose import job_name
+from perpixel.config.errors import Told
 from perpixel.tracking.files import write_atomically
 from perpixel.tracking.manifest import COMMAND
 from perpixel.tracking.runs import SWEEP_FILE
@@ -159,7 +160,7 @@ def _alone(start: Callable[[], None], run: Path) -> None:
 
 
 def _tell(error: Exception, run: Path) -> None:
-    """A user's mistake needs its message; anything else its traceback, too."""
+    """What explains itself needs its message; anything else its traceback, too. (``error.txt`` holds both.)"""
     told = run / "error.txt"
     where = f" ({told})" if told.is_file() else ""  # on a full disk there is none
-    log.error("failed: %s%s", error, where, exc_info=not isinstance(error, ValueError))
+    log.error("failed: %s%s", error, where, exc_info=not isinstance(error, ValueError | Told))

@@ -1,9 +1,14 @@
-"""The one error of the config room."""
+"""What a user is told without a traceback: mistakes in the configuration, and what went wrong outside of the code."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from difflib import get_close_matches
+
+
+class Told(RuntimeError):
+    """Something failed that no argument could have prevented, and the message says what, where and how to go on: a
+    worker lost, a checkpoint damaged, memory full. Its traceback would say nothing more."""
 
 
 class ConfigError(ValueError):

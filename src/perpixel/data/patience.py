@@ -11,6 +11,7 @@ from typing import Any, Generic, TypeVar
 
 from torch.utils.data import DataLoader
 
+from perpixel.config.errors import Told
 from perpixel.workers import mark
 
 BACKSTOP_S = 5.0
@@ -49,7 +50,7 @@ class _PatientIterator(Generic[T]):
         return len(self.iterator)  # type: ignore[arg-type]
 
 
-class DataLost(RuntimeError):
+class DataLost(Told):
     """Samples do not arrive any more; the message says why and what to do."""
 
 

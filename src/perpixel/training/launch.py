@@ -24,6 +24,7 @@ from torch.distributed.elastic.multiprocessing.api import SignalException
 from torch.distributed.elastic.multiprocessing.errors import ChildFailedError, ProcessFailure
 from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
+from perpixel.config.errors import Told
 from perpixel.training.signals import EXIT_CODES, Interrupted, taken_over
 
 SHUTDOWN_TIMEOUT_S = 25  # for checkpoints after SIGTERM
@@ -32,7 +33,7 @@ PARENT = "PERPIXEL_LAUNCHER"  # environment variable: the launcher's process id
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 
-class RankFailed(RuntimeError):
+class RankFailed(Told):
     """A rank died; the message tells which and of what."""
 
 

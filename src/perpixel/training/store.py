@@ -17,6 +17,7 @@ import torch
 from lightning.fabric.plugins import CheckpointIO
 from lightning.fabric.utilities.types import _PATH
 
+from perpixel.config.errors import Told
 from perpixel.tracking.files import PARTIAL, make_directory, replacing, write_atomically
 
 log = logging.getLogger(__name__)
@@ -31,7 +32,7 @@ Kind = Literal["state", "best"]
 _PARTIAL = re.compile(rf"{re.escape(PARTIAL)}({OURS.pattern}|{re.escape(LEDGER)})\.[0-9a-f]+")
 
 
-class CheckpointError(RuntimeError):
+class CheckpointError(Told):
     """A checkpoint could not be written or read; the message says where and what to do."""
 
 

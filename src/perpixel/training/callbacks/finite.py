@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from torch.utils.hooks import RemovableHandle
 
+from perpixel.config.errors import Told
 from perpixel.training.ranks import from_all_ranks
 
 SMALLEST_SCALE = 2.0**-14
@@ -36,7 +37,7 @@ class Step:
     finite: list[Tensor] = field(default_factory=list)
 
 
-class NonFinite(RuntimeError):
+class NonFinite(Told):
     """A loss, a gradient or the weights were NaN or infinite.
 
     Attributes:
