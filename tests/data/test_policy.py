@@ -6,7 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from perpixel.data import Cityscapes, Folder
+from perpixel.data import ADE20K, Cityscapes, COCOStuff, Folder
+from perpixel.data.files import FileSource
 from perpixel.data.masks import IndexMasks
 from perpixel.data.policy import Policy
 from perpixel.labels import LabelSpace
@@ -152,4 +153,96 @@ def test_single_labels_and_bare_names_need_no_list(make_folder: MakeFolder, poli
 )
 def test_slips_in_a_policy_are_explained(policy: Callable[[str], str], text: str, told: str) -> None:
     with pytest.raises(ValueError, match=rf"policy '.*policy\.yaml'.*{told}"):
+        Policy.load(policy(text))
+
+
+def _mask(source: FileSource, values: int) -> list[int]:
+    """The first so many pixels of the validation split's first mask."""
+    return source.split("val").read(0, np.random.default_rng(0)).mask.ravel()[:values].tolist()
+
+
+def test_numbers_are_what_the_files_of_a_published_set_store(tmp_path: Path, policy: Callable[[str], str]) -> None:
+    walls = policy("ignore: [0]\nrest: ignore\nclasses: [{name: wall, from: [1]}]")  # class index 0
+    assert _mask(ADE20K(str(layouts.ade20k(tmp_path / "ade")), policy=walls), 3) == [255, 0, 255]
+    stuff = policy("ignore: [255]\nrest: ignore\nclasses: [{name: a, from: [12]}, {name: b, from: [181]}]")
+    assert _mask(COCOStuff(str(layouts.coco_stuff_164k(tmp_path / "coco")), policy=stuff), 4) == [255, 0, 1, 255]
+    stuff = policy("ignore: [0]\nrest: ignore\nclasses: [{name: a, from: [13]}, {name: b, from: [182]}]")
+    ten = COCOStuff(str(layouts.coco_stuff_10k(tmp_path / "ten")), version="10k", policy=stuff)
+    assert _mask(ten, 4) == [255, 255, 0, 1]
+
+
+def test_numbers_of_cityscapes_are_those_of_its_files(tmp_path: Path, policy: Callable[[str], str]) -> None:
+    roads = policy("ignore: [26, 0]\nrest: ignore\nclasses: [{name: road, from: [7]}]")
+    root = layouts.cityscapes(tmp_path)
+    with pytest.raises(ValueError, match=r"ignore: 26 is a stored value, but .* write the class's name"):
+        Cityscapes(str(root), policy=roads)  # one image has train ids
+    for path in root.rglob("aachen_000001*"):
+        path.unlink()
+    assert np.flatnonzero(np.array(_mask(Cityscapes(str(root), policy=roads), 34)) != 255).tolist() == [7]
+    for path in root.rglob("*_labelIds.png"):
+        layouts.label_map(path.with_name(path.name.replace("labelIds", "labelTrainIds")), [0, 13, 255])
+        path.unlink()
+    cars = policy("ignore: [0, 255]\nrest: ignore\nclasses: [{name: car, from: [13]}]")
+    assert _mask(Cityscapes(str(root), policy=cars), 3) == [255, 0, 255]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("classes: [{name: x, from: [a, -1]}, b]", r"class 'x': the data set stores no -1; its values are 0…1, 255"),
+        ("classes: [{name: x, from: [a, 300]}, b]", r"class 'x': the data set stores no 300"),
+        ("ignore: [7]\nclasses: [a, b]", r"ignore: the data set stores no 7"),
+        ("classes: [{name: x, from: [a, 255]}, b]", "class 'x': what the data set stores as 255 has no label"),
+        (
+            "classes: [{name: x, from: [a]}, {name: y, from: [0, b]}]",
+            "twice what becomes of the data set's class 'a': as 'a' in class 'x' and as 0 in class 'y'. Leave one",
+        ),
+        ("classes: [{name: x, from: [a, 0]}, b]", "as 'a' in class 'x' and as 0 in class 'x'"),
+        ("ignore: 1\nclasses: [a, b]", "class 'b': as 1 in ignore and as 'b' in class 'b'"),
+    ],
+)
+def test_numbers_are_held_against_the_data_set(
+    make_folder: MakeFolder, policy: Callable[[str], str], text: str, message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        Folder(str(make_folder(KEYS)), classes=["a", "b"], policy=policy(text))
+
+
+def test_two_stored_values_of_one_class(make_folder: MakeFolder, policy: Callable[[str], str]) -> None:
+    root = str(make_folder(KEYS, mask=lambda _: np.array([[0, 255]], np.uint8)))
+    options = {"classes": ["none", "thing"], "binary": True}
+    both = Folder(root, policy=policy("classes: [{name: x, from: [1, 255]}, {name: y, from: 0}]"), **options)
+    assert _mask(both, 2) == [1, 0]
+    with pytest.raises(ValueError, match=r"as 1 in ignore and as 255 in class 'x', and the data set takes both values"):
+        Folder(root, policy=policy("ignore: 1\nclasses: [{name: x, from: 255}, none]"), **options)
+
+
+@pytest.mark.parametrize("options", [{"encoding": "colour"}, {"encoding": "labelme"}])
+def test_colours_and_shapes_have_no_numbers(
+    make_folder: MakeFolder, policy: Callable[[str], str], options: dict[str, str]
+) -> None:
+    root = make_folder(KEYS)
+    for key in KEYS:
+        (root / "masks" / f"{key}.json").write_text("{}")
+    with pytest.raises(ValueError, match=r"class 'x': 0 is a stored value, but .* write the class's name \(in quotes"):
+        Folder(str(root), classes=["0", "b"], policy=policy("classes: [{name: x, from: 0}, b]"), **options)
+
+
+def test_a_policy_alone_names_shapes(make_folder: MakeFolder, policy: Callable[[str], str]) -> None:
+    with pytest.raises(ValueError, match="class 'x': 7 is a stored value, but"):
+        Policy.load(policy("classes: [{name: x, from: 7}]")).by_name()
+    assert Policy.load(policy("classes: [{name: x, from: '7'}]")).by_name() == {"7": 0}
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("classes: [{name: [1]}]", r"class 0, name: \[1\] is no text"),
+        ("classes: [road, {name: 7}]", "class 1, name: 7 is no text"),
+        ("classes: [{name: on}]", "class 0, name: True is no text: write a name, in quotes"),
+        ("name: [1]\nclasses: [road]", r"name: \[1\] is no text"),
+    ],
+)
+def test_names_are_text(policy: Callable[[str], str], text: str, told: str) -> None:
+    with pytest.raises(ValueError, match=told):
         Policy.load(policy(text))

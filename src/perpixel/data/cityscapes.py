@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -76,25 +76,34 @@ class Cityscapes(FileSource):
             "train": [pair for part in parts for pair in _part(base, kind, part)],
             "val": _part(base, "gtFine", "val"),
         }
-        super().__init__(pairs, StreetMasks(), policy, 3, mean, std, on_bad_file, max_bad, cache)
+        reader = StreetMasks(pair.mask for part in pairs.values() for pair in part)
+        super().__init__(pairs, reader, policy, 3, mean, std, on_bad_file, max_bad, cache)
 
 
 class StreetMasks(MaskReader):
-    """Reads ``labelIds`` and ``labelTrainIds`` files, told apart by their names."""
+    """Reads ``labelIds`` and ``labelTrainIds`` files, told apart by their names.
 
-    def __init__(self) -> None:
+    Args:
+        masks: the files; where they are of both kinds, a stored value has no one meaning (``table`` is None).
+    """
+
+    def __init__(self, masks: Iterable[Path]) -> None:
         self._by_id = class_table("cityscapes", ignored=LABEL_IDS)
         self.labels = self._by_id.labels
         self._by_train_id = IndexMasks(self.labels)
+        kinds = {self._values(mask) for mask in masks}
+        self.table = kinds.pop().table if len(kinds) == 1 else None
 
     def __call__(self, path: Path, window: Window | None = None) -> npt.NDArray[np.uint8]:
         """Train ids of a mask file, (H, W) uint8."""
-        reader = self._by_train_id if path.stem.endswith("_labelTrainIds") else self._by_id
-        return reader.decode(read_values(path, window), str(path))
+        return self._values(path).decode(read_values(path, window), str(path))
 
     def key(self) -> str:
         """The table of label ids; that of train ids follows from it."""
         return self._by_id.key()
+
+    def _values(self, path: Path) -> IndexMasks:
+        return self._by_train_id if path.stem.endswith("_labelTrainIds") else self._by_id
 
 
 def _part(root: Path, kind: str, part: str) -> list[Pair]:

@@ -85,7 +85,7 @@ class MatlabMasks(MaskReader):
 
     def __init__(self, values: IndexMasks) -> None:
         self._values = values
-        self.labels = values.labels
+        self.labels, self.table = values.labels, values.table
 
     def __call__(self, path: Path, window: Window | None = None) -> npt.NDArray[np.uint8]:
         """Class indices of a MATLAB file, (H, W) uint8.

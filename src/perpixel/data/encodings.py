@@ -63,7 +63,7 @@ class Labelling:
         """The reader of masks whose stored values, or names of shapes, a policy explains.
 
         Raises:
-            ValueError: the policy names classes where masks hold numbers.
+            ValueError: the policy names classes where masks hold numbers, or numbers where shapes have names.
         """
         if not self.drawn:
             return policy.on_values()

@@ -28,10 +28,12 @@ class MaskReader(ABC):
     Attributes:
         labels: the label space of what it gives.
         stores_indices: whether the files hold the class indices themselves.
+        table: stored value → class index (or ignore value); None where files hold no such numbers, or not all the same.
     """
 
     labels: LabelSpace
     stores_indices = False
+    table: Mapping[int, int] | None = None
 
     @abstractmethod
     def __call__(self, path: Path, window: Window | None = None) -> npt.NDArray[np.uint8]:
@@ -81,6 +83,8 @@ class IndexMasks(ValueMasks):
             are errors. None where stored values are the indices.
     """
 
+    table: Mapping[int, int]
+
     def __init__(self, labels: LabelSpace, table: Mapping[int, int] | None = None) -> None:
         self.labels = labels
         self.stores_indices = table is None
@@ -123,7 +127,7 @@ class IndexMasks(ValueMasks):
         value = next(value for value in counts if value not in self.table)
         raise ValueError(
             f"mask '{where}' holds the value {value} in {counts[value]:,} pixels; this data set knows "
-            f"{_in_short(self.table)}. {self._likely_mend(counts)}"
+            f"{in_short(self.table)}. {self._likely_mend(counts)}"
         )
 
     def _likely_mend(self, counts: Mapping[int, int]) -> str:
@@ -226,7 +230,7 @@ def _most_frequent(colours: Values) -> list[tuple[list[int], int]]:
     return [(colours.reshape(-1, 3)[places[one]].tolist(), int(counts[one])) for one in first]
 
 
-def _in_short(values: Iterable[int]) -> str:
+def in_short(values: Iterable[int]) -> str:
     """Numbers with runs as ranges: 0…149, 255."""
     ordered = sorted(values)
     runs = [list(run) for _, run in groupby(enumerate(ordered), lambda pair: pair[1] - pair[0])]

@@ -4,12 +4,15 @@
     ignore: [255, sky]              # stored values, or names of the data set's own classes, without a label
     classes:
       - name: vehicle
-        from: [car, truck, bus]     # merged; stored values where masks have no names yet
+        from: [car, truck, bus]     # merged; or stored values, as [26, 27, 28]
         colour: [0, 0, 142]
         rule: Everything that is driven, without its riders. Trailers count, parked bicycles do not.
       - name: person                # without 'from': the class of the same name
         colour: [220, 20, 60]
         rule: ...
+
+Whole numbers are always what the files store, never class indices: ADE20K's wall is 1, Cityscapes' road 7 (0 in
+``labelTrainIds`` files). Colours and shapes store no such numbers, so there classes go by their names.
 
 A single label needs no list (``ignore: 255``, ``from: car``), and a class that is only a name may be written as one
 (``classes: [road, sky]``). Classes of the data set that no entry mentions are an error, so that nothing vanishes
@@ -19,16 +22,16 @@ unsaid; ``rest: ignore`` leaves them out on purpose (a subset).
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from perpixel.config import ConfigError, read_yaml
-from perpixel.data.masks import IndexMasks, MaskReader
+from perpixel.data.masks import IndexMasks, MaskReader, in_short
 from perpixel.data.palettes import voc_colours
 from perpixel.data.tiff import Window
 from perpixel.labels import PADDING_INDEX, LabelSpace
@@ -36,6 +39,14 @@ from perpixel.labels import PADDING_INDEX, LabelSpace
 Origin = int | str
 _KEYS = {"name", "ignore", "rest", "classes"}
 _CLASS_KEYS = {"name", "from", "colour", "rule"}
+
+
+class _Said(NamedTuple):
+    """A label, where the policy says it, and the class index that it becomes."""
+
+    where: str
+    origin: Origin
+    becomes: int
 
 
 @dataclass(frozen=True)
@@ -73,7 +84,7 @@ class Policy:
                 f"policy '{path}', rest: {content['rest']!r} is unknown: write 'rest: ignore', or leave it out."
             )
         entries = _entries(content.get("classes"), f"policy '{path}'")
-        names = tuple(str(entry["name"]) for entry in entries)
+        names = tuple(entry["name"] for entry in entries)
         where = [f"policy '{path}', class '{name}'" for name in names]
         given = [entry.get("colour", colour) for entry, colour in zip(entries, voc_colours(len(names)), strict=True)]
         palette = tuple(_colour(colour, place) for colour, place in zip(given, where, strict=True))
@@ -81,7 +92,7 @@ class Policy:
             _labels(entry.get("from", entry["name"]), place) for entry, place in zip(entries, where, strict=True)
         ]
         policy = cls(
-            name=str(content.get("name", Path(path).stem)),
+            name=_text(content.get("name", Path(path).stem), f"policy '{path}', name"),
             labels=LabelSpace(names, palette, PADDING_INDEX),
             origins=tuple(origins),
             ignored=_labels(content.get("ignore"), f"policy '{path}', ignore"),
@@ -97,7 +108,7 @@ class Policy:
         Raises:
             ValueError: the policy names classes where masks hold nothing but numbers.
         """
-        named = [origin for origin in self._all_origins() if not isinstance(origin, int)]
+        named = [one.origin for one in self._said() if not isinstance(one.origin, int)]
         if named:
             raise ValueError(
                 f"policy '{self.name}' refers to '{named[0]}' by name, but the masks hold numbers: write 'from: [3]' "
@@ -109,24 +120,34 @@ class Policy:
         return IndexMasks(self.labels, table)
 
     def by_name(self) -> dict[str, int]:
-        """Class index of each name, 255 for those without a label."""
-        ignored = {str(origin): PADDING_INDEX for origin in self.ignored}
-        return ignored | {str(origin): index for index, origins in enumerate(self.origins) for origin in origins}
+        """Class index of each name, 255 for those without a label.
+
+        Raises:
+            ValueError: the policy says stored values.
+        """
+        said = list(self._said())
+        for one in said:
+            if isinstance(one.origin, int):
+                raise self._nameless(one)
+        return {str(one.origin): one.becomes for one in said}
 
     def on_classes(self, reader: MaskReader) -> MaskReader:
         """A reader that turns another reader's classes into the policy's.
 
         Raises:
-            ValueError: the policy names a class that the data set has not, or leaves one unmentioned.
+            ValueError: the policy says a class or stored value that the data set has not, makes a class of what has no
+                label there, mentions a class twice, or leaves one unmentioned.
         """
-        own = {name: index for index, name in enumerate(reader.labels.names)}
         table = np.full(256, PADDING_INDEX, np.uint8)
-        mentioned = {reader.labels.fill, *(self._index(origin, own) for origin in self.ignored)}
-        for index, origins in enumerate(self.origins):
-            for origin in origins:
-                table[self._index(origin, own)] = index
-                mentioned.add(self._index(origin, own))
-        unsaid = [name for name, index in own.items() if index not in mentioned]
+        mentioned: dict[int, _Said] = {}
+        for one in self._said():
+            own = self._own_index(one, reader)
+            if own == reader.labels.fill:
+                self._refuse_unlabelled(one)
+                continue
+            self._refuse_two_ways(mentioned.setdefault(own, one), one, reader.labels.names[own])
+            table[own] = one.becomes
+        unsaid = [name for index, name in enumerate(reader.labels.names) if index not in mentioned]
         if unsaid and not self.rest_ignored:
             raise ValueError(
                 f"policy '{self.name}' does not say what becomes of {len(unsaid)} classes of the data set, first "
@@ -134,26 +155,65 @@ class Policy:
             )
         return Relabelled(reader, self.labels, table)
 
-    def _all_origins(self) -> list[Origin]:
-        return [*self.ignored, *(origin for origins in self.origins for origin in origins)]
+    def _said(self) -> Iterator[_Said]:
+        for origin in self.ignored:
+            yield _Said("ignore", origin, PADDING_INDEX)
+        for index, (name, origins) in enumerate(zip(self.labels.names, self.origins, strict=True)):
+            for origin in origins:
+                yield _Said(f"class '{name}'", origin, index)
 
     def _refuse_doubles(self) -> None:
         seen: set[Origin] = set()
-        for origin in self._all_origins():
-            if origin in seen:
-                raise ValueError(f"policy '{self.name}' says twice what becomes of '{origin}'.")
-            seen.add(origin)
+        for one in self._said():
+            if one.origin in seen:
+                raise ValueError(f"policy '{self.name}' says twice what becomes of '{one.origin}'.")
+            seen.add(one.origin)
 
-    def _index(self, origin: Origin, own: Mapping[str, int]) -> int:
-        if isinstance(origin, int):
-            return origin
-        if origin not in own:
-            near = difflib.get_close_matches(origin, own, n=1)
+    def _own_index(self, one: _Said, reader: MaskReader) -> int:
+        """The data set's own class index, or its ignore value."""
+        if isinstance(one.origin, str):
+            return self._named(one.origin, reader.labels.names)
+        if reader.table is None:
+            raise self._nameless(one)
+        if one.origin not in reader.table:
             raise ValueError(
-                f"policy '{self.name}' names the class '{origin}', which the data set does not have"
-                + (f"; did you mean '{near[0]}'?" if near else f": it has {', '.join(list(own)[:8])}, …")
+                f"policy '{self.name}', {one.where}: the data set stores no {one.origin}; its values are "
+                f"{in_short(reader.table)}."
             )
-        return own[origin]
+        return reader.table[one.origin]
+
+    def _named(self, name: str, own: Sequence[str]) -> int:
+        if name not in own:
+            near = difflib.get_close_matches(name, own, n=1)
+            raise ValueError(
+                f"policy '{self.name}' names the class '{name}', which the data set does not have"
+                + (f"; did you mean '{near[0]}'?" if near else f": it has {', '.join(own[:8])}, …")
+            )
+        return own.index(name)
+
+    def _nameless(self, one: _Said) -> ValueError:
+        return ValueError(
+            f"policy '{self.name}', {one.where}: {one.origin} is a stored value, but the data set's files do not hold "
+            "one number for each class: write the class's name (in quotes where it is a number)."
+        )
+
+    def _refuse_unlabelled(self, one: _Said) -> None:
+        if one.becomes != PADDING_INDEX:
+            raise ValueError(
+                f"policy '{self.name}', {one.where}: what the data set stores as {one.origin} has no label in it, so "
+                "there is nothing to learn from: take it out of 'from'."
+            )
+
+    def _refuse_two_ways(self, first: _Said, one: _Said, name: str) -> None:
+        """Two stored values of one class may stand in one list; all else would be said twice."""
+        numbers = isinstance(first.origin, int) and isinstance(one.origin, int)
+        if first == one or (numbers and first.where == one.where):
+            return
+        why = ", and the data set takes both values for this class" if numbers else ""
+        raise ValueError(
+            f"policy '{self.name}' says twice what becomes of the data set's class '{name}': as {first.origin!r} in "
+            f"{first.where} and as {one.origin!r} in {one.where}{why}. Leave one of them out."
+        )
 
 
 class Relabelled(MaskReader):
@@ -162,11 +222,11 @@ class Relabelled(MaskReader):
     def __init__(self, reader: MaskReader, labels: LabelSpace, table: npt.NDArray[np.uint8]) -> None:
         self.reader = reader
         self.labels = labels
-        self.table = table
+        self._lookup = table
 
     def __call__(self, path: Path, window: Window | None = None) -> npt.NDArray[np.uint8]:
         """Class indices of a mask file, (H, W) uint8."""
-        return self.table[self.reader(path, window)]
+        return self._lookup[self.reader(path, window)]
 
     def shape(self, path: Path) -> tuple[int, int]:
         """(H, W), from the other reader."""
@@ -174,7 +234,7 @@ class Relabelled(MaskReader):
 
     def key(self) -> str:
         """The other reader's, and the table."""
-        return self.reader.key() + repr(self.table.tolist())
+        return self.reader.key() + repr(self._lookup.tolist())
 
 
 def apply_policy(path: str | None, reader: MaskReader) -> tuple[MaskReader, dict[str, str]]:
@@ -209,7 +269,14 @@ def _entries(given: Any, where: str) -> list[Mapping[str, Any]]:
         if not isinstance(entry, Mapping):
             raise ValueError(f"{where}: class {number} reads {entry!r}: {form}")
         _known_keys(entry, _CLASS_KEYS, f"{where}, class '{entry.get('name')}'")
+        _text(entry["name"], f"{where}, class {number}, name")
     return entries
+
+
+def _text(given: Any, where: str) -> str:
+    if not isinstance(given, str):
+        raise ValueError(f"{where}: {given!r} is no text: write a name, in quotes what YAML takes for something else.")
+    return given
 
 
 def _labels(given: Any, where: str) -> tuple[Origin, ...]:
