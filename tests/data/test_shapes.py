@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import json
+import zlib
 from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
@@ -17,7 +18,7 @@ from PIL import Image
 
 import perpixel
 from perpixel.data import Folder
-from perpixel.data.shapes import ShapeMasks
+from perpixel.data.shapes import ShapeMasks, coco_files
 from perpixel.data.shapes.geometry import filled, stroked
 from perpixel.data.shapes.rle import decode_rle
 from perpixel.data.tiff import Window
@@ -185,6 +186,79 @@ def test_faulty_annotations_are_explained(tmp_path: Path, content: dict[str, Any
         reader()(labelme(tmp_path / "a.json", **content))
 
 
+def bomb(side: int) -> str:
+    """A small PNG whose header asks for side² pixels."""
+    data = base64.b64decode(png(np.zeros((1, 1), np.uint8)))
+    header = b"IHDR" + side.to_bytes(4, "big") * 2 + data[24:29]
+    return base64.b64encode(data[:12] + header + zlib.crc32(header).to_bytes(4, "big") + data[33:]).decode()
+
+
+EDGE = [[0, 0], [9, 0], [9, 9]]
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ({"shapes": [shape("car", "mask", [[0, 0]], mask=png(np.zeros((4, 4, 3), np.uint8)))]}, "of 3 bands"),
+        ({"shapes": [shape("car", "mask", [[float("inf"), 0]], mask=bomb(1))]}, "shape 0: some of its points are inf"),
+        ({"shapes": [shape("car", "polygon", [*EDGE, [float("nan"), 1]])]}, "shape 0: some of its points are inf"),
+        ({"shapes": [shape("car", "circle", [[0, 0], [1e300, 0]])]}, "farther out than any picture"),
+        ({"shapes": [shape("car", "polygon", [*EDGE, [10**400, 1]])]}, "shape 0: its points are no pairs of numbers"),
+        ({"shapes": [shape("car", "polygon", [["1", "2"], ["30", "4"]])]}, "shape 0: its points are no pairs"),
+        ({"shapes": [shape("car", "polygon", [1, 2, 30, 4, 5])]}, "shape 0: its points are no pairs"),
+        ({"shapes": [shape("car", "polygon", [[1, 2, 3], [4, 5, 6]])]}, "shape 0: its points are no pairs"),
+        ({"shapes": [shape("car", "polygon", [[1, 2], [4]])]}, "shape 0: its points are no pairs"),
+        ({"shapes": [shape("car", [[1]], EDGE)]}, r"shape_type \[\[1\]\] is none of"),
+        ({"shapes": [shape("car", "rle", [], size=SIZE, counts="o" * 10**5)]}, "none of COCO's compressed text"),
+        ({"shapes": [shape("car", "rle", [], size=SIZE, counts=[10**30])]}, "run lengths are no whole numbers"),
+        ({"shapes": [shape("car", "rle", [], size=SIZE, counts=["2000"])]}, "run lengths are no whole numbers"),
+        ({"shapes": [shape("car", "rle", [], size=SIZE, counts=[2**62] * 4 + [2000])]}, "above its size of 40×50"),
+        ({"imageHeight": True}, "does not say imageHeight"),
+        ({"imageHeight": 10**6, "imageWidth": 10**6}, r"1000000×1000000 \(H×W\), more than .* set data\.source\.tile"),
+    ],
+)
+def test_hostile_annotations_are_refused_by_name(tmp_path: Path, content: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=rf"a\.json'.*{message}"):
+        reader()(labelme(tmp_path / "a.json", **content))
+
+
+@pytest.mark.parametrize("bound", [Image.MAX_IMAGE_PIXELS, None])
+def test_a_mask_that_decodes_to_gigabytes_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, bound: int | None
+) -> None:
+    """Also where a library in the process has switched Pillow's bound off."""
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", bound)
+    path = labelme(tmp_path / "a.json", shape("car", "mask", [[0, 0]], mask=bomb(15_000)))
+    with pytest.raises(ValueError, match=r"a\.json', shape 0: .*(225000000 pixels|its mask is 15000×15000)"):
+        reader()(path)
+
+
+def test_a_window_of_a_picture_too_large_to_draw_whole(tmp_path: Path) -> None:
+    everything = shape("car", "rectangle", [[0, 0], [10**6, 10**6]])
+    path = labelme(tmp_path / "a.json", everything, imageHeight=10**6, imageWidth=10**6)
+    assert (reader()(path, Window(999_000, 7, 20, 30)) == 1).all()
+
+
+def test_deep_json_is_refused_by_name(tmp_path: Path) -> None:
+    (tmp_path / "a.json").write_text("[" * 10**6)
+    with pytest.raises(ValueError, match=r"a\.json' is no JSON file that can be read"):
+        reader()(tmp_path / "a.json")
+    with pytest.raises(ValueError, match=r"a\.json' is no COCO file of instances"):
+        coco_files(tmp_path / "a.json")
+
+
+def test_an_outline_longer_than_memory_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("perpixel.data.shapes.geometry.MOST_CROSSINGS", 100)
+    filled(np.array([(0, 0), (20, 0), (20, 30), (0, 30)], float), SIZE)
+    with pytest.raises(ValueError, match="its 8 edges cross rows of pixels more than 100 times"):
+        filled(np.array([(0, 0), (20, 30)] * 4, float), SIZE)
+
+
+def test_run_lengths_of_more_pixels_than_an_image_has() -> None:
+    with pytest.raises(ValueError, match=r"1048576×1048576 \(H×W\), more than"):
+        decode_rle([1 << 20, 1 << 20], [1 << 40])
+
+
 def photos(root: Path, names: list[str]) -> None:
     for name in names:
         path = root / name
@@ -288,8 +362,40 @@ def test_faulty_coco_files_are_explained(tmp_path: Path) -> None:
     assert not list(tmp_path.parent.glob("a*.json"))
     coco(tmp_path / "e.json", ["a.jpg", "b.jpg"])
     wrong = Folder(str(tmp_path), ["road", "cars", "wire"], masks="e.json", encoding="coco", fractions=[0.5, 0.5, 0])
-    with pytest.raises(ValueError, match=r"e\.json: [ab]\.jpg', shape \d: the class 'car' is unknown; .*'cars'"):
+    with pytest.raises(ValueError, match=r"e\.json: [ab]\.jpg', annotation 1: the class 'car' is unknown; .*'cars'"):
         wrong.split("train").verify()
+
+
+@pytest.mark.parametrize(
+    ("drawn", "message"),
+    [
+        (
+            {"segmentation": {"size": [20, 30], "counts": [0, 600]}},
+            r"size \[20, 30\], but the image is \[40, 50\] \(H, W\)",
+        ),
+        ({"segmentation": {"size": [50, 40], "counts": [0, 2000]}}, r"size \[50, 40\], but the image is \[40, 50\]"),
+        ({"segmentation": [[1, 2, 3, 4, 5]]}, "its points are no pairs of numbers"),
+        ({"segmentation": [["1", "2", "3", "4", "5", "6"]]}, "its points are no pairs of numbers"),
+        ({"segmentation": [[1, 2, 3, float("nan"), 5, 6]]}, "some of its points are infinite"),
+        ({"bbox": [1, 2, float("inf"), 4]}, "some of its points are infinite"),
+    ],
+)
+def test_faulty_annotations_of_coco_are_told_with_their_image(
+    tmp_path: Path, drawn: dict[str, Any], message: str
+) -> None:
+    photos(tmp_path / "images", ["a.jpg", "b.jpg"])
+    one = {"id": 77, "image_id": 0, "category_id": 3, "area": 1} | drawn
+    coco(tmp_path / "c.json", ["a.jpg", "b.jpg"], annotations=[one, one | {"image_id": 1}])
+    source = Folder(str(tmp_path), CLASSES, masks="c.json", encoding="coco", fractions=[0.5, 0.5, 0])
+    with pytest.raises(ValueError, match=rf"are faulty:\n'c\.json: [ab]\.jpg', annotation 77: .*{message}"):
+        source.split("train").verify()
+
+
+@pytest.mark.parametrize("drawn", [{"segmentation": 5}, {"segmentation": [7]}, {"bbox": [1, 2]}, {}])
+def test_annotations_of_coco_that_are_no_shape(tmp_path: Path, drawn: dict[str, Any]) -> None:
+    one = {"id": 77, "image_id": 0, "category_id": 3, "area": 1} | drawn
+    with pytest.raises(ValueError, match=r"c\.json': annotation 77 of image 0 is none that can be drawn.*it needs"):
+        coco_files(coco(tmp_path / "c.json", ["a.jpg"], annotations=[one]))
 
 
 def test_scribbled_pictures(make_folder: Callable[..., Path]) -> None:

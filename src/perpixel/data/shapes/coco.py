@@ -16,9 +16,10 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from perpixel.data.remembered import cache_folder, stamp
+from perpixel.data.shapes.masks import ANNOTATION
 
 _INDEX = "index.json"
-_VERSION = "3"
+_VERSION = "4"
 _SHOWN = 8  # categories
 
 
@@ -75,28 +76,28 @@ def _images(annotations: Path) -> Iterator[dict[str, Any]]:
                 "origin": f"{annotations.name}: {image['file_name']}",  # hashed: where the set lies does not count
                 "imageHeight": image["height"],
                 "imageWidth": image["width"],
-                "shapes": [shape for one in drawn for shape in _shapes(one, _name(one, names))],
+                "shapes": [_known(one) | shape for one in drawn for shape in _shapes(one, _name(one, names))],
             }
-    except _UnknownCategory as error:
+    except _Faulty as error:
         raise ValueError(f"'{annotations}': {error}") from None
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError, MemoryError) as error:
         raise ValueError(
             f"'{annotations}' is no COCO file of instances ({type(error).__name__}: {error}): it needs images, "
             "categories and annotations, each with their ids."
         ) from None
 
 
-class _UnknownCategory(ValueError):
-    """An annotation of a category that the file does not list."""
+class _Faulty(ValueError):
+    """An annotation that makes no shape; names it."""
 
 
 def _name(one: Mapping[str, Any], names: Mapping[Any, str]) -> str:
     if (category := one["category_id"]) in names:
         return names[category]
     listed = ", ".join(f"{number} ({name})" for number, name in list(names.items())[:_SHOWN])
-    raise _UnknownCategory(
-        f"annotation {one.get('id')} of image {one['image_id']} has the category {category!r}, which 'categories' does "
-        f"not list; it has {listed}{', …' if len(names) > _SHOWN else ''}. Add it there, or remove the annotation."
+    raise _Faulty(
+        f"{_told(one)} has the category {category!r}, which 'categories' does not list; it has "
+        f"{listed}{', …' if len(names) > _SHOWN else ''}. Add it there, or remove the annotation."
     )
 
 
@@ -120,15 +121,32 @@ def _area(one: Mapping[str, Any]) -> float:
 
 
 def _shapes(one: Mapping[str, Any], label: str) -> list[dict[str, Any]]:
-    """An object: polygons (their union), run lengths, or its box."""
+    """An object: polygons (their union), run lengths, or its box. Numbers are looked at where they are drawn."""
     segmentation = one.get("segmentation")
-    if isinstance(segmentation, Mapping):
-        return [{"label": label, "shape_type": "rle", "size": segmentation["size"], "counts": segmentation["counts"]}]
-    if segmentation:
-        return [{"label": label, "shape_type": "polygon", "points": _pairs(part)} for part in segmentation]
-    left, top, width, height = one["bbox"]
-    return [{"label": label, "shape_type": "rectangle", "points": [[left, top], [left + width, top + height]]}]
+    try:
+        if isinstance(segmentation, Mapping):
+            return [
+                {"label": label, "shape_type": "rle", "size": segmentation["size"], "counts": segmentation["counts"]}
+            ]
+        if segmentation:
+            return [{"label": label, "shape_type": "polygon", "points": _pairs(part)} for part in segmentation]
+        left, top, width, height = one["bbox"]
+        return [{"label": label, "shape_type": "rectangle", "points": [[left, top], [left + width, top + height]]}]
+    except (ValueError, KeyError, TypeError) as error:
+        raise _Faulty(
+            f"{_told(one)} is none that can be drawn ({type(error).__name__}: {error}): it needs a segmentation (lists "
+            "of x, y, x, y, …, or size and counts), or a bbox [x, y, width, height]."
+        ) from None
 
 
-def _pairs(flat: Sequence[float]) -> list[list[float]]:
-    return [[x, y] for x, y in zip(flat[::2], flat[1::2], strict=True)]
+def _pairs(flat: Sequence[float]) -> list[Sequence[float]]:
+    """(x, y) by (x, y); an odd one stays alone, and is refused with its file when it is drawn."""
+    return [flat[start : start + 2] for start in range(0, len(flat), 2)]
+
+
+def _known(one: Mapping[str, Any]) -> dict[str, Any]:
+    return {ANNOTATION: one["id"]} if "id" in one else {}
+
+
+def _told(one: Mapping[str, Any]) -> str:
+    return f"annotation {one.get('id')} of image {one['image_id']}"

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
 from PIL import Image
 
-from perpixel.data.shapes.geometry import Inside, Painted, Points, filled, stroked
+from perpixel.data.shapes.geometry import Inside, Painted, Points, check_pixels, checked_points, filled, stroked
 from perpixel.data.shapes.rle import decode_rle
 from perpixel.data.tiff import Window
 
@@ -21,10 +21,12 @@ class Frame(NamedTuple):
     """What is drawn on.
 
     Attributes:
+        picture: (H, W) of all of it.
         window: the part of the picture.
         line_width: of lines and points, in pixels.
     """
 
+    picture: tuple[int, int]
     window: Window
     line_width: float
 
@@ -35,10 +37,7 @@ class Frame(NamedTuple):
 
     def points(self, shape: Shape) -> Points:
         """A shape's points, (N, 2), from the window's corner."""
-        points = np.asarray(shape["points"], np.float64).reshape(-1, 2)
-        if not len(points) or not np.isfinite(points).all():
-            raise ValueError("it has no points, or some that are no numbers")
-        return points - (self.window.left, self.window.top)
+        return checked_points(shape["points"]) - (self.window.left, self.window.top)
 
 
 def _polygon(shape: Shape, frame: Frame) -> Iterable[Painted]:
@@ -69,12 +68,23 @@ def _points(shape: Shape, frame: Frame) -> Iterable[Painted]:
 
 def _mask(shape: Shape, frame: Frame) -> Iterable[Painted]:
     """A PNG within the file, whose upper left pixel lies at the first point."""
-    left, top = np.asarray(shape["points"], int)[0].tolist()
-    with Image.open(io.BytesIO(base64.b64decode(shape["mask"]))) as picture:
-        return [_pasted(np.asarray(picture) > 0, top, left, frame)]
+    left, top = checked_points(shape["points"])[0].astype(int).tolist()
+    with Image.open(io.BytesIO(base64.b64decode(shape["mask"])), formats=("PNG",)) as picture:
+        check_pixels(picture.height, picture.width, "its mask")
+        inside = np.asarray(picture) > 0
+    if inside.ndim != 2:
+        raise ValueError(f"its mask is a picture of {inside.shape[2]} bands: it must be grey")
+    return [_pasted(inside, top, left, frame)]
 
 
 def _runs(shape: Shape, frame: Frame) -> Iterable[Painted]:
+    """Run lengths of the whole picture."""
+    if tuple(shape["size"]) != frame.picture:
+        height, width = frame.picture
+        raise ValueError(
+            f"its run lengths are of the size {shape['size']!s:.40}, but the image is [{height}, {width}] (H, W): "
+            "export them anew for this image, or mend the image's height and width."
+        )
     return [_pasted(decode_rle(shape["size"], shape["counts"]), 0, 0, frame)]
 
 
@@ -95,16 +105,21 @@ DRAW: Mapping[str | None, Callable[[Shape, Frame], Iterable[Painted]]] = {
 """By LabelMe's ``shape_type`` (old files have none: polygons), and ``rle`` for COCO's run lengths."""
 
 
-def draw(shape: Shape, frame: Frame) -> Iterable[Painted]:
-    """The pixels of a shape.
+_FAULTS = (
+    KeyError, TypeError, IndexError, OSError, SyntaxError, OverflowError, MemoryError, Image.DecompressionBombError,
+)  # fmt: skip
+
+
+def draw(shape: Shape, frame: Frame) -> Iterator[Painted]:
+    """The pixels of a shape, part by part.
 
     Raises:
         ValueError: the kind of shape is unknown, or its numbers make no shape.
     """
     kind = shape.get("shape_type")
-    if kind not in DRAW:
+    if not isinstance(kind, str | None) or kind not in DRAW:
         raise ValueError(f"its shape_type {kind!r} is none of {', '.join(str(known) for known in DRAW if known)}")
     try:
-        return list(DRAW[kind](shape, frame))
-    except (KeyError, TypeError, IndexError, OSError) as error:
+        yield from DRAW[kind](shape, frame)
+    except _FAULTS as error:
         raise ValueError(f"it is no {kind or 'polygon'} that can be drawn ({error})") from None

@@ -8,16 +8,25 @@ overlap nowhere.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+
+from perpixel.data.decode import MAX_PIXELS
 
 Points = npt.NDArray[np.float64]
 Inside = npt.NDArray[np.bool_]
 
 LEAST_RADIUS = 0.5 * 2**0.5
 """Half a pixel's diagonal: a thinner stroke could pass between the centres of all pixels."""
+
+
+FARTHEST = 2.0**31
+"""No picture reaches so far, in pixels; rows and columns are counted in 64 bits."""
+
+MOST_CROSSINGS = 1 << 25
+"""Of a polygon's edges with rows of pixels: some 2 GB at work, and no outline is so long."""
 
 
 class Painted(NamedTuple):
@@ -32,12 +41,47 @@ class Painted(NamedTuple):
     inside: Inside
 
 
+def check_pixels(height: int, width: int, what: str, mend: str = "export it anew") -> None:
+    """Refuse to draw more pixels than an image may have: a small file can ask for terabytes.
+
+    Raises:
+        ValueError: says ``what`` is how large, the bound and the mend.
+    """
+    if height * width > MAX_PIXELS:
+        raise ValueError(f"{what} is {height}×{width} (H×W), more than {MAX_PIXELS:,} pixels: {mend}.")
+
+
+def checked_points(given: Any) -> Points:
+    """Points as a file has them, as (N, 2).
+
+    Raises:
+        ValueError: they are no pairs of finite numbers, or there are none.
+    """
+    try:
+        points = np.asarray(given)
+    except ValueError:  # not all of one length
+        points = np.empty(0, object)
+    if points.size == 0 and points.dtype != object:
+        raise ValueError("it has no points")
+    if points.ndim != 2 or points.shape[1] != 2 or points.dtype.kind not in "iuf":
+        raise ValueError("its points are no pairs of numbers, as [[x, y], [x, y]]")
+    if not (np.abs(points.astype(np.float64)) < FARTHEST).all():
+        raise ValueError("some of its points are infinite, or farther out than any picture")
+    return points.astype(np.float64)
+
+
 def filled(points: Points, canvas: tuple[int, int]) -> Painted:
-    """The inside of a closed polygon (N, 2), by the even-odd rule."""
+    """The inside of a closed polygon (N, 2), by the even-odd rule.
+
+    Raises:
+        ValueError: it winds through more rows than any outline does.
+    """
     area = bounds(points, 0.0, canvas)
     (top, bottom), (left, right) = ((part.start, part.stop) for part in area)
     (x0, y0), (x1, y1) = points.T, np.roll(points, -1, axis=0).T
     first, last = (np.ceil(end - 0.5).astype(int).clip(top, bottom) for end in (np.minimum(y0, y1), np.maximum(y0, y1)))
+    if (last - first).sum() > MOST_CROSSINGS:
+        raise ValueError(f"its {len(points):,} edges cross rows of pixels more than {MOST_CROSSINGS:,} times")
     edge = np.repeat(np.arange(len(points)), last - first)
     row = np.arange(len(edge)) - np.repeat(np.cumsum(last - first) - (last - first), last - first) + first[edge]
     crossing = x0[edge] + (row + 0.5 - y0[edge]) * (x1 - x0)[edge] / (y1 - y0)[edge]

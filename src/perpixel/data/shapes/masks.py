@@ -13,8 +13,12 @@ import numpy.typing as npt
 
 from perpixel.data.masks import MaskReader
 from perpixel.data.shapes.drawing import Frame, draw
+from perpixel.data.shapes.geometry import check_pixels
 from perpixel.data.tiff import Window
 from perpixel.labels import LabelSpace
+
+ANNOTATION = "annotation"
+"""Key of a shape's id in the COCO file that it comes from."""
 
 UNLABELLED = "__ignore__"
 """LabelMe's own name for areas that are to be ignored."""
@@ -54,22 +58,24 @@ class ShapeMasks(MaskReader):
         """Class indices of an annotation file or a window of it, (H, W) uint8.
 
         Raises:
-            ValueError: the file is no such annotation, a name is unknown, or a shape cannot be drawn.
+            ValueError: the file is no such annotation, a name is unknown, a shape cannot be drawn, or it all would be
+                larger than an image may be.
         """
         content = _content(path)
         where = content.get("origin", path)
-        shape = _shape(content, where)
+        picture = _shape(content, where)
         if window is not None:
-            window.check_within(shape, where)
-        frame = Frame(window or Window(0, 0, *shape), self.line_width)
+            window.check_within(picture, where)
+        frame = Frame(picture, window or Window(0, 0, *picture), self.line_width)
+        check_pixels(*frame.canvas, f"'{where}'", "set data.source.tile to have it read by window, or mend the size")
         mask = np.full(frame.canvas, self.elsewhere, np.uint8)
         for number, shape in enumerate(content["shapes"]):
             try:
                 index = self._index(str(shape["label"]))
                 for area, inside in draw(shape, frame):
                     mask[area][inside] = index
-            except (KeyError, TypeError, ValueError) as error:
-                raise ValueError(f"'{where}', shape {number}: {error}") from None
+            except (KeyError, TypeError, ValueError, RecursionError) as error:
+                raise ValueError(f"'{where}', {_called(shape, number)}: {error}") from None
         return mask
 
     def shape(self, path: Path) -> tuple[int, int]:
@@ -94,12 +100,18 @@ class ShapeMasks(MaskReader):
         )
 
 
+def _called(shape: Any, number: int) -> str:
+    """A shape as its file calls it: COCO's have ids, LabelMe's are counted."""
+    known = isinstance(shape, Mapping) and ANNOTATION in shape
+    return f"annotation {shape[ANNOTATION]}" if known else f"shape {number}"
+
+
 def _content(path: Path) -> dict[str, Any]:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise ValueError(f"'{path}' does not exist.") from None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError, MemoryError) as error:
         raise ValueError(f"'{path}' is no JSON file that can be read ({error}).") from None
     if not isinstance(content, dict) or not isinstance(content.get("shapes"), list):
         raise ValueError(
@@ -115,6 +127,6 @@ def _shape(content: Mapping[str, Any], where: object) -> tuple[int, int]:
 
 def _side(content: Mapping[str, Any], side: str, where: object) -> int:
     value = content.get(side)
-    if not isinstance(value, int) or value < 1:
+    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
         raise ValueError(f"'{where}' does not say {side}: open the image in LabelMe and save it again.")
     return value
