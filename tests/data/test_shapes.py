@@ -213,6 +213,8 @@ EDGE = [[0, 0], [9, 0], [9, 9]]
         ({"shapes": [shape("car", "rle", [], size=SIZE, counts=[10**30])]}, "run lengths are no whole numbers"),
         ({"shapes": [shape("car", "rle", [], size=SIZE, counts=["2000"])]}, "run lengths are no whole numbers"),
         ({"shapes": [shape("car", "rle", [], size=SIZE, counts=[2**62] * 4 + [2000])]}, "above its size of 40×50"),
+        ({"shapes": [7]}, "shape 0: it is no shape, which has a label"),
+        ({"shapes": [{"points": EDGE}]}, "shape 0: it is no shape, which has a label"),
         ({"imageHeight": True}, "does not say imageHeight"),
         ({"imageHeight": 10**6, "imageWidth": 10**6}, r"1000000×1000000 \(H×W\), more than .* set data\.source\.tile"),
     ],

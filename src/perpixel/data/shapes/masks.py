@@ -71,10 +71,10 @@ class ShapeMasks(MaskReader):
         mask = np.full(frame.canvas, self.elsewhere, np.uint8)
         for number, shape in enumerate(content["shapes"]):
             try:
-                index = self._index(str(shape["label"]))
+                index = self._index(_label(shape))
                 for area, inside in draw(shape, frame):
                     mask[area][inside] = index
-            except (KeyError, TypeError, ValueError, RecursionError) as error:
+            except (ValueError, RecursionError) as error:
                 raise ValueError(f"'{where}', {_called(shape, number)}: {error}") from None
         return mask
 
@@ -98,6 +98,12 @@ class ShapeMasks(MaskReader):
             f"the class '{name}' is unknown; {hint} Add it to data.source.classes, or merge, rename or ignore it in a "
             "policy (data.policy)."
         )
+
+
+def _label(shape: Any) -> str:
+    if not isinstance(shape, Mapping) or "label" not in shape:
+        raise ValueError("it is no shape, which has a label, a shape_type and points: mend it, or remove it")
+    return str(shape["label"])
 
 
 def _called(shape: Any, number: int) -> str:
