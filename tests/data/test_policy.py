@@ -109,6 +109,8 @@ def test_missing_things(make_folder: MakeFolder, policy: Callable[[str], str]) -
     root = str(make_folder(KEYS))
     with pytest.raises(ValueError, match=r"name your masks.*data\.source\.classes"):
         Folder(root)
+    with pytest.raises(ValueError, match=r"class 'tree': no mask stores 10{12}: write"):
+        Folder(root, policy=policy(f"classes: [{{name: tree, from: {10**12}}}]"))
     with pytest.raises(ValueError, match="refers to 'tree' by name, but the masks hold numbers"):
         Folder(root, policy=policy("classes: [{name: tree}]"))
 

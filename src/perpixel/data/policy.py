@@ -38,6 +38,7 @@ from perpixel.labels import PADDING_INDEX, LabelSpace
 
 Origin = int | str
 _KEYS = {"name", "ignore", "rest", "classes"}
+_FARTHEST = 1 << 24  # a table reaches to the farthest stored value
 _CLASS_KEYS = {"name", "from", "colour", "rule"}
 
 
@@ -106,7 +107,7 @@ class Policy:
         """A reader of masks whose stored values the policy names.
 
         Raises:
-            ValueError: the policy names classes where masks hold nothing but numbers.
+            ValueError: the policy names classes where masks hold nothing but numbers, or a number that no mask holds.
         """
         named = [one.origin for one in self._said() if not isinstance(one.origin, int)]
         if named:
@@ -114,6 +115,12 @@ class Policy:
                 f"policy '{self.name}' refers to '{named[0]}' by name, but the masks hold numbers: write 'from: [3]' "
                 "with the stored value, or give data.source.classes."
             )
+        for one in self._said():
+            if abs(int(one.origin)) >= _FARTHEST:
+                raise ValueError(
+                    f"policy '{self.name}', {one.where}: no mask stores {one.origin}: "
+                    f"write a value within ±{_FARTHEST:,}."
+                )
         table: dict[int, int] = dict.fromkeys(range(256), PADDING_INDEX) if self.rest_ignored else {}
         table |= {int(value): PADDING_INDEX for value in self.ignored}
         table |= {int(value): index for index, values in enumerate(self.origins) for value in values}
