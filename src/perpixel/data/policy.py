@@ -182,6 +182,9 @@ class Policy:
             return self._named(one.origin, reader.labels.names)
         if reader.table is None:
             raise self._nameless(one)
+        fill = reader.labels.fill
+        if one.origin == fill and one.becomes == PADDING_INDEX:  # one policy for several sets: some never store it
+            return fill
         if one.origin not in reader.table:
             raise ValueError(
                 f"policy '{self.name}', {one.where}: the data set stores no {one.origin}; its values are "
