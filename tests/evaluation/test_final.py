@@ -14,8 +14,8 @@ from perpixel.config.schema import EvaluationConfig, RescoringConfig
 from perpixel.evaluation import final_metrics
 from perpixel.labels import LabelSpace
 from perpixel.metrics import Calibration, PixelMetric, SegmentationMetrics, SpatialMetrics
-from perpixel.training.fit import final_values
 from perpixel.training.module import Scores
+from perpixel.training.scoring import final_values
 
 SPACE = LabelSpace(("a", "b", "c"), ((0, 0, 0),) * 3)
 METRICS = (SegmentationMetrics, SpatialMetrics, Calibration)

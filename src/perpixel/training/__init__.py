@@ -1,9 +1,11 @@
 """Training: objects in, a run directory out."""
 
 from perpixel.training.callbacks import CanaryScores, FirstBatch, NonFinite, Overlays
-from perpixel.training.fit import Experiment, evaluate, fit, load_best, write_scores
+from perpixel.training.experiment import Experiment
+from perpixel.training.fit import fit
 from perpixel.training.launch import RankFailed, launch_ranks, num_ranks, prepare_rank, started_by_launcher
 from perpixel.training.module import Scores, SegmentationModule
+from perpixel.training.scoring import evaluate, load_best, write_scores
 from perpixel.training.signals import Interrupted, taken_over
 from perpixel.training.store import CheckpointError, CheckpointStore
 

@@ -2,27 +2,19 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import math
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as pl
-import torch
 from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
 from lightning.pytorch.callbacks import Callback, EarlyStopping, TQDMProgressBar
-from lightning.pytorch.loggers import Logger
-from torch import Tensor, nn
+from torch import Tensor
 
 from perpixel.config.schema import TrainerConfig, TrainingConfig
-from perpixel.labels import LabelSpace
-from perpixel.metrics import PixelMetric
 from perpixel.tracking import manifest
-from perpixel.tracking.files import write_atomically
 from perpixel.training.callbacks import (
     EMA,
     Checkpoints,
@@ -35,47 +27,16 @@ from perpixel.training.callbacks import (
     StopOnSignal,
     Watchdog,
 )
+from perpixel.training.experiment import Experiment, trainer_arguments
 from perpixel.training.launch import patient_strategy
-from perpixel.training.module import MakeOptimizer, MakeSchedule, Scores, SegmentationModule
+from perpixel.training.module import Scores, SegmentationModule
 from perpixel.training.quiet import quieten
 from perpixel.training.rollbacks import Rollbacks
+from perpixel.training.scoring import evaluate, final_values, load_best, write_scores
 from perpixel.training.signals import Signals, taken_over
-from perpixel.training.store import LEDGER, CheckpointError, CheckpointStore, StoreIO
+from perpixel.training.store import CheckpointStore, StoreIO
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Experiment:
-    """The objects of one training.
-
-    Attributes:
-        model: see ``SegmentationModule``.
-        loss: see ``SegmentationModule``.
-        labels: of the masks.
-        data: its loaders.
-        splits: names of the splits that exist.
-        make_optimizer, make_schedule, final_metrics: see ``SegmentationModule``.
-        loggers: Lightning loggers, beside the files that every run writes.
-        fit_callbacks: further callbacks while training.
-        val_callbacks: callbacks of the final evaluation on val.
-        on_look: called with a split's name before it is scored for the record.
-        on_rollback: called when a step was not finite and training goes back; all ranks call it.
-    """
-
-    model: nn.Module
-    loss: nn.Module
-    labels: LabelSpace
-    data: pl.LightningDataModule
-    splits: Sequence[str]
-    make_optimizer: MakeOptimizer
-    make_schedule: MakeSchedule
-    final_metrics: Sequence[PixelMetric] = ()
-    loggers: Sequence[Logger] = ()
-    fit_callbacks: Sequence[Callback] = ()
-    val_callbacks: Sequence[Callback] = ()
-    on_look: Callable[[str], None] = field(default=lambda split: None)
-    on_rollback: Callable[[NonFinite], None] = field(default=lambda found: None)
 
 
 def fit(
@@ -175,7 +136,7 @@ def _fit_once(
     )
     store = CheckpointStore(run / "checkpoints", training.checkpoint.keep)
     fitter = pl.Trainer(
-        **{**_arguments(trainer), "strategy": patient_strategy(trainer.strategy, training.timeout_s)},
+        **{**trainer_arguments(trainer), "strategy": patient_strategy(trainer.strategy, training.timeout_s)},
         logger=list(experiment.loggers) or False,
         callbacks=_callbacks(experiment, trainer, training, run, store, signals),
         plugins=_plugins(store),
@@ -196,52 +157,6 @@ def _plugins(store: CheckpointStore) -> list[Any]:
     """One door for checkpoints; and only the launcher may requeue a cluster's job, never Lightning beside it."""
     cluster = [SLURMEnvironment(auto_requeue=False)] if SLURMEnvironment.detect() else []
     return [StoreIO(store), *cluster]
-
-
-def evaluate(
-    module: SegmentationModule,
-    experiment: Experiment,
-    trainer: TrainerConfig,
-    split: str,
-    callbacks: Sequence[Callback] = (),
-) -> Scores:
-    """Score the module's present weights on ``val`` or ``test``; every rank gets the scores of the whole split.
-
-    A trainer of its own: the training's EMA callback would swap weights here, too.
-    """
-    quieten()
-    experiment.on_look(split)
-    scorer = pl.Trainer(
-        **{**_arguments(trainer), "enable_progress_bar": False},
-        logger=False,
-        callbacks=list(callbacks),
-    )
-    run = scorer.test if split == "test" else scorer.validate
-    run(module, datamodule=experiment.data, verbose=False)
-    return module.last
-
-
-def final_values(scores: Mapping[str, Scores]) -> dict[str, float]:
-    """All scores for loggers, as ``final/<split>/<name>``; those that are undefined are left out."""
-    return {
-        f"final/{split}/{name}": value
-        for split, found in scores.items()
-        for name, value in found.values.items()
-        if value == value
-    }
-
-
-def write_scores(path: Path, labels: LabelSpace, scores: Mapping[str, Scores]) -> None:
-    """``metrics.json``: classes, palette, and per split scores (null where undefined) and details (see ``Scores``)."""
-    record: dict[str, Any] = {"classes": labels.names, "palette": labels.palette}
-    for split, found in scores.items():
-        values = {name: value if value == value else None for name, value in found.values.items()}
-        record[split] = {**values, **found.details}
-    write_atomically(path, json.dumps(record, indent=1) + "\n")
-
-
-def _arguments(trainer: TrainerConfig) -> dict[str, Any]:
-    return {**asdict(trainer), "use_distributed_sampler": False, "enable_checkpointing": None}
 
 
 def _callbacks(
@@ -294,25 +209,3 @@ def _early_stopping(training: TrainingConfig) -> Callback:
         mode=checkpoint.mode,
         check_finite=False,
     )
-
-
-def load_best(module: SegmentationModule, run: Path) -> None:
-    """Give a module the best weights of a run (the averaged ones, with EMA), its last ones where nothing was validated.
-
-    Raises:
-        CheckpointError: all that were kept are damaged.
-    """
-    store = CheckpointStore(run / "checkpoints")
-    found = store.newest_valid("best")
-    if found is None and not store.entries("best"):
-        log.warning("no best weights were kept (no validation, or checkpoints are off): the last ones are scored.")
-        found = store.newest_valid("state")
-    if found is not None:
-        state = torch.load(found[0], map_location=module.device, weights_only=True)["state_dict"]
-        module.load_state_dict(state)
-    elif store.entries("best"):
-        raise CheckpointError(
-            f"every checkpoint of the best weights in '{store.directory}' is damaged or missing: "
-            f"{', '.join(entry.file for entry in store.entries('best'))}. Put them back from a copy; or remove "
-            f"'{store.directory / LEDGER}' and those files, and the last weights are scored."
-        )

@@ -1,0 +1,56 @@
+"""What a training is made of."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import lightning.pytorch as pl
+from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.loggers import Logger
+from torch import nn
+
+from perpixel.config.schema import TrainerConfig
+from perpixel.labels import LabelSpace
+from perpixel.metrics import PixelMetric
+from perpixel.training.callbacks import NonFinite
+from perpixel.training.module import MakeOptimizer, MakeSchedule
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """The objects of one training.
+
+    Attributes:
+        model: see ``SegmentationModule``.
+        loss: see ``SegmentationModule``.
+        labels: of the masks.
+        data: its loaders.
+        splits: names of the splits that exist.
+        make_optimizer, make_schedule, final_metrics: see ``SegmentationModule``.
+        loggers: Lightning loggers, beside the files that every run writes.
+        fit_callbacks: further callbacks while training.
+        val_callbacks: callbacks of the final evaluation on val.
+        on_look: called with a split's name before it is scored for the record.
+        on_rollback: called when a step was not finite and training goes back; all ranks call it.
+    """
+
+    model: nn.Module
+    loss: nn.Module
+    labels: LabelSpace
+    data: pl.LightningDataModule
+    splits: Sequence[str]
+    make_optimizer: MakeOptimizer
+    make_schedule: MakeSchedule
+    final_metrics: Sequence[PixelMetric] = ()
+    loggers: Sequence[Logger] = ()
+    fit_callbacks: Sequence[Callback] = ()
+    val_callbacks: Sequence[Callback] = ()
+    on_look: Callable[[str], None] = field(default=lambda split: None)
+    on_rollback: Callable[[NonFinite], None] = field(default=lambda found: None)
+
+
+def trainer_arguments(trainer: TrainerConfig) -> dict[str, Any]:
+    """What Lightning's trainers here have in common: loaders shard themselves, and checkpoints are ours."""
+    return {**asdict(trainer), "use_distributed_sampler": False, "enable_checkpointing": None}

@@ -1,0 +1,87 @@
+"""The scores of a split for the record, and the weights that they are of."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as pl
+import torch
+from lightning.pytorch.callbacks import Callback
+
+from perpixel.config.schema import TrainerConfig
+from perpixel.labels import LabelSpace
+from perpixel.tracking.files import write_atomically
+from perpixel.training.experiment import Experiment, trainer_arguments
+from perpixel.training.module import Scores, SegmentationModule
+from perpixel.training.quiet import quieten
+from perpixel.training.store import LEDGER, CheckpointError, CheckpointStore
+
+log = logging.getLogger(__name__)
+
+
+def load_best(module: SegmentationModule, run: Path) -> None:
+    """Give a module the best weights of a run (the averaged ones, with EMA), its last ones where nothing was validated.
+
+    Raises:
+        CheckpointError: all that were kept are damaged.
+    """
+    store = CheckpointStore(run / "checkpoints")
+    found = store.newest_valid("best")
+    if found is None and not store.entries("best"):
+        log.warning("no best weights were kept (no validation, or checkpoints are off): the last ones are scored.")
+        found = store.newest_valid("state")
+    if found is not None:
+        state = torch.load(found[0], map_location=module.device, weights_only=True)["state_dict"]
+        module.load_state_dict(state)
+    elif store.entries("best"):
+        raise CheckpointError(
+            f"every checkpoint of the best weights in '{store.directory}' is damaged or missing: "
+            f"{', '.join(entry.file for entry in store.entries('best'))}. Put them back from a copy; or remove "
+            f"'{store.directory / LEDGER}' and those files, and the last weights are scored."
+        )
+
+
+def evaluate(
+    module: SegmentationModule,
+    experiment: Experiment,
+    trainer: TrainerConfig,
+    split: str,
+    callbacks: Sequence[Callback] = (),
+) -> Scores:
+    """Score the module's present weights on ``val`` or ``test``; every rank gets the scores of the whole split.
+
+    A trainer of its own: the training's EMA callback would swap weights here, too.
+    """
+    quieten()
+    experiment.on_look(split)
+    scorer = pl.Trainer(
+        **{**trainer_arguments(trainer), "enable_progress_bar": False},
+        logger=False,
+        callbacks=list(callbacks),
+    )
+    run = scorer.test if split == "test" else scorer.validate
+    run(module, datamodule=experiment.data, verbose=False)
+    return module.last
+
+
+def final_values(scores: Mapping[str, Scores]) -> dict[str, float]:
+    """All scores for loggers, as ``final/<split>/<name>``; those that are undefined are left out."""
+    return {
+        f"final/{split}/{name}": value
+        for split, found in scores.items()
+        for name, value in found.values.items()
+        if value == value
+    }
+
+
+def write_scores(path: Path, labels: LabelSpace, scores: Mapping[str, Scores]) -> None:
+    """``metrics.json``: classes, palette, and per split scores (null where undefined) and details (see ``Scores``)."""
+    record: dict[str, Any] = {"classes": labels.names, "palette": labels.palette}
+    for split, found in scores.items():
+        values = {name: value if value == value else None for name, value in found.values.items()}
+        record[split] = {**values, **found.details}
+    write_atomically(path, json.dumps(record, indent=1) + "\n")
