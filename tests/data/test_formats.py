@@ -94,6 +94,58 @@ def test_proper_ends(tmp_path: Path, suffix: str) -> None:
     assert is_cut_short(path)
 
 
+def only_value_errors_that_name(path: Path, channels: int) -> None:
+    window = Window(0, 0, 8, 8)
+    for read in (
+        lambda: image_shape(path),
+        lambda: read_image(path, channels),
+        lambda: read_image(path, channels, window),
+        lambda: read_values(path),
+        lambda: read_values(path, window),
+    ):
+        try:
+            read()
+        except ValueError as error:
+            assert str(path) in str(error)  # noqa: PT017
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning:PIL")
+@pytest.mark.parametrize("compression", [None, "zlib", "lzw"])
+@pytest.mark.parametrize(("dtype", "bands"), [("uint8", 3), ("uint16", 6)])
+def test_damaged_tiffs_are_named_whatever_their_damage_leads_to(
+    tmp_path: Path, dtype: str, bands: int, compression: str | None
+) -> None:
+    """Bytes flipped anywhere, above all in headers, and files cut short."""
+    if compression == "lzw":
+        pytest.importorskip("imagecodecs", reason="LZW is part of the extra 'geo'")
+    path, rng = tmp_path / "a.tif", np.random.default_rng(0)
+    pixels = BANDS[:24, :24, :bands].astype(dtype)
+    kind = "rgb" if bands == 3 else "minisblack"
+    tifffile.imwrite(path, pixels, photometric=kind, planarconfig="contig", tile=(16, 16), compression=compression)
+    whole = path.read_bytes()
+    for place in [*rng.integers(4, 400, 30), *rng.integers(4, len(whole), 10)]:
+        damaged = bytearray(whole)
+        damaged[place] ^= int(rng.integers(1, 256))
+        path.write_bytes(damaged)
+        only_value_errors_that_name(path, bands)
+        path.write_bytes(whole[:place])
+        only_value_errors_that_name(path, bands)
+
+
+@pytest.mark.parametrize("compression", ["zlib", "zstd", "lzw"])
+def test_damaged_compression_is_named(tmp_path: Path, compression: str) -> None:
+    if compression != "zlib":
+        pytest.importorskip("imagecodecs", reason="part of the extra 'geo'")
+    path = geotiff(tmp_path / "a.tif", planarconfig="contig", tile=(16, 16), compression=compression)
+    with tifffile.TiffFile(path) as tiff:
+        start = tiff.pages[0].dataoffsets[0]  # type: ignore[union-attr]
+    data = bytearray(path.read_bytes())
+    data[start : start + 40] = bytes(range(100, 140))
+    path.write_bytes(data)
+    with pytest.raises(ValueError, match=r"a\.tif' cannot be decoded .*copy it again"):
+        read_image(path, 6)
+
+
 def own_multispectral(root: Path) -> Folder:
     for kind in ("images", "masks"):
         (root / kind).mkdir()

@@ -275,12 +275,10 @@ def _opened(path: Path) -> Iterator[Image.Image]:
         raise ValueError(f"'{path}' does not exist.") from None
     except Image.DecompressionBombError:
         _refuse_bombs(path, MAX_PIXELS, 2)
-    except (OSError, SyntaxError) as error:
-        raise ValueError(f"'{path}' cannot be decoded ({error}): copy it again, or remove it.") from None
-    except ValueError as error:
-        if str(path) in str(error):
+    except Exception as error:  # a damaged file shows as whatever its bytes lead to
+        if isinstance(error, ValueError) and str(path) in str(error):
             raise
-        raise ValueError(f"'{path}' cannot be decoded ({error}): remove it.") from None
+        raise ValueError(f"'{path}' cannot be decoded ({error}): copy it again, or remove it.") from None
 
 
 def _upright(image: Image.Image) -> Image.Image:
