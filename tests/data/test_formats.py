@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import struct
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -60,6 +62,33 @@ def test_sixteen_bits_stay_sixteen(tmp_path: Path) -> None:
         np.testing.assert_array_equal(read_image(tmp_path / name), rgb)
         np.testing.assert_array_equal(read_image(tmp_path / name, 3, WINDOW), rgb[WINDOW.slices])
     np.testing.assert_array_equal(read_image(tmp_path / "grey.png", 1), rgb[..., :1])
+
+
+def png(path: Path, size: tuple[int, int], depth: int, colour_type: int, rows: bytes) -> Path:
+    """As specified, kind by kind: no library writes them all. (H, W), and packed rows."""
+
+    def chunk(kind: bytes, body: bytes) -> bytes:
+        return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+
+    height, width = size
+    header = struct.pack(">IIBBBBB", width, height, depth, colour_type, 0, 0, 0)
+    stride = len(rows) // height
+    data = b"".join(b"\0" + rows[row * stride : (row + 1) * stride] for row in range(height))
+    path.write_bytes(
+        b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(data)) + chunk(b"IEND", b"")
+    )
+    return path
+
+
+def test_sixteen_bit_grey_with_alpha_is_grey(tmp_path: Path) -> None:
+    grey = np.array([[0, 1, 300, 65535], [2, 3, 4, 5]], np.uint16)
+    with_alpha = np.stack([grey, np.full_like(grey, 7)], 2).astype(">u2")
+    path, part = png(tmp_path / "a.png", (2, 4), 16, 4, with_alpha.tobytes()), Window(0, 1, 2, 2)
+    for window in (Window(0, 0, 2, 4), None, part):
+        expected = grey if window is None else grey[window.slices]
+        np.testing.assert_array_equal(read_values(path, window), expected)
+        np.testing.assert_array_equal(read_image(path, 1, window)[..., 0], expected)
+        np.testing.assert_array_equal(read_image(path, 3, window)[..., 2], expected)
 
 
 def test_floats_keep_their_values(tmp_path: Path) -> None:

@@ -38,6 +38,7 @@ COLOUR_BANDS = 4
 
 _NOTES = (b"XML:com.adobe.xmp", b"Raw profile type ")  # texts in which a PNG may keep an orientation
 _TIFF = (".tif", ".tiff")
+_DEEP_PNG_BANDS = {b"\x10\x02": 3, b"\x10\x04": 1, b"\x10\x06": 3}  # by depth and colour type
 _AS_FLOAT = (np.int16, np.float64)  # float32 holds all of the one, and more of the other than a network sees
 _ENDS = {".jpg": b"\xff\xd9", ".jpeg": b"\xff\xd9", ".png": b"IEND\xae\x42\x60\x82"}
 
@@ -158,8 +159,8 @@ def _read_directly(
         return array if window is None else array[window.slices]
     if suffix in _TIFF:
         return _tiff(path, window, channels, is_mask)
-    if suffix == ".png" and _is_deep_png(path):
-        return _deep_png(path, window)
+    if suffix == ".png" and (bands := _deep_png_bands(path)):
+        return _deep_png(path, bands, window)
     return None
 
 
@@ -190,20 +191,21 @@ def _as_picture(pixels: Array, palette: bytes | None) -> Image.Image:
     return image
 
 
-def _is_deep_png(path: Path) -> bool:
-    """16-bit colour: Pillow gives its upper 8 bits only. (16-bit grey it reads whole.)"""
+def _deep_png_bands(path: Path) -> int:
+    """Bands, without alpha, of 16-bit colour and grey with alpha: Pillow gives their upper 8 bits only. 0 for others,
+    16-bit grey among them, which it reads whole."""
     with suppress(FileNotFoundError), path.open("rb") as file:
         header = file.read(26)
-        return len(header) == 26 and header[24] == 16 and header[25] in (2, 6)
-    return False
+        return _DEEP_PNG_BANDS.get(header[24:], 0)
+    return 0
 
 
-def _deep_png(path: Path, window: Window | None) -> Array:
+def _deep_png(path: Path, bands: int, window: Window | None) -> Array:
     with _opened(path) as image:
         turn = orientation_of(image)
         image.load()  # OpenCV would fill what is missing of a truncated file
-    pixels = np.asarray(cv2.imread(str(path), cv2.IMREAD_UNCHANGED))[..., 2::-1]  # BGR(A) → RGB
-    pixels = upright(pixels, turn)
+    pixels = np.asarray(cv2.imread(str(path), cv2.IMREAD_UNCHANGED))  # grey with alpha as BGRA, too
+    pixels = upright(pixels[..., 2::-1][..., :bands], turn)
     return pixels if window is None else pixels[window.slices]
 
 
