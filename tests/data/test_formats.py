@@ -91,6 +91,37 @@ def test_sixteen_bit_grey_with_alpha_is_grey(tmp_path: Path) -> None:
         np.testing.assert_array_equal(read_image(path, 3, window)[..., 2], expected)
 
 
+@pytest.mark.parametrize("bits", [1, 2, 4, 8])
+@pytest.mark.parametrize("suffix", ["png", "tif"])
+def test_masks_of_few_bits_give_what_they_store(tmp_path: Path, bits: int, suffix: str) -> None:
+    """Images spread the same values over 0…255."""
+    values = np.resize(np.arange(2**bits, dtype=np.uint8), (5, 16))
+    if suffix == "png":
+        as_bits = np.unpackbits(values[..., None], axis=2)[..., 8 - bits :]
+        path = png(tmp_path / "a.png", (5, 16), bits, 0, np.packbits(as_bits.reshape(5, -1), axis=1).tobytes())
+    else:
+        path = tmp_path / "a.tif"
+        tifffile.imwrite(path, values.astype(bool) if bits == 1 else values, bitspersample=bits, photometric=1)
+    part = Window(1, 3, 3, 7)
+    np.testing.assert_array_equal(read_values(path), values)
+    np.testing.assert_array_equal(read_values(path, part), values[part.slices])
+    np.testing.assert_array_equal(read_image(path, 1)[..., 0], values * (255 // (2**bits - 1)))
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "uint16"])
+def test_tiffs_that_store_white_as_0(tmp_path: Path, dtype: str) -> None:
+    """Images of any depth show brightness, masks give what is stored."""
+    path, part = tmp_path / "a.tif", Window(1, 3, 3, 7)
+    values = np.resize(np.array([0, 1, 2, 255], dtype), (5, 16))
+    tifffile.imwrite(path, values, photometric="miniswhite")
+    np.testing.assert_array_equal(read_values(path), values)
+    np.testing.assert_array_equal(read_values(path, part), values[part.slices])
+    bright = np.iinfo(dtype).max - values
+    assert read_image(path, 1).dtype == dtype
+    np.testing.assert_array_equal(read_image(path, 1)[..., 0], bright)
+    np.testing.assert_array_equal(read_image(path, 1, part)[..., 0], bright[part.slices])
+
+
 def test_floats_keep_their_values(tmp_path: Path) -> None:
     heights = np.linspace(0, 1, 35, dtype=np.float32).reshape(5, 7)
     tifffile.imwrite(tmp_path / "a.tif", heights)

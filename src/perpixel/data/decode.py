@@ -6,6 +6,7 @@ Pillow decodes here all but complete RGB JPEGs. Images and masks are turned upri
 
 from __future__ import annotations
 
+import re
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -16,7 +17,7 @@ from typing import Any
 import cv2
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, ImageOps
+from PIL import Image, ImageFile, ImageOps
 
 from perpixel.data.orientation import orientation_of, upright, upright_shape
 from perpixel.data.partial import jpeg_part, png_rows
@@ -39,6 +40,7 @@ COLOUR_BANDS = 4
 _NOTES = (b"XML:com.adobe.xmp", b"Raw profile type ")  # texts in which a PNG may keep an orientation
 _TIFF = (".tif", ".tiff")
 _DEEP_PNG_BANDS = {b"\x10\x02": 3, b"\x10\x04": 1, b"\x10\x06": 3}  # by depth and colour type
+_UNPACKED = re.compile("L;([24]?)(I?)R?")  # Pillow's raw modes of grey
 _AS_FLOAT = (np.int16, np.float64)  # float32 holds all of the one, and more of the other than a network sees
 _ENDS = {".jpg": b"\xff\xd9", ".jpeg": b"\xff\xd9", ".png": b"IEND\xae\x42\x60\x82"}
 
@@ -78,7 +80,8 @@ def read_values(path: Path, window: Window | None = None, colours: bool = False)
     """Decode a mask's stored values: (H, W) integers, or (H, W, 3) uint8 where the file holds colours.
 
     Palette files give their indices, or with ``colours`` the colours that they stand for, always (H, W, 3). Grey
-    stored as RGB counts as grey.
+    stored as RGB counts as grey. Grey of 2 or 4 bits, and of TIFFs that store white as 0, is given as it is stored;
+    black and white is 0 and 1.
 
     Raises:
         ValueError: the file is missing, damaged, too large or coded as JPEG or lossy WebP (which change labels).
@@ -95,7 +98,9 @@ def read_values(path: Path, window: Window | None = None, colours: bool = False)
     if direct is not None:
         return _label_values(direct, path)
     with _opened(path) as image:
-        return _picture_values(_cropped(_upright(image), window, path), colours, path)
+        unpacked_as = _unpacked_as(image)
+        values = _picture_values(_cropped(_upright(image), window, path), colours, path)
+        return values if colours else _as_stored(values, unpacked_as)
 
 
 def image_shape(path: Path) -> tuple[int, int]:
@@ -180,6 +185,8 @@ def _tiff(path: Path, window: Window | None, channels: int, is_mask: bool) -> Ar
     if window is not None:
         window.check_within(header.shape, path)
     pixels = read_tiff(path, window)
+    if header.white_is_zero and not is_mask and pixels.dtype == np.uint16:
+        pixels = header.white_is_zero - pixels
     return _as_picture(pixels, header.palette) if header.plain else pixels
 
 
@@ -265,7 +272,7 @@ def _refuse_bombs(path: Path, height: int, width: int, mend: str = _TILES) -> No
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[Image.Image]:
+def _opened(path: Path) -> Iterator[ImageFile.ImageFile]:
     """An image whose pixels are not decoded yet; whatever Pillow raises becomes an error that names the file."""
     try:
         with warnings.catch_warnings():
@@ -335,6 +342,22 @@ def _picture_values(image: Image.Image, colours: bool, path: Path) -> Array:
     if colours and image.mode in ("P", "PA"):
         return np.array(image.convert("RGB"))
     return _label_values(np.array(image), path)
+
+
+def _unpacked_as(image: ImageFile.ImageFile) -> str:
+    """What Pillow will do to stored grey to show it, before it has: "L;2" spreads 2 bits over 0…255, "L;I" inverts."""
+    if image.mode != "L" or not image.tile:
+        return ""
+    how = image.tile[0].args
+    return str(how[0] if isinstance(how, tuple) else how)
+
+
+def _as_stored(shown: Array, unpacked_as: str) -> Array:
+    found = _UNPACKED.fullmatch(unpacked_as)
+    if found is None:
+        return shown
+    bits, inverted = found.groups()
+    return np.asarray((~shown if inverted else shown) >> (8 - int(bits or 8)))
 
 
 def _label_values(array: Array, path: Path) -> Array:

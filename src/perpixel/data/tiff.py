@@ -68,6 +68,7 @@ class TiffHeader(NamedTuple):
         blurred: whether it is compressed as JPEG, which changes values.
         palette: 256 RGB triples, where indices of such are stored.
         needs: the package that its compression needs to be read by window, where it is not installed.
+        white_is_zero: the largest value, which then is black; 0 where black is 0.
     """
 
     shape: tuple[int, int]
@@ -77,6 +78,7 @@ class TiffHeader(NamedTuple):
     blurred: bool
     palette: bytes | None
     needs: str
+    white_is_zero: int
 
 
 def tiff_header(path: Path) -> TiffHeader:
@@ -100,6 +102,7 @@ def tiff_header(path: Path) -> TiffHeader:
             page.compression in (_OLD_JPEG, _JPEG),
             None if page.colormap is None else (page.colormap.T // 256).astype(np.uint8).tobytes(),
             "imagecodecs" if missing else "",
+            (1 << int(page.bitspersample)) - 1 if page.photometric.name == "MINISWHITE" else 0,
         )
 
 
@@ -114,8 +117,8 @@ def read_tiff(path: Path, window: Window | None = None) -> Array:
     """Decode a TIFF, or only the strips and tiles that a window touches.
 
     Returns:
-        (H, W, C) in the file's depth, upright; bands in the file's order, whether it interleaves them or not; of a
-        palette the indices, (H, W, 1).
+        (H, W, C) in the file's depth, upright; values as stored, bands in the file's order, whether it interleaves them
+        or not; of a palette the indices, (H, W, 1).
 
     Raises:
         ValueError: the file is damaged or cut short, or its compression needs a package that is not installed.
