@@ -132,8 +132,14 @@ def test_wide_and_black_and_white_masks(tmp_path: Path) -> None:
 
 
 def test_jpeg_masks_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="is a JPEG, which blurs labels"):
-        read_values(tmp_path / "mask.jpg")
+    """By what they are: a JPEG by another name, too, but no PNG that is called one."""
+    for name in ("mask.jpg", "mask.png"):
+        Image.fromarray(PIXELS[..., 0]).save(tmp_path / name, "JPEG")
+        for window in (None, Window(0, 0, 8, 8)):
+            with pytest.raises(ValueError, match="is a JPEG, which blurs labels"):
+                read_values(tmp_path / name, window)
+    Image.fromarray(PIXELS[..., 0]).save(tmp_path / "mask.jpg", "PNG")
+    np.testing.assert_array_equal(read_values(tmp_path / "mask.jpg"), PIXELS[..., 0])
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])

@@ -21,6 +21,7 @@ from PIL import Image, ImageFile, ImageOps
 
 from perpixel.data.orientation import orientation_of, upright, upright_shape
 from perpixel.data.partial import jpeg_part, png_rows
+from perpixel.data.png import SIGNATURE, chunks
 from perpixel.data.tiff import Window, read_tiff, tiff_header
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp", ".npy")
@@ -38,6 +39,7 @@ COLOUR_BANDS = 4
 """Bands of a picture that shows colours and transparency, whatever it is used for."""
 
 _NOTES = (b"XML:com.adobe.xmp", b"Raw profile type ")  # texts in which a PNG may keep an orientation
+_JPEGS = ("JPEG", "MPO")  # the second holds several, as cameras write them
 _TIFF = (".tif", ".tiff")
 _DEEP_PNG_BANDS = {b"\x10\x02": 3, b"\x10\x04": 1, b"\x10\x06": 3}  # by depth and colour type
 _UNPACKED = re.compile("L;([24]?)(I?)R?")  # Pillow's raw modes of grey
@@ -86,10 +88,6 @@ def read_values(path: Path, window: Window | None = None, colours: bool = False)
     Raises:
         ValueError: the file is missing, damaged, too large or coded as JPEG or lossy WebP (which change labels).
     """
-    if path.suffix.lower() in (".jpg", ".jpeg"):
-        raise _blurred(path, "is a JPEG")
-    if path.suffix.lower() == ".webp" and _is_lossy_webp(path):
-        raise _blurred(path, "is a lossy WebP")
     direct = _read_directly(path, window, 1, is_mask=True)
     if direct is None and window is not None and not colours:
         direct = _png_window(path, window)
@@ -98,6 +96,10 @@ def read_values(path: Path, window: Window | None = None, colours: bool = False)
     if direct is not None:
         return _label_values(direct, path)
     with _opened(path) as image:
+        if image.format in _JPEGS:
+            raise _blurred(path, "is a JPEG")
+        if image.format == "WEBP" and _is_lossy_webp(path):
+            raise _blurred(path, "is a lossy WebP")
         unpacked_as = _unpacked_as(image)
         values = _picture_values(_cropped(_upright(image), window, path), colours, path)
         return values if colours else _as_stored(values, unpacked_as)
@@ -144,13 +146,12 @@ def _blurred(path: Path, what: str) -> ValueError:
 
 def _is_lossy_webp(path: Path) -> bool:
     """Whether pixels are coded as VP8, as in JPEG, rather than VP8L."""
-    with suppress(FileNotFoundError):
-        data, start = path.read_bytes(), 12
-        while kind := data[start : start + 4]:
-            if kind == b"VP8 ":
-                return True
-            size = int.from_bytes(data[start + 4 : start + 8], "little")
-            start += 8 + (16 if kind == b"ANMF" else size + size % 2)  # a frame of an animation holds chunks of its own
+    data, start = path.read_bytes(), 12
+    while kind := data[start : start + 4]:
+        if kind == b"VP8 ":
+            return True
+        size = int.from_bytes(data[start + 4 : start + 8], "little")
+        start += 8 + (16 if kind == b"ANMF" else size + size % 2)  # a frame of an animation holds chunks of its own
     return False
 
 
@@ -245,18 +246,16 @@ def _png_window(path: Path, window: Window) -> Array | None:
 def _png_shape(data: bytes) -> tuple[int, int] | None:
     """(H, W) of a PNG that nothing says is to be turned; None for others. (Pillow looks behind the pixels for an
     orientation, and decodes them all.)"""
-    if not data.startswith(b"\x89PNG") or len(data) < 33 or _may_be_turned(data):
+    if not data.startswith(SIGNATURE) or len(data) < 33 or _may_be_turned(data):
         return None
     return int.from_bytes(data[20:24], "big"), int.from_bytes(data[16:20], "big")
 
 
 def _may_be_turned(data: bytes) -> bool:
-    start = 8
-    while (kind := data[start + 4 : start + 8]) not in (b"IEND", b""):
-        if kind == b"eXIf" or (kind in (b"iTXt", b"tEXt", b"zTXt") and data.startswith(_NOTES, start + 8)):
-            return True
-        start += 12 + int.from_bytes(data[start : start + 4], "big")
-    return False
+    return any(
+        kind == b"eXIf" or (kind in (b"iTXt", b"tEXt", b"zTXt") and data.startswith(_NOTES, start))
+        for kind, start, _ in chunks(data)
+    )
 
 
 def _cropped(image: Image.Image, window: Window | None, path: Path) -> Image.Image:

@@ -7,13 +7,14 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from functools import lru_cache
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
+from perpixel.data import jpeg, png
 from perpixel.data.decode import image_shape, read_image
 from perpixel.data.extras import Extra, check_size, read_extras
-from perpixel.data.jpeg import ends_early
 from perpixel.data.masks import MaskReader
 from perpixel.data.pairs import Pair
 
@@ -110,6 +111,7 @@ def inspect(
         depths: by target, what images must have, where that is known; else what most of them have.
     """
     shape_of, mask_shape_of = lru_cache(_SHAPES)(image_shape), lru_cache(_SHAPES)(read_mask.shape)  # tiles share files
+    fault_of = lru_cache(_SHAPES)(_hidden_fault)
 
     def sizes(pair: Pair) -> None:
         whole = shape_of(pair.image)
@@ -121,7 +123,11 @@ def inspect(
         try:
             _exist(pair)
             sizes(pair)
-            return _decoded(pair, read_mask, channels, extras)
+            seen = _decoded(pair, read_mask, channels, extras)
+            for path in pair.files:
+                if fault := fault_of(path):
+                    raise ValueError(f"'{path}' cannot be decoded ({fault}): copy it again.")
+            return seen
         except ValueError as error:
             return _Look([], {}, str(error))
 
@@ -184,11 +190,18 @@ def _exist(pair: Pair) -> None:
             raise ValueError(f"'{path}' does not exist.")
 
 
+def _hidden_fault(path: Path) -> str:
+    """What decoders pass over, whatever the file is called; empty if nothing."""
+    with path.open("rb") as file:
+        head = file.read(8)
+    if head.startswith(jpeg.SIGNATURE) and jpeg.ends_early(path):
+        return "its data end before the picture does"
+    return png.fault(path.read_bytes()) if head == png.SIGNATURE else ""
+
+
 def _decoded(pair: Pair, read_mask: MaskReader, channels: int, extras: Sequence[Extra]) -> _Look:
     mask = read_mask(pair.mask, pair.window)
     image = read_image(pair.image, channels, pair.window)
-    if pair.image.suffix.lower() in (".jpg", ".jpeg") and ends_early(pair.image):
-        raise ValueError(f"'{pair.image}' cannot be decoded (its data end before the picture does): copy it again.")
     check_sizes(pair, image.shape[:2], mask.shape)
     brought = read_extras(extras, pair.extras, pair.window, mask.shape)
     depths = {extra.name: brought[extra.name].dtype.name for extra in extras if extra.kind == "image"}

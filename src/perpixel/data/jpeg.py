@@ -13,6 +13,8 @@ from pathlib import Path
 
 from PIL import Image
 
+SIGNATURE = b"\xff\xd8\xff"
+
 _END = b"\xff\xd9"
 _MORE = bytes(range(1, 200)) * 2
 """Something to decode; no byte of it begins a marker."""

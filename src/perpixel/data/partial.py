@@ -20,17 +20,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from perpixel.data.png import SIGNATURE, chunks
 from perpixel.data.tiff import Window
 
 Bytes = npt.NDArray[np.uint8]
 
 _CPU = -99999
 """nvImageCodec's number for "no GPU" (NVIMGCODEC_DEVICE_CPU_ONLY)."""
-
-_PNG = b"\x89PNG\r\n\x1a\n"
-
-_HEADER = 33
-"""Bytes of a PNG up to the end of its first chunk."""
 
 _GREY, _RGB, _PALETTE = b"\x08\x00\x00\x00\x00", b"\x08\x02\x00\x00\x00", b"\x08\x03\x00\x00\x00"
 _COLOURS = {_GREY: ("mono", _GREY), _RGB: ("rgb", _RGB), _PALETTE: ("mono", _GREY)}
@@ -54,7 +50,7 @@ def png_rows(data: bytes, rows: int) -> Bytes | None:
     """
     decode = _png_decoder()
     colour = _COLOURS.get(data[24:29])
-    if decode is None or colour is None or not data.startswith(_PNG):
+    if decode is None or colour is None or not data.startswith(SIGNATURE):
         return None
     mode, stored_as = colour
     header = b"IHDR" + data[16:20] + rows.to_bytes(4, "big") + stored_as
@@ -68,10 +64,7 @@ def png_rows(data: bytes, rows: int) -> Bytes | None:
 
 def _pixels_of(data: bytes) -> int:
     """Where the first chunk of pixels begins."""
-    start = _HEADER
-    while data[start + 4 : start + 8] not in (b"IDAT", b""):
-        start += 12 + int.from_bytes(data[start : start + 4], "big")
-    return start
+    return next((start - 8 for kind, start, _ in chunks(data) if kind == b"IDAT"), len(data))
 
 
 @lru_cache(maxsize=1)

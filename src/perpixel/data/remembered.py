@@ -14,7 +14,7 @@ from typing import Any
 
 from perpixel.data.hashing import digest
 
-SCHEMA = 6
+SCHEMA = 7
 """Raised whenever what is kept, or how it is found out, changes: nothing that an older perpixel kept counts then."""
 
 
