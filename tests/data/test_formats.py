@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import struct
 import zlib
 from collections.abc import Callable
@@ -204,6 +205,21 @@ def test_damaged_compression_is_named(tmp_path: Path, compression: str) -> None:
     path.write_bytes(data)
     with pytest.raises(ValueError, match=r"a\.tif' cannot be decoded .*copy it again"):
         read_image(path, 6)
+
+
+@pytest.mark.parametrize("shape", [(), (7,), (2, 3, 4, 3)])
+def test_arrays_that_are_no_pictures_are_named(tmp_path: Path, shape: tuple[int, ...]) -> None:
+    path, window = tmp_path / "a.npy", Window(0, 0, 2, 2)
+    np.save(path, np.zeros(shape, np.uint8))
+    for read in (
+        lambda: image_shape(path),
+        lambda: read_image(path),
+        lambda: read_image(path, 3, window),
+        lambda: read_values(path),
+        lambda: read_values(path, window),
+    ):
+        with pytest.raises(ValueError, match=rf"a\.npy' has shape {re.escape(str(shape))}: save pictures as"):
+            read()
 
 
 def own_multispectral(root: Path) -> Folder:

@@ -108,8 +108,8 @@ def read_values(path: Path, window: Window | None = None, colours: bool = False)
 def image_shape(path: Path) -> tuple[int, int]:
     """(H, W) from a file's header, upright."""
     if path.suffix.lower() == ".npy":
-        height, width = _load_npy(path).shape[:2]
-        return int(height), int(width)
+        height, width, *_ = _load_npy(path).shape
+        return height, width
     if path.suffix.lower() in _TIFF:
         return tiff_header(path).shape
     if path.suffix.lower() == ".png" and path.is_file() and (shape := _png_shape(path.read_bytes())):
@@ -302,14 +302,14 @@ def _load_npy(path: Path) -> Array:
         raise ValueError(f"'{path}' is no NumPy array that can be read ({error}).") from None
     if not isinstance(array, np.ndarray):  # an .npz by another name
         raise ValueError(f"'{path}' is an archive of arrays: save one array with numpy.save.")
+    if array.ndim not in (2, 3):
+        raise ValueError(f"'{path}' has shape {array.shape}: save pictures as (H, W) or (H, W, C), masks as (H, W).")
     return array
 
 
 def _as_hwc(array: Array, path: Path) -> Array:
     if array.ndim == 2:
         array = array[..., None]
-    if array.ndim != 3:
-        raise ValueError(f"'{path}' has shape {array.shape}, but an image is (H, W) or (H, W, C).")
     array = array.astype(array.dtype.newbyteorder("="), copy=False)
     if array.dtype in _AS_FLOAT:
         with np.errstate(over="ignore"):  # becomes infinite, which is told below
@@ -366,6 +366,6 @@ def _label_values(array: Array, path: Path) -> Array:
         array = array[..., :3] if array.shape[2] >= 3 else array[..., :1]  # alpha is no label
         if (array == array[..., :1]).all():
             array = array[..., 0]
-    if array.ndim not in (2, 3) or not np.issubdtype(array.dtype, np.integer):
+    if not np.issubdtype(array.dtype, np.integer):
         raise ValueError(f"mask '{path}' has shape {array.shape} and {array.dtype} values: masks are (H, W) integers.")
     return np.ascontiguousarray(array)
