@@ -92,6 +92,43 @@ def test_sixteen_bit_grey_with_alpha_is_grey(tmp_path: Path) -> None:
         np.testing.assert_array_equal(read_image(path, 3, window)[..., 2], expected)
 
 
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", "float32"])
+@pytest.mark.parametrize("more", [{}, {"tile": (16, 16), "compression": "zlib"}], ids=["strips", "tiles"])
+def test_pages_of_a_tiff_are_bands_where_so_many_are_asked_for(
+    tmp_path: Path, dtype: str, more: dict[str, Any]
+) -> None:
+    path, pages = tmp_path / "a.tif", np.moveaxis(BANDS[..., :5], -1, 0).astype(dtype)
+    tifffile.imwrite(path, pages, photometric="minisblack", **more)
+    np.testing.assert_array_equal(read_image(path, 5), np.moveaxis(pages, 0, -1))
+    np.testing.assert_array_equal(read_image(path, 5, WINDOW), np.moveaxis(pages, 0, -1)[WINDOW.slices])
+    for channels in (1, 3, 4):
+        with pytest.raises(ValueError, match=r"a\.tif' has 5 pages.*set data\.source\.channels=5"):
+            read_image(path, channels)
+    with pytest.raises(ValueError, match=r"a\.tif' has 5 pages of the same size.*save each page as a file\.$"):
+        read_values(path)
+
+
+def test_pages_of_several_bands_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "a.tif"
+    tifffile.imwrite(path, np.zeros((2, 16, 16, 3), np.uint8), photometric="rgb")
+    for channels in (2, 3, 6):
+        with pytest.raises(ValueError, match=r"a\.tif' has 2 pages of the same size.*save each page as a file\.$"):
+            read_image(path, channels)
+
+
+@pytest.mark.parametrize("kind", ["overview", "mask", "thumbnail", "other depth"])
+@pytest.mark.parametrize("dtype", ["uint8", "uint16"])
+def test_pages_beside_the_picture_are_not_read(tmp_path: Path, kind: str, dtype: str) -> None:
+    path, grey = tmp_path / "a.tif", BANDS[..., 0].astype(dtype)
+    beside: Any = {"thumbnail": grey[:8, :8], "other depth": grey.astype("f4"), "mask": grey > 9}.get(kind, grey)
+    with tifffile.TiffWriter(path) as file:
+        file.write(grey, photometric="minisblack", tile=(16, 16))
+        file.write(beside, photometric="minisblack", subfiletype={"overview": 1, "mask": 4}.get(kind, 0))
+    np.testing.assert_array_equal(read_image(path, 1)[..., 0], grey)
+    np.testing.assert_array_equal(read_image(path, 1, WINDOW)[..., 0], grey[WINDOW.slices])
+    np.testing.assert_array_equal(read_values(path), grey)
+
+
 @pytest.mark.parametrize("bits", [1, 2, 4, 8])
 @pytest.mark.parametrize("suffix", ["png", "tif"])
 def test_masks_of_few_bits_give_what_they_store(tmp_path: Path, bits: int, suffix: str) -> None:

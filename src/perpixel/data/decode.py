@@ -22,7 +22,7 @@ from PIL import Image, ImageFile, ImageOps
 from perpixel.data.orientation import orientation_of, upright, upright_shape
 from perpixel.data.partial import jpeg_part, png_rows
 from perpixel.data.png import SIGNATURE, chunks
-from perpixel.data.tiff import Window, read_tiff, tiff_header
+from perpixel.data.tiff import TiffHeader, Window, read_tiff, tiff_header
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp", ".npy")
 MASK_SUFFIXES = (".png", ".tif", ".tiff", ".bmp", ".npy", ".webp")
@@ -175,6 +175,8 @@ def _tiff(path: Path, window: Window | None, channels: int, is_mask: bool) -> Ar
     header = tiff_header(path)
     if is_mask and header.blurred:
         raise _blurred(path, "is compressed as JPEG")
+    if header.pages > 1 and (is_mask or not header.pages == header.bands == channels):
+        raise _several_pages(path, header, is_mask)
     if header.plain and (window is None or not header.by_window):
         needs = f"to read it by window, install '{header.needs}' (pip install 'perpixel[geo]')"
         by_window = _SET_TILE if header.by_window else _TILES
@@ -189,6 +191,13 @@ def _tiff(path: Path, window: Window | None, channels: int, is_mask: bool) -> Ar
     if header.white_is_zero and not is_mask and pixels.dtype == np.uint16:
         pixels = header.white_is_zero - pixels
     return _as_picture(pixels, header.palette) if header.plain else pixels
+
+
+def _several_pages(path: Path, header: TiffHeader, is_mask: bool) -> ValueError:
+    mend = "save each page as a file"
+    if header.pages == header.bands and not is_mask:
+        mend += f", or set data.source.channels={header.pages} if they are the bands of one image"
+    return ValueError(f"'{path}' has {header.pages} pages of the same size, and which is meant is not known: {mend}.")
 
 
 def _as_picture(pixels: Array, palette: bytes | None) -> Image.Image:

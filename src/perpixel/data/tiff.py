@@ -6,6 +6,8 @@ import math
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
+from itertools import islice, takewhile
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -62,8 +64,9 @@ class TiffHeader(NamedTuple):
 
     Attributes:
         shape: (H, W), upright.
-        bands: samples per pixel.
-        plain: an 8-bit picture (grey, palette, RGB, CMYK, with alpha or not): Pillow reads all compressions of these.
+        pages: pictures of one size and depth that stand first; overviews and masks do not count.
+        bands: samples per pixel, of all pages.
+        plain: one 8-bit picture (grey, palette, RGB, CMYK, with alpha or not): Pillow reads all compressions of these.
         by_window: whether a plain picture's parts can be had as ``read_tiff`` gives them, the same pixels as Pillow's.
         blurred: whether it is compressed as JPEG, which changes values.
         palette: 256 RGB triples, where indices of such are stored.
@@ -72,6 +75,7 @@ class TiffHeader(NamedTuple):
     """
 
     shape: tuple[int, int]
+    pages: int
     bands: int
     plain: bool
     by_window: bool
@@ -87,16 +91,18 @@ def tiff_header(path: Path) -> TiffHeader:
     Raises:
         ValueError: the file is damaged.
     """
-    with _first_page(path) as page:
+    with _pages(path) as pages:
+        page = pages[0]
         kinds = [kind.name for kind in page.extrasamples]
         alpha = sum(kind in ("ASSOCALPHA", "UNASSALPHA") for kind in kinds)
         bands = _PICTURE_BANDS.get(page.photometric.name)
-        plain = bool(page.bitspersample <= 8 and page.samplesperpixel - alpha == bands)
+        plain = bool(len(pages) == 1 and page.bitspersample <= 8 and page.samplesperpixel - alpha == bands)
         missing = page.compression != 1 and page.compression not in tifffile.TIFF.DECOMPRESSORS
         alike = page.bitspersample == 8 and _is_stored_as_shown(page) and "ASSOCALPHA" not in kinds
         return TiffHeader(
             upright_shape((int(page.imagelength), int(page.imagewidth)), _orientation(page)),
-            int(page.samplesperpixel),
+            len(pages),
+            len(pages) * int(page.samplesperpixel),
             plain,
             plain and alike and not missing,
             page.compression in (_OLD_JPEG, _JPEG),
@@ -117,16 +123,21 @@ def read_tiff(path: Path, window: Window | None = None) -> Array:
     """Decode a TIFF, or only the strips and tiles that a window touches.
 
     Returns:
-        (H, W, C) in the file's depth, upright; values as stored, bands in the file's order, whether it interleaves them
-        or not; of a palette the indices, (H, W, 1).
+        (H, W, C) in the file's depth, upright; values as stored, bands in the file's order, be they interleaved, apart
+        or pages; of a palette the indices, (H, W, 1).
 
     Raises:
         ValueError: the file is damaged or cut short, or its compression needs a package that is not installed.
     """
-    with _first_page(path) as page:
-        shape, orientation = (page.imagelength, page.imagewidth), _orientation(page)
-        part = as_stored(window, shape, orientation) if window else (0, 0, *shape)
-        return upright(_read_window(page, Window(*part)), orientation)
+    with _pages(path) as pages:
+        shape, orientation = (pages[0].imagelength, pages[0].imagewidth), _orientation(pages[0])
+        part = Window(*(as_stored(window, shape, orientation) if window else (0, 0, *shape)))
+        stored = [_read_window(page, part) for page in pages]
+        return upright(stored[0] if len(stored) == 1 else np.concatenate(stored, axis=2), orientation)
+
+
+def _is_alike(first: Any, page: Any) -> bool:
+    return page.shape == first.shape and page.dtype == first.dtype and not (page.is_reduced or page.is_mask)
 
 
 def _orientation(page: Any) -> int:
@@ -193,11 +204,13 @@ def _paste(result: Array, window: Window, segment: Array, position: tuple[int, .
 
 
 @contextmanager
-def _first_page(path: Path) -> Iterator[Any]:
-    """The first picture of a file; whatever tifffile raises becomes an error that names the file and the mend."""
+def _pages(path: Path) -> Iterator[list[Any]]:
+    """The first picture of a file, and those like it that follow; whatever tifffile raises becomes an error that names
+    the file and the mend."""
     try:
         with tifffile.TiffFile(path) as file:
-            yield file.pages[0]
+            first = file.pages[0]
+            yield [first, *takewhile(partial(_is_alike, first), islice(file.pages, 1, None))]
     except FileNotFoundError:
         raise ValueError(f"'{path}' does not exist.") from None
     except Exception as error:  # a damaged file shows as whatever its bytes lead to, from zlib.error to MemoryError
