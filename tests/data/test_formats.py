@@ -434,6 +434,28 @@ def test_whatever_would_fail_in_training_is_listed_before(
         source.split("train").verify()
 
 
+@pytest.mark.parametrize("dtype", ["int16", "float32", "float64"])
+@pytest.mark.parametrize(("said", "holds"), [("-9999", True), ("-9999", False), ("0", True), (None, True)])
+def test_values_that_a_raster_calls_no_data_are_told(
+    make_folder: Callable[..., Path], dtype: str, said: str | None, holds: bool
+) -> None:
+    """Unless they are 0, which spoils nothing: it is what others are to be filled with."""
+    root = make_folder([f"{part}/{i}" for part in ("train", "val") for i in range(3)])
+    heights = np.arange(1, 12 * 14 + 1).reshape(12, 14).astype(dtype)
+    heights[:2, :3] = float(said or -9999) if holds else 7
+    for path in sorted((root / "images").rglob("*.png")):
+        tags = [(42113, "s", 0, said, True)] if said and "1" in path.name else []
+        tifffile.imwrite(path.with_suffix(".tif"), heights, extratags=tags)
+        path.unlink()
+    options: dict[str, Any] = {"split": "folders", "channels": 1, "mean": [0.5], "std": [0.5]}
+    split = Folder(str(root), ["a", "b", "c"], **options).split("train")
+    if said == "-9999" and holds:
+        with pytest.raises(ValueError, match=r"1 of 3 pairs are faulty:\n'.*1\.tif' holds -9999 in 6 pixels.*no data"):
+            split.verify()
+    else:
+        split.verify()
+
+
 @pytest.mark.parametrize("dtype", ["int16", "float64", ">i2"])
 @pytest.mark.parametrize("suffix", ["tif", "npy"])
 def test_heights_and_reflectances_are_read_as_float32(

@@ -25,6 +25,7 @@ from perpixel.data.png import SIGNATURE, chunks
 from perpixel.data.tiff import TiffHeader, Window, read_tiff, tiff_header
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp", ".npy")
+TIFF_SUFFIXES = (".tif", ".tiff")
 MASK_SUFFIXES = (".png", ".tif", ".tiff", ".bmp", ".npy", ".webp")
 
 MAX_PIXELS = 178_956_970
@@ -40,7 +41,6 @@ COLOUR_BANDS = 4
 
 _NOTES = (b"XML:com.adobe.xmp", b"Raw profile type ")  # texts in which a PNG may keep an orientation
 _JPEGS = ("JPEG", "MPO")  # the second holds several, as cameras write them
-_TIFF = (".tif", ".tiff")
 _DEEP_PNG_BANDS = {b"\x10\x02": 3, b"\x10\x04": 1, b"\x10\x06": 3}  # by depth and colour type
 _UNPACKED = re.compile("L;([24]?)(I?)R?")  # Pillow's raw modes of grey
 _AS_FLOAT = (np.int16, np.float64)  # float32 holds all of the one, and more of the other than a network sees
@@ -110,7 +110,7 @@ def image_shape(path: Path) -> tuple[int, int]:
     if path.suffix.lower() == ".npy":
         height, width, *_ = _load_npy(path).shape
         return height, width
-    if path.suffix.lower() in _TIFF:
+    if path.suffix.lower() in TIFF_SUFFIXES:
         return tiff_header(path).shape
     if path.suffix.lower() == ".png" and path.is_file() and (shape := _png_shape(path.read_bytes())):
         _refuse_bombs(path, *shape)
@@ -163,7 +163,7 @@ def _read_directly(
     if suffix == ".npy":
         array = _load_npy(path)
         return array if window is None else array[window.slices]
-    if suffix in _TIFF:
+    if suffix in TIFF_SUFFIXES:
         return _tiff(path, window, channels, is_mask)
     if suffix == ".png" and (bands := _deep_png_bands(path)):
         return _deep_png(path, bands, window)

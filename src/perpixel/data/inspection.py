@@ -8,19 +8,22 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from functools import lru_cache
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 from perpixel.data import jpeg, png
-from perpixel.data.decode import image_shape, read_image
+from perpixel.data.decode import TIFF_SUFFIXES, image_shape, read_image
 from perpixel.data.extras import Extra, check_size, read_extras
 from perpixel.data.masks import MaskReader
 from perpixel.data.pairs import Pair
+from perpixel.data.tiff import tiff_header
 
 SHOWN = 5
 """How many faulty files of a split an error lists; ``BadFiles.listing`` has all."""
 
+Array = npt.NDArray[Any]
 _THREADS = 4
 _SHAPES = 4096
 
@@ -190,6 +193,20 @@ def _exist(pair: Pair) -> None:
             raise ValueError(f"'{path}' does not exist.")
 
 
+def _refuse_no_data(path: Path, image: Array) -> None:
+    """Values on a scale of their own would be learned from, -9999 as a depth of ten kilometres."""
+    if image.dtype != np.float32 or path.suffix.lower() not in TIFF_SUFFIXES:
+        return
+    value = tiff_header(path).no_data
+    with np.errstate(over="ignore"):
+        pixels = int((image == value).any(axis=2).sum()) if value else 0
+    if pixels:
+        raise ValueError(
+            f"'{path}' holds {value:g} in {pixels:,} pixels, which its header calls no data (GDAL_NODATA); it would "
+            "spoil the weights. Fill them (with 0, say), and give those pixels the ignore value in the mask."
+        )
+
+
 def _hidden_fault(path: Path) -> str:
     """What decoders pass over, whatever the file is called; empty if nothing."""
     with path.open("rb") as file:
@@ -202,6 +219,7 @@ def _hidden_fault(path: Path) -> str:
 def _decoded(pair: Pair, read_mask: MaskReader, channels: int, extras: Sequence[Extra]) -> _Look:
     mask = read_mask(pair.mask, pair.window)
     image = read_image(pair.image, channels, pair.window)
+    _refuse_no_data(pair.image, image)
     check_sizes(pair, image.shape[:2], mask.shape)
     brought = read_extras(extras, pair.extras, pair.window, mask.shape)
     depths = {extra.name: brought[extra.name].dtype.name for extra in extras if extra.kind == "image"}

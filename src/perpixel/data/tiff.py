@@ -72,6 +72,7 @@ class TiffHeader(NamedTuple):
         palette: 256 RGB triples, where indices of such are stored.
         needs: the package that its compression needs to be read by window, where it is not installed.
         white_is_zero: the largest value, which then is black; 0 where black is 0.
+        no_data: what stands where nothing was measured (GDAL_NODATA); 0 where nothing is said.
     """
 
     shape: tuple[int, int]
@@ -83,6 +84,7 @@ class TiffHeader(NamedTuple):
     palette: bytes | None
     needs: str
     white_is_zero: int
+    no_data: float
 
 
 def tiff_header(path: Path) -> TiffHeader:
@@ -109,6 +111,7 @@ def tiff_header(path: Path) -> TiffHeader:
             None if page.colormap is None else (page.colormap.T // 256).astype(np.uint8).tobytes(),
             "imagecodecs" if missing else "",
             (1 << int(page.bitspersample)) - 1 if page.photometric.name == "MINISWHITE" else 0,
+            page.nodata,
         )
 
 
