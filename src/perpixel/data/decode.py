@@ -188,7 +188,7 @@ def _tiff(path: Path, window: Window | None, channels: int, is_mask: bool) -> Ar
     if window is not None:
         window.check_within(header.shape, path)
     pixels = read_tiff(path, window)
-    if header.white_is_zero and not is_mask and pixels.dtype == np.uint16:
+    if header.white_is_zero and not is_mask and pixels.dtype.kind == "u":
         pixels = header.white_is_zero - pixels
     return _as_picture(pixels, header.palette) if header.plain else pixels
 

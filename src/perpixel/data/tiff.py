@@ -71,7 +71,7 @@ class TiffHeader(NamedTuple):
         blurred: whether it is compressed as JPEG, which changes values.
         palette: 256 RGB triples, where indices of such are stored.
         needs: the package that its compression needs to be read by window, where it is not installed.
-        white_is_zero: the largest value, which then is black; 0 where black is 0.
+        white_is_zero: of grey, the largest value, which then is black; 0 where black is 0.
         no_data: what stands where nothing was measured (GDAL_NODATA); 0 where nothing is said.
     """
 
@@ -101,6 +101,7 @@ def tiff_header(path: Path) -> TiffHeader:
         plain = bool(len(pages) == 1 and page.bitspersample <= 8 and page.samplesperpixel - alpha == bands)
         missing = page.compression != 1 and page.compression not in tifffile.TIFF.DECOMPRESSORS
         alike = page.bitspersample == 8 and _is_stored_as_shown(page) and "ASSOCALPHA" not in kinds
+        white_is_zero = page.photometric.name == "MINISWHITE" and page.samplesperpixel == 1
         return TiffHeader(
             upright_shape((int(page.imagelength), int(page.imagewidth)), _orientation(page)),
             len(pages),
@@ -110,7 +111,7 @@ def tiff_header(path: Path) -> TiffHeader:
             page.compression in (_OLD_JPEG, _JPEG),
             None if page.colormap is None else (page.colormap.T // 256).astype(np.uint8).tobytes(),
             "imagecodecs" if missing else "",
-            (1 << int(page.bitspersample)) - 1 if page.photometric.name == "MINISWHITE" else 0,
+            (1 << int(page.bitspersample)) - 1 if white_is_zero else 0,
             page.nodata,
         )
 
