@@ -74,6 +74,21 @@ def test_split_by_lists(make_folder: MakeFolder) -> None:
         Folder(str(root), CLASSES, split="lists", lists=lists)
 
 
+@pytest.mark.parametrize("masks", ["masks", "masks/**/*.png", "**/masks/**/*.png"])
+def test_linked_folders_are_searched(masks: str, make_folder: MakeFolder, tmp_path: Path) -> None:
+    root = make_folder(["a", "b"])
+    for kind in ("images", "masks"):
+        for name in ("c", "day/d"):
+            (example,) = (root / kind).glob("a.*")
+            save(tmp_path / "elsewhere" / kind / f"{name}.png", Image.open(example))
+        (root / kind / "more").symlink_to(tmp_path / "elsewhere" / kind)
+        (root / kind / "again").symlink_to(root / kind / "more" / "day")
+        (root / kind / "loop").symlink_to(root / kind)
+        (root / kind / "itself").symlink_to(root / kind / "itself")
+    source = Folder(str(root), CLASSES, masks=masks, mask_key=r"(?:masks/)?(.+)", fractions=[0.5, 0.5, 0])
+    assert sorted(chain(*names(source).values())) == ["a", "again__d", "b", "more__c", "more__day__d"]
+
+
 def test_globs_and_key_patterns(make_folder: MakeFolder) -> None:
     root = make_folder(["a/1", "b/1"], suffix="_mask")
     options = {"image_key": "images/(.+)", "mask_key": "masks/(.+)_mask", "fractions": [0.5, 0.5, 0]}

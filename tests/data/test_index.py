@@ -120,15 +120,21 @@ def test_other_arguments_are_other_pairs(root: Path, searches: list[Any]) -> Non
     assert len(searches) == 4
 
 
-@pytest.mark.parametrize("change", ["add", "remove", "new folder"])
-def test_files_that_come_and_go_are_seen(change: str, root: Path, searches: list[Any]) -> None:
+@pytest.mark.parametrize("change", ["add", "remove", "new folder", "behind a link"])
+def test_files_that_come_and_go_are_seen(change: str, root: Path, searches: list[Any], tmp_path: Path) -> None:
+    if change == "behind a link":
+        for kind in ("images", "masks"):
+            save(tmp_path / "elsewhere" / kind / "98.png", Image.open(root / kind / "3.png"))
+            (root / kind / "more").symlink_to(tmp_path / "elsewhere" / kind)
+        settle(root)
+        settle(tmp_path / "elsewhere")
     before = names(Folder(str(root), CLASSES))
     for kind, mode in (("images", "RGB"), ("masks", "L")):
         (example,) = (root / kind).glob("3.*")
         if change == "remove":
             example.unlink()
         else:
-            place = "new/99" if change == "new folder" else "99"
+            place = {"new folder": "new/99", "behind a link": "more/99"}.get(change, "99")
             save(root / kind / f"{place}{example.suffix}", Image.new(mode, (14, 12)))
     after = names(Folder(str(root), CLASSES))
     assert sum(map(len, after.values())) == sum(map(len, before.values())) + (-1 if change == "remove" else 1)

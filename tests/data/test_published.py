@@ -49,6 +49,15 @@ def test_cityscapes_label_ids_become_train_ids(tmp_path: Path) -> None:
     assert [by_id[i] for i in (7, 8, 11, 24, 26, 31, 33)] == [0, 1, 2, 11, 13, 16, 18]
 
 
+def test_a_linked_city_counts(tmp_path: Path) -> None:
+    root = layouts.cityscapes(tmp_path / "city")
+    for kind in ("leftImg8bit", "gtFine"):
+        (root / kind / "train" / "aachen").rename(tmp_path / kind)
+        (root / kind / "train" / "aachen").symlink_to(tmp_path / kind)
+    split = Cityscapes(str(root)).split("train")
+    assert [pair.group for pair in split.pairs] == ["aachen", "aachen", "bochum"]
+
+
 def test_cityscapes_train_ids_files_and_groups(tmp_path: Path) -> None:
     split = Cityscapes(str(layouts.cityscapes(tmp_path))).split("train")
     assert [pair.group for pair in split.pairs] == ["aachen", "aachen", "bochum"]

@@ -11,10 +11,11 @@ from perpixel.data.extras import Extra
 from perpixel.data.inspection import SHOWN
 from perpixel.data.pairs import Pair, unique_names
 from perpixel.data.shapes import coco_files
+from perpixel.data.walking import files_below, matching
 
 
 def find(root: Path, where: str, pattern: str, suffixes: Sequence[str], what: str) -> dict[str, Path]:
-    """Files of a folder (at any depth) or glob by key.
+    """Files of a folder (at any depth, linked folders included) or glob by key.
 
     Args:
         root: folder that ``where`` is relative to.
@@ -92,7 +93,7 @@ def _listed(root: Path, where: str, suffixes: Sequence[str], what: str) -> tuple
     """What keys are relative to, and the files."""
     is_glob, single = "*" in where, (root / where).is_file()
     base = root if is_glob else (root / where).parent if single else root / where
-    paths = [root / where] if single else sorted(root.glob(where) if is_glob else base.rglob("*"))
+    paths = [root / where] if single else sorted(matching(root, where) if is_glob else files_below(base))
     files = [path for path in paths if path.suffix.lower() in suffixes and path.is_file()]
     if not files:
         raise ValueError(

@@ -45,10 +45,10 @@ _OF_NO_PAIR = frozenset(
 class Folder(FileSource):
     """Images and masks in folders of any layout; an image and its mask share a key.
 
-    ``images`` and ``masks`` are folders (searched to any depth) or globs with ``*``, relative to ``root``. The key of a
-    file is its path within the folder (for a glob: within ``root``) without its suffix, or, where ``image_key`` and
-    ``mask_key`` are patterns with groups, what the groups match. So ``photos/a7.jpg`` and ``labels/a7_mask.png`` meet
-    with ``mask_key='(.+)_mask'``.
+    ``images`` and ``masks`` are folders (searched to any depth, links followed) or globs with ``*``, relative to
+    ``root``. The key of a file is its path within the folder (for a glob: within ``root``) without its suffix, or,
+    where ``image_key`` and ``mask_key`` are patterns with groups, what the groups match. So ``photos/a7.jpg`` and
+    ``labels/a7_mask.png`` meet with ``mask_key='(.+)_mask'``.
 
     What was found is kept in the user's cache folder until a folder gets or loses an entry: a million files start in
     seconds the second time (see ``perpixel.data.index``).

@@ -18,6 +18,7 @@ from perpixel.data.hashing import digest
 from perpixel.data.pairs import Pair
 from perpixel.data.remembered import SCHEMA, cache_folder, write_whole
 from perpixel.data.table import PairTable
+from perpixel.data.walking import folders_below
 
 Splits = Mapping[SplitName, Sequence[Pair]]
 Times = dict[str, list[int]]
@@ -31,8 +32,8 @@ def remembered_pairs(
 ) -> dict[SplitName, PairTable]:
     """What ``find`` gave for these rules before, or gives now.
 
-    It counts as unchanged while no folder, at any depth, has got or lost an entry (they show it by their time of
-    change) and the given files have their size and time of change.
+    It counts as unchanged while no folder, at any depth and behind links, has got or lost an entry (they show it by
+    their time of change) and the given files have their size and time of change.
 
     Args:
         rules: all that the pairs depend on besides the file system.
@@ -47,7 +48,7 @@ def remembered_pairs(
     with suppress(OSError, ValueError, KeyError, TypeError):
         return _known(note)
     start = time.time_ns()
-    watched = {str(folder) for root in folders for folder, _, _ in os.walk(root)}
+    watched = {str(folder) for root in folders for folder, _ in folders_below(root)}
     before = _times(watched)
     splits = {name: PairTable.of(pairs) for name, pairs in find().items()}
     around = {

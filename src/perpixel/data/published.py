@@ -10,6 +10,7 @@ from pathlib import Path
 
 from perpixel.data.masks import IndexMasks
 from perpixel.data.pairs import Pair
+from perpixel.data.walking import files_below
 from perpixel.labels import PADDING_INDEX, LabelSpace
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
@@ -85,8 +86,8 @@ def class_table(name: str, offset: int = 0, ignored: Sequence[int] = ()) -> Inde
 
 
 def with_suffix(folder: Path, suffix: str) -> list[Path]:
-    """Files under a folder, at any depth, whose names end in ``suffix``; sorted."""
-    return sorted(folder.rglob(f"*{suffix}"))
+    """Files under a folder, at any depth and behind links, whose names end in ``suffix``; sorted."""
+    return sorted(path for path in files_below(folder) if path.name.endswith(suffix))
 
 
 def listed(path: Path) -> Iterator[str]:
