@@ -105,6 +105,19 @@ def test_the_refusal_of_changed_data_is_lifted_by_one_key(trained: Path, tmp_pat
         compose([f"run={run}", "allow_changed=true"], "evaluate")
 
 
+def test_a_run_from_before_keys_moved_is_scored_and_resumed(trained: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(trained, run)
+    cfg = OmegaConf.load(run / "config.yaml")
+    for key in ("policy", "on_bad_file", "max_bad"):
+        cfg.data.source[key] = cfg.data.pop(key)
+    cfg.data.source.max_bad = 0.25
+    OmegaConf.save(cfg, run / "config.yaml")
+    assert score(run)["confusion"] == score(trained)["confusion"]
+    perpixel.train([f"resume={run}", "trainer.max_epochs=2"])
+    assert OmegaConf.load(run / "config.yaml").data.max_bad == 0.25
+
+
 def test_help_needs_no_run(tmp_path: Path) -> None:
     told = Shell(tmp_path).run("evaluate", ["--help"])
     assert "thin_width: null" in told
