@@ -101,6 +101,20 @@ def test_the_command_says_it_in_one_message(data: Path, own: list[str], shell: S
     assert "Traceback" not in output
 
 
+def test_a_refused_start_goes_on_without_the_faulty_files(data: Path, own: list[str], tmp_path: Path) -> None:
+    """Nothing was trained on the data as they were, so nothing has changed; afterwards it has, and is told."""
+    run, skip = tmp_path / "run", ["data.on_bad_file=skip", "data.max_bad=0.1"]
+    cut_short(data)
+    with pytest.raises(ValueError, match="copy it again"):
+        perpixel.train([*own, f"hydra.run.dir={run}"])
+    perpixel.train([f"resume={run}", *skip])
+    (data / "images" / "06.png").write_bytes(b"no picture")
+    again = [f"resume={run}", "trainer.max_epochs=2", "data.max_bad=0.2"]
+    with pytest.raises(ValueError, match=r"leaves out 1 faulty pairs that the run had.*data\.allow_changed=true"):
+        perpixel.train(again)
+    perpixel.train([*again, "data.allow_changed=true"])
+
+
 def lists_of(data: Path, train: int) -> list[str]:
     names = [f"{number:02}" for number in range(24)]
     for split, chosen in {"train": names[:train], "val": names[train : train + 2]}.items():

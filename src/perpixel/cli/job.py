@@ -6,7 +6,7 @@ import json
 import logging
 import os
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -205,7 +205,7 @@ def _train(cfg: DictConfig, run: Path, resume: bool) -> None:
         if first:
             if not resume:
                 write_atomically(run / "config.yaml", OmegaConf.to_yaml(cfg, resolve=True))  # with what was settled
-            _describe(experiment, run, cfg.data.allow_changed)
+            _describe(experiment, run, anything_goes=newest is None or cfg.data.allow_changed)
         scores = fit(experiment, settings.trainer, settings.training, run, resume)
         if first:
             _finish(cfg, experiment, run, scores, tracker)
@@ -246,11 +246,12 @@ def _note_rollback(run: Path, found: NonFinite, first: bool) -> None:
         manifest.update(run, rolled_back=[*manifest.read(run).get("rolled_back", []), noted])
 
 
-def _describe(experiment: Experiment, run: Path, allow_changed: bool) -> None:
+def _describe(experiment: Experiment, run: Path, anything_goes: bool) -> None:
+    """Write down what is trained, on what; where nothing has been trained yet, the data may still change."""
     parameters = sum(parameter.numel() for parameter in experiment.model.parameters())
     data = cast(DataModule, experiment.data)
     now = data.fingerprints()
-    refuse_changed_data(now, manifest.read(run).get("data", {}), allow_changed)
+    refuse_changed(data, now, run, anything_goes)
     if data.canary is not None:
         write_atomically(run / "canary.json", json.dumps({"names": data.canary.names}, indent=1) + "\n")
     write_splits(data.source, run / "splits.json")
@@ -265,6 +266,17 @@ def _describe(experiment: Experiment, run: Path, allow_changed: bool) -> None:
         log.warning(warning_of(shared))
     manifest.update(run, data=now, bad_files=data.source.quarantined, parameters=parameters)
     log.info("%s: %s parameters; run directory %s", type(experiment.model).__name__, f"{parameters:,}", run)
+
+
+def refuse_changed(data: DataModule, now: Mapping[str, str], run: Path, allowed: bool) -> None:
+    """Compare fingerprints with those that a run was trained on.
+
+    Raises:
+        ValueError: they differ, and that was not allowed.
+    """
+    before = manifest.read(run)
+    left_out = set(data.source.quarantined) - set(before.get("bad_files", ()))
+    refuse_changed_data(now, before.get("data", {}), allowed, left_out)
 
 
 def _finish(

@@ -9,10 +9,9 @@ from typing import cast
 from omegaconf import DictConfig
 
 from perpixel.cli.experiment import assemble, check_nodes, without_weights
-from perpixel.cli.job import typed
+from perpixel.cli.job import refuse_changed, typed
 from perpixel.cli.pictures import save_png
 from perpixel.data import DataModule
-from perpixel.data.hashing import refuse_changed_data
 from perpixel.reporting.pictures import reliability_picture
 from perpixel.tracking import manifest
 from perpixel.training import SegmentationModule, evaluate, load_best, write_scores
@@ -39,8 +38,8 @@ def score_run(run: Path, cfg: DictConfig, split: str, allow_changed: bool) -> di
     if split not in experiment.splits or split == "train":
         scored = [name for name in experiment.splits if name != "train"]
         raise ValueError(f"split={split}: this data set can be scored on {', '.join(scored)}.")
-    now = {split: cast(DataModule, experiment.data).fingerprints()[split]}
-    refuse_changed_data(now, manifest.read(run).get("data", {}), allow_changed)
+    data = cast(DataModule, experiment.data)
+    refuse_changed(data, {split: data.fingerprints()[split]}, run, allow_changed)
     settings = typed(cfg)
     module = SegmentationModule(
         experiment.model,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from functools import lru_cache
 from pathlib import Path
 
@@ -18,23 +18,32 @@ def digest(*parts: str) -> str:
     return total.hexdigest()
 
 
-def refuse_changed_data(now: Mapping[str, str], then: Mapping[str, str], allowed: bool) -> None:
+def refuse_changed_data(
+    now: Mapping[str, str], then: Mapping[str, str], allowed: bool, left_out: Collection[str] = ()
+) -> None:
     """Numbers on other data than a run was trained and chosen on would be compared with its own.
 
     Args:
         now: fingerprints by split.
         then: the run's, from its manifest.
         allowed: whether the user said that the change is meant.
+        left_out: faults of the pairs that the run had and that are left out now.
 
     Raises:
         ValueError: a split that both know differs, and that was not allowed.
     """
     changed = [name for name in now if name in then and now[name] != then[name]]
     if changed and not allowed:
+        mend = (
+            f"data.on_bad_file=skip leaves out {len(left_out)} faulty pairs that the run had, which alone changes the "
+            "hash: mend them"
+            if left_out
+            else "Restore the files"
+        )
         raise ValueError(
             f"the data of this run has changed since it was trained: the split {' and '.join(map(repr, changed))} has "
-            f"another content hash ({now[changed[0]][:12]}… instead of {then[changed[0]][:12]}…). Restore the files, "
-            "or say that it is meant with data.allow_changed=true."
+            f"another content hash ({now[changed[0]][:12]}… instead of {then[changed[0]][:12]}…). {mend}, or "
+            "say that it is meant with data.allow_changed=true."
         )
 
 
