@@ -89,6 +89,16 @@ def test_linked_folders_are_searched(masks: str, make_folder: MakeFolder, tmp_pa
     assert sorted(chain(*names(source).values())) == ["a", "again__d", "b", "more__c", "more__day__d"]
 
 
+@pytest.mark.parametrize("options", [{}, {"ignore_index": 7}, {"encoding": "colour", "ignore_colours": [[7, 7, 7]]}])
+def test_masks_without_any_label_teach_nothing(options: dict[str, object], make_folder: MakeFolder) -> None:
+    shape = (12, 14, 3) if "encoding" in options else (12, 14)
+    root = make_folder(KEYS, lambda _: np.full(shape, 7 if options else 255, np.uint8))
+    source = Folder(str(root), CLASSES, **options)
+    with pytest.raises(ValueError, match=r"no pixel of the 14 training masks has a label.*data\.source\.masks"):
+        source.split("train").verify()
+    source.split("test").verify()
+
+
 def test_globs_and_key_patterns(make_folder: MakeFolder) -> None:
     root = make_folder(["a/1", "b/1"], suffix="_mask")
     options = {"image_key": "images/(.+)", "mask_key": "masks/(.+)_mask", "fractions": [0.5, 0.5, 0]}

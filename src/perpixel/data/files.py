@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from functools import cached_property
 from typing import Any, Literal, cast
 
@@ -38,6 +38,7 @@ class FileSplit(Split):
         channels: C of the images.
         cache: keep decoded images and masks on disk and map them into memory.
         extras: what else the pairs bring.
+        to_learn: whether something must be learnt from it; published test masks, say, may be without any label.
     """
 
     def __init__(
@@ -47,12 +48,19 @@ class FileSplit(Split):
         channels: int = 3,
         cache: bool = False,
         extras: Sequence[Extra] = (),
+        to_learn: bool = False,
     ) -> None:
         self.pairs = pairs if isinstance(pairs, PairTable) else PairTable.of(pairs)
         self.read_mask = read_mask
         self.channels = channels
         self.cache = cache
         self.extras = tuple(extras)
+        self.to_learn = to_learn
+
+    def without(self, names: Collection[str]) -> FileSplit:
+        """The split without some samples."""
+        kept = [pair for pair in self.pairs if pair.name not in names]
+        return FileSplit(kept, self.read_mask, self.channels, self.cache, self.extras, self.to_learn)
 
     def __len__(self) -> int:
         return len(self.pairs)
@@ -155,10 +163,12 @@ class FileSplit(Split):
         """Look at every pair before training.
 
         Raises:
-            ValueError: lists the first faulty files, each with its reason and mend.
+            ValueError: lists the first faulty files, each with its reason and mend; or what all masks hold together
+                teaches nothing.
         """
         found = self.inspect()
         found.raise_faults(len(self.pairs))
+        self._refuse_unlabelled(found.present)
         self._refuse_unread_binary(found.present)
 
     def _hash(self) -> str:
@@ -173,6 +183,15 @@ class FileSplit(Split):
             str(self.channels),
             *map(str, self.extras),
         )
+
+    def _refuse_unlabelled(self, present: Sequence[int]) -> None:
+        """Weights would only decay, and the loss be 0."""
+        if self.to_learn and not any(value < self.read_mask.labels.num_classes for value in present):
+            raise ValueError(
+                f"no pixel of the {len(self.pairs)} training masks has a label (the first is '{self.pairs[0].mask}'): "
+                f"all are {self.read_mask.labels.fill}, the ignore value, which teaches nothing. See to it that "
+                "data.source.masks names the labels, and that data.source and data.policy say what their values mean."
+            )
 
     def _refuse_unread_binary(self, present: Sequence[int]) -> None:
         """0/255 masks with 255 as ignore value would train on background alone, and look perfect."""
@@ -223,7 +242,9 @@ class FileSource(DataSource):
             raise ValueError(f"data.on_bad_file={on_bad_file!r} is unknown: choose error or skip.")
         read_mask, self.rules = apply_policy(policy, read_mask)
         self._splits = {
-            name: FileSplit(part, read_mask, channels, cache, extras) for name, part in pairs.items() if part
+            name: FileSplit(part, read_mask, channels, cache, extras, to_learn=name == "train")
+            for name, part in pairs.items()
+            if part
         }
         self.extras = {extra.name: extra.kind for extra in extras}
         self.splits = tuple(self._splits)
@@ -252,8 +273,7 @@ class FileSource(DataSource):
                 {name: found[name].bad_files(len(self._splits[name])) for name in over}, _too_many(over, max_bad)
             )
         for name, split in self._splits.items():
-            good = [pair for pair in split.pairs if pair.name not in found[name].faults]
-            self._splits[name] = FileSplit(good, split.read_mask, split.channels, split.cache, split.extras)
+            self._splits[name] = split.without(found[name].faults)
             self.quarantined = (*self.quarantined, *found[name].faults.values())
 
 
