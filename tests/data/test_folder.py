@@ -99,6 +99,21 @@ def test_masks_without_any_label_teach_nothing(options: dict[str, object], make_
     source.split("test").verify()
 
 
+def test_skipping_leaves_no_split_empty(make_folder: MakeFolder) -> None:
+    root = make_folder(KEYS)
+    lost = names(Folder(str(root), CLASSES))["val"]
+    for key in lost:
+        (root / "masks" / f"{key}.png").write_bytes(b"no picture")
+    with pytest.raises(ValueError, match=rf"never all of it, but 100\.0% of val are(.|\n)*{lost[0]}\.png"):
+        Folder(str(root), CLASSES, on_bad_file="skip", max_bad=1)
+
+
+@pytest.mark.parametrize("share", [-0.1, 1.5, 2])
+def test_a_share_lies_between_0_and_1(share: float, make_folder: MakeFolder) -> None:
+    with pytest.raises(ValueError, match=rf"data\.max_bad={share}: .*0…1"):
+        Folder(str(make_folder(KEYS)), CLASSES, max_bad=share)
+
+
 def test_globs_and_key_patterns(make_folder: MakeFolder) -> None:
     root = make_folder(["a/1", "b/1"], suffix="_mask")
     options = {"image_key": "images/(.+)", "mask_key": "masks/(.+)_mask", "fractions": [0.5, 0.5, 0]}

@@ -220,7 +220,7 @@ class FileSource(DataSource):
         mean, std: per channel, in units of full scale; both are measured on the training images where one is None.
         on_bad_file: ``error`` refuses to train on faulty files; ``skip`` leaves faulty pairs out, up to ``max_bad``,
             and names them in ``quarantined``.
-        max_bad: greatest share of faulty pairs in a split that ``skip`` tolerates.
+        max_bad: greatest share of faulty pairs in a split that ``skip`` tolerates; never all of them.
         cache: keep decoded images and masks in the user's cache folder and map them into memory.
         extras: what else the pairs bring.
     """
@@ -240,6 +240,8 @@ class FileSource(DataSource):
     ) -> None:
         if on_bad_file not in ("error", "skip"):
             raise ValueError(f"data.on_bad_file={on_bad_file!r} is unknown: choose error or skip.")
+        if not 0 <= max_bad <= 1:
+            raise ValueError(f"data.max_bad={max_bad:g}: give the greatest share of faulty files in a split, 0…1.")
         read_mask, self.rules = apply_policy(policy, read_mask)
         self._splits = {
             name: FileSplit(part, read_mask, channels, cache, extras, to_learn=name == "train")
@@ -268,7 +270,7 @@ class FileSource(DataSource):
     def _quarantine(self, max_bad: float) -> None:
         found = {name: split.inspect() for name, split in self._splits.items()}
         shares = {name: len(found[name].faults) / len(split) for name, split in self._splits.items()}
-        if over := {name: share for name, share in shares.items() if share > max_bad}:
+        if over := {name: share for name, share in shares.items() if share > max_bad or share == 1}:
             raise BadFiles.of_splits(
                 {name: found[name].bad_files(len(self._splits[name])) for name in over}, _too_many(over, max_bad)
             )
@@ -284,5 +286,5 @@ def _too_many(shares: Mapping[SplitName, float], allowed: float) -> str:
     told = " and ".join(f"{share:.1%} of {name}" for name, share in shares.items())
     return (
         f"data.on_bad_file=skip leaves faulty pairs out up to a share of data.max_bad={allowed:g} of a "
-        f"split, but {told} are faulty. Mend or remove the files below{more}."
+        f"split, and never all of it, but {told} are faulty. Mend or remove the files below{more}."
     )
