@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from perpixel.data import Folder
-from perpixel.data.remembered import remembered, stamp
+from perpixel.data.remembered import cache_folder, remembered, stamp
 
 
 def test_computes_once_per_key() -> None:
@@ -25,6 +25,16 @@ def test_a_cache_that_cannot_be_written_is_no_fault(monkeypatch: pytest.MonkeyPa
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
     assert remembered("kind", "a", lambda: "computed") == "computed"
+
+
+@pytest.mark.parametrize("damage", [b"", b"\0" * 80, b"\xff", slice(None, -1), slice(1, None)])
+def test_a_damaged_entry_is_computed_anew(damage: bytes | slice) -> None:
+    remembered("kind", "a", lambda: "[1, 2, 3]")
+    (entry,) = cache_folder().iterdir()
+    whole = entry.read_bytes()
+    entry.write_bytes(whole[damage] if isinstance(damage, slice) else damage)
+    assert remembered("kind", "a", lambda: "[4]") == "[4]"
+    assert remembered("kind", "a", lambda: "[5]") == "[4]"
 
 
 def test_a_stamp_follows_changes(tmp_path: Path) -> None:

@@ -38,16 +38,23 @@ def remembered(kind: str, key: str, compute: Callable[[], str], keep: Callable[[
     Only what follows from the files' contents may be remembered: a fault may be the moment's (a mount, a permission);
     ``keep`` is asked after ``compute``.
 
-    Several processes may ask at once: an entry appears whole, by renaming. Where the cache folder cannot be written
-    to, nothing is kept.
+    Several processes may ask at once: an entry appears whole, by renaming. One that a power failure cut short shows it
+    by its digest, and is computed anew. Where the cache folder cannot be written to, nothing is kept.
     """
     entry = cache_folder() / f"{kind}-{SCHEMA}-{key}"
-    with suppress(OSError):
-        return entry.read_text(encoding="utf-8")
+    with suppress(OSError, ValueError):
+        return _whole(entry.read_text(encoding="utf-8"))
     text = compute()
     with suppress(OSError):
         if keep():
-            write_whole(entry, text.encode())
+            write_whole(entry, f"{digest(text)}\n{text}".encode())
+    return text
+
+
+def _whole(kept: str) -> str:
+    mark, _, text = kept.partition("\n")
+    if mark != digest(text):
+        raise ValueError("this is a part of what was kept")
     return text
 
 
