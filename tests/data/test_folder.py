@@ -114,6 +114,33 @@ def test_a_share_lies_between_0_and_1(share: float, make_folder: MakeFolder) -> 
         Folder(str(make_folder(KEYS)), CLASSES, max_bad=share)
 
 
+BAD_LISTS: dict[str, tuple[Callable[[Path], object], str]] = {
+    "empty": (lambda path: path.write_text("\n"), "names no sample: leave it out of data.source.lists"),
+    "gone": (lambda path: None, r"split list '.*' does not exist: see data.source.lists"),
+    "folder": (lambda path: path.mkdir(), "split list '.*' is a folder.*data.source.lists"),
+    "Latin-1": (lambda path: path.write_bytes(b"photo5\n\xe4\n"), r"split list '.*line 2 holds the byte 0xe4.*UTF-8"),
+}
+
+
+@pytest.mark.parametrize("fault", BAD_LISTS)
+def test_a_list_that_gives_nothing_is_refused(fault: str, make_folder: MakeFolder) -> None:
+    root = make_folder(KEYS)
+    (root / "train.txt").write_bytes(b"\xef\xbb\xbfphoto3\r\nphoto1\r\n")
+    (root / "val.txt").write_text("photo4\n")
+    lists = {"train": "train.txt", "val": "val.txt"}
+    source = Folder(str(root), CLASSES, split="lists", lists=lists)
+    assert names(source) == {"train": ["photo3", "photo1"], "val": ["photo4"]}
+    spoil, told = BAD_LISTS[fault]
+    spoil(root / "test.txt")
+    with pytest.raises(ValueError, match=told):
+        Folder(str(root), CLASSES, split="lists", lists=lists | {"test": "test.txt"})
+
+
+def test_a_split_file_is_a_file(make_folder: MakeFolder) -> None:
+    with pytest.raises(ValueError, match=r"split file '.*images' is a folder.*data\.source\.split_file"):
+        Folder(str(make_folder(KEYS)), CLASSES, split_file="images")
+
+
 def test_globs_and_key_patterns(make_folder: MakeFolder) -> None:
     root = make_folder(["a/1", "b/1"], suffix="_mask")
     options = {"image_key": "images/(.+)", "mask_key": "masks/(.+)_mask", "fractions": [0.5, 0.5, 0]}

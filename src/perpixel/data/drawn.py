@@ -10,6 +10,7 @@ from typing import Any
 from perpixel.data.inspection import SHOWN
 from perpixel.data.pairs import Pair
 from perpixel.data.remembered import write_whole
+from perpixel.data.texts import read_text
 
 Parts = dict[str, list[str]]
 """Keys of ``train``, ``val`` and ``test``; of a cross-validation, of ``fold0``, ``fold1``, … and ``test``."""
@@ -48,8 +49,9 @@ def kept_draw(path: Path, rule: Mapping[str, Any], pairs: Mapping[str, Pair], dr
 
 
 def _loaded(path: Path) -> dict[str, Any]:
+    text = read_text(path, "split file", "data.source.split_file")
     try:
-        saved = json.loads(path.read_text(encoding="utf-8"))
+        saved = json.loads(text)
         lists = [value for name, value in saved.items() if name != _RULE]
     except (ValueError, AttributeError) as error:
         raise ValueError(

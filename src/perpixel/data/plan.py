@@ -15,6 +15,7 @@ from perpixel.data.masks import MaskReader
 from perpixel.data.pairs import Pair
 from perpixel.data.properties import property_of
 from perpixel.data.splitting import SPLITS, choose_fold, cut_folds, divide, fold_name
+from perpixel.data.texts import read_text
 
 SplitRule = Literal["fractions", "folders", "lists"]
 Keys = dict[SplitName, list[str]]
@@ -50,7 +51,7 @@ class SplitPlan:
 
         Raises:
             ValueError: the rule does not fit the keys or another argument, a file is missing, a group stands on both
-                sides, or the training or validation split is empty.
+                sides, or the training or validation split, or one that has a list, is empty.
         """
         self._refuse_idle()
         grouped = _grouped(pairs, self.root, self.group_by)
@@ -169,13 +170,16 @@ def _by_lists(pairs: Mapping[str, Pair], root: Path, lists: Mapping[str, str]) -
             if owner.setdefault(key, name) != name or key in chosen[name]:
                 raise ValueError(f"'{key}' stands in the lists of {owner[key]} and {name}: a sample has one place.")
             chosen[name].append(key)
+    if "test" in lists and not chosen["test"]:
+        raise ValueError(
+            f"the test list '{root / lists['test']}' names no sample: leave it out of data.source.lists where there is "
+            "to be no test split."
+        )
     return chosen
 
 
 def _listed(path: Path, pairs: Mapping[str, Pair]) -> list[str]:
-    if not path.is_file():
-        raise ValueError(f"the split list '{path}' does not exist: see data.source.lists.")
-    lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines()]
+    lines = [line.strip() for line in read_text(path, "split list", "data.source.lists").splitlines()]
     keys = [line if line in pairs else Path(line).with_suffix("").as_posix() for line in lines if line]
     unknown = [key for key in keys if key not in pairs]
     if unknown:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import csv
+import io
 import re
 from collections.abc import Iterable
 from pathlib import Path
 
 from perpixel.data.decode import IMAGE_SUFFIXES, MASK_SUFFIXES
 from perpixel.data.inspection import SHOWN
+from perpixel.data.texts import read_text
 
 _FILES = frozenset((*IMAGE_SUFFIXES, *MASK_SUFFIXES, ".json"))
 
@@ -54,15 +56,11 @@ def _pattern(rule: str, where: str) -> re.Pattern[str]:
 
 
 def _table(path: Path, column: str, where: str) -> dict[str, str]:
-    if not path.is_file():
-        raise ValueError(f"the table '{path}' does not exist: see {where}.")
-    with path.open(encoding="utf-8-sig", newline="") as file:
-        reader = csv.DictReader(file)
-        if not {"key", column} <= set(reader.fieldnames or ()):
-            raise ValueError(
-                f"'{path}' needs the columns key and {column}, but has {', '.join(reader.fieldnames or ())}."
-            )
-        return _by_key(path, [(row["key"] or "", row[column] or "") for row in reader])
+    reader = csv.DictReader(io.StringIO(read_text(path, "table", where), newline=""))
+    columns = reader.fieldnames or ()
+    if not {"key", column} <= set(columns):
+        raise ValueError(f"'{path}' needs the columns key and {column}, but has {', '.join(columns)}.")
+    return _by_key(path, [(row["key"] or "", row[column] or "") for row in reader])
 
 
 def _by_key(path: Path, rows: list[tuple[str, str]]) -> dict[str, str]:
