@@ -1,13 +1,14 @@
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from perpixel.data import Folder
-from perpixel.data.remembered import cache_folder, remembered, stamp
+from perpixel.data.remembered import cache_folder, remembered, stamp, write_whole
 
 
 def test_computes_once_per_key() -> None:
@@ -58,6 +59,18 @@ def test_faults_of_the_moment_are_forgotten(make_folder: Callable[..., Path], mo
             split.verify()
     split.verify()
     assert split.inspect().present == [0, 1, 2]
+
+
+@pytest.mark.parametrize(("umask", "mode"), [(0o022, 0o644), (0o002, 0o664), (0o077, 0o600)])
+def test_files_are_as_readable_as_any_new_file(umask: int, mode: int, tmp_path: Path) -> None:
+    before = os.umask(umask)
+    try:
+        write_whole(tmp_path / "new" / "splits.json", b"{", b"}")
+    finally:
+        os.umask(before)
+    (written,) = (tmp_path / "new").iterdir()
+    assert stat.S_IMODE(written.stat().st_mode) == mode
+    assert written.read_bytes() == b"{}"
 
 
 def test_another_schema_forgets(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,11 +6,11 @@ Hashing or checking a hundred thousand files takes minutes; asking for their siz
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 from perpixel.data.hashing import digest
 
@@ -61,18 +61,20 @@ def _whole(kept: str) -> str:
 def write_whole(path: Path, *parts: Any) -> None:
     """Write a file so that others see all of it or none.
 
+    It is as readable as any new file: what ``tempfile`` makes would be its owner's alone, and a team shares its splits.
+
     Raises:
         OSError: it cannot be written; nothing is left behind.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as draft:
-        try:
-            draft.writelines(parts)
-            draft.flush()
-        except OSError:
-            Path(draft.name).unlink()
-            raise
-    Path(draft.name).replace(path)
+    draft = path.with_name(f"tmp{uuid4().hex}")
+    try:
+        with draft.open("xb") as file:
+            file.writelines(parts)
+    except OSError:
+        draft.unlink(missing_ok=True)
+        raise
+    draft.replace(path)
 
 
 def cache_folder() -> Path:
