@@ -141,6 +141,31 @@ def test_a_split_file_is_a_file(make_folder: MakeFolder) -> None:
         Folder(str(make_folder(KEYS)), CLASSES, split_file="images")
 
 
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ({"tile": [16]}, r"data\.source\.tile=\[16\]: give \[height, width\]"),
+        ({"tile": [-1, 16]}, r"data\.source\.tile=\[-1, 16\]: give \[height, width\]"),
+        ({"tile": [0, 16]}, r"data\.source\.tile=\[0, 16\]: give \[height, width\]"),
+        ({"channels": 0}, r"data\.source\.channels=0: give"),
+        ({"image_key": "("}, r"data\.source\.image_key='\(' is no regular expression"),
+        ({"mask_key": "(x)?(.+)"}, r"data\.source\.mask_key='\(x\)\?\(\.\+\)': group 1 has no part in 'photo0'"),
+        ({"extras": {"w": {"files": "masks", "kind": "mask", "key": ")"}}}, r"data\.source\.extras\.w\.key='\)'"),
+        ({"palette": [[1, 2]] * 3}, r"data\.source\.palette: \[1, 2\] is no colour: write red, green and blue"),
+        ({"palette": [[0, 0, 300]] * 3}, r"data\.source\.palette: \[0, 0, 300\] is no colour"),
+        ({"palette": [[1, 2, 3]]}, r"data\.source\.palette has 1 colours for 3 data\.source\.classes"),
+        ({"encoding": "colour", "ignore_colours": [[-1, 0, 0]]}, r"source\.ignore_colours: \[-1, 0, 0\] is no colour"),
+        ({"group_by": "semicolons.csv"}, r"needs the columns key and group, but has key;group\. .*separated by ';'"),
+    ],
+    ids=str,
+)  # fmt: skip
+def test_arguments_without_sense_are_named(options: dict[str, object], told: str, make_folder: MakeFolder) -> None:
+    root = make_folder(KEYS)
+    (root / "semicolons.csv").write_text("key;group\nphoto0;a\n")
+    with pytest.raises(ValueError, match=told):
+        Folder(str(root), CLASSES, **options)
+
+
 def test_globs_and_key_patterns(make_folder: MakeFolder) -> None:
     root = make_folder(["a/1", "b/1"], suffix="_mask")
     options = {"image_key": "images/(.+)", "mask_key": "masks/(.+)_mask", "fractions": [0.5, 0.5, 0]}

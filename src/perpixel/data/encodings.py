@@ -8,7 +8,7 @@ from typing import Literal
 
 from perpixel.data.decode import MASK_SUFFIXES
 from perpixel.data.masks import BinaryMasks, ColourMasks, IndexMasks, MaskReader
-from perpixel.data.palettes import voc_colours
+from perpixel.data.palettes import RGB, rgb, voc_colours
 from perpixel.data.policy import Policy
 from perpixel.data.shapes import ShapeMasks
 from perpixel.labels import LabelSpace
@@ -56,7 +56,7 @@ class Labelling:
         if self.binary:
             return BinaryMasks(labels)
         if self.encoding == "colour":
-            return ColourMasks(labels, self.ignore_colours)
+            return ColourMasks(labels, [rgb(colour, "data.source.ignore_colours") for colour in self.ignore_colours])
         return IndexMasks(labels, _from_one(labels) if self.reduce_zero_label else None)
 
     def reader_by(self, policy: Policy) -> MaskReader:
@@ -78,9 +78,17 @@ class Labelling:
                 f"data.source has {len(classes)} classes and ignore_index={ignore_index}: masks are 8-bit, so name "
                 "1…255 classes and choose an ignore index within 0…255 (or null)."
             )
-        given = self.palette
-        colours = voc_colours(len(classes)) if given is None else [(int(r), int(g), int(b)) for r, g, b in given]
-        return LabelSpace(tuple(classes), tuple(colours), ignore_index)
+        return LabelSpace(tuple(classes), self._colours(len(classes)), ignore_index)
+
+    def _colours(self, count: int) -> tuple[RGB, ...]:
+        if self.palette is None:
+            return voc_colours(count)
+        if len(self.palette) != count:
+            raise ValueError(
+                f"data.source.palette has {len(self.palette)} colours for {count} data.source.classes: give one "
+                "[red, green, blue] a class, or null for PASCAL VOC's."
+            )
+        return tuple(rgb(colour, "data.source.palette") for colour in self.palette)
 
     def _shapes(self, labels: LabelSpace, indices: dict[str, int], rest_ignored: bool) -> ShapeMasks:
         if self.elsewhere is not None and self.elsewhere not in labels.names:

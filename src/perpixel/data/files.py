@@ -242,6 +242,8 @@ class FileSource(DataSource):
             raise ValueError(f"data.on_bad_file={on_bad_file!r} is unknown: choose error or skip.")
         if not 0 <= max_bad <= 1:
             raise ValueError(f"data.max_bad={max_bad:g}: give the greatest share of faulty files in a split, 0…1.")
+        if channels < 1:
+            raise ValueError(f"data.source.channels={channels}: give the images' number of channels, 3 for RGB.")
         read_mask, self.rules = apply_policy(policy, read_mask)
         self._splits = {
             name: FileSplit(part, read_mask, channels, cache, extras, to_learn=name == "train")

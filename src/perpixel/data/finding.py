@@ -104,22 +104,35 @@ def _listed(root: Path, where: str, suffixes: Sequence[str], what: str) -> tuple
 
 
 def _by_key(files: Mapping[str, Path], pattern: str, what: str) -> dict[str, Path]:
+    config_key = f"{what.removesuffix('files')}key" if what.endswith(".files") else f"{what.removesuffix('s')}_key"
+    rule = f"data.source.{config_key}={pattern!r}"
+    try:
+        compiled = re.compile(pattern)
+    except re.error as error:
+        raise ValueError(f"{rule} is no regular expression: {error}.") from None
     keyed: dict[str, Path] = {}
     named = [(PurePosixPath(name).with_suffix("").as_posix(), path) for name, path in files.items()]
     for stem, path in named:
-        match = re.fullmatch(pattern, stem)
+        match = compiled.fullmatch(stem)
         if match is None:
             continue
-        key = "/".join(match.groups() or (match.group(),))
+        key = _key(match, rule)
         if key in keyed:
             raise ValueError(
                 f"'{keyed[key]}' and '{path}' both have the key '{key}': rename one, or make "
-                f"data.source.{what.removesuffix('s')}_key tell them apart."
+                f"data.source.{config_key} tell them apart."
             )
         keyed[key] = path
     if not keyed:
-        raise ValueError(
-            f"none of the {len(files)} {what} matches data.source.{what.removesuffix('s')}_key={pattern!r} "
-            f"(first: '{named[0][0]}')."
-        )
+        raise ValueError(f"none of the {len(files)} {what} matches {rule} (first: '{named[0][0]}').")
     return keyed
+
+
+def _key(match: re.Match[str], rule: str) -> str:
+    groups = match.groups() or (match.group(),)
+    if None in groups:
+        raise ValueError(
+            f"{rule}: group {groups.index(None) + 1} has no part in '{match.string}': make it match always, if only "
+            "nothing, as (x?) for (x)?; what does not belong to the key is written (?:x)?."
+        )
+    return "/".join(groups)

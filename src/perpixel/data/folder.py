@@ -150,6 +150,7 @@ class Folder(FileSource):
         else:
             reader = labelling.reader()
         base = Path(root).expanduser()
+        window = None if tile is None else _window(tile)
         additional = extras_of(weights, extras)
 
         def divided() -> dict[SplitName, list[Pair]]:
@@ -170,10 +171,9 @@ class Folder(FileSource):
                 base, reader, split, fractions, split_seed, stratify, group_by, folds, fold, split_file, lists
             )
             parts = plan.divide(pairs)
-            if tile is not None:
-                size = (int(tile[0]), int(tile[1]))
-                parts = {name: [part for pair in whole for part in tiled(pair, size)] for name, whole in parts.items()}
-            return parts
+            if window is None:
+                return parts
+            return {name: [part for pair in whole for part in tiled(pair, window)] for name, whole in parts.items()}
 
         if stratify or tile is not None or encoding == "coco":  # these depend on what is in the files
             splits: Mapping[SplitName, Sequence[Pair]] = divided()
@@ -184,3 +184,11 @@ class Folder(FileSource):
         super().__init__(splits, reader, policy, channels, mean, std, on_bad_file, max_bad, cache, additional)
         self.rules = self.rules or rules
         self.drawn = split == "fractions"
+
+
+def _window(tile: Sequence[int]) -> tuple[int, int]:
+    if len(tile) != 2 or min(tile) < 1:
+        raise ValueError(
+            f"data.source.tile={list(tile)}: give [height, width] of the windows, in pixels, or null for whole files."
+        )
+    return int(tile[0]), int(tile[1])

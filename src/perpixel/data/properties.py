@@ -59,7 +59,10 @@ def _table(path: Path, column: str, where: str) -> dict[str, str]:
     reader = csv.DictReader(io.StringIO(read_text(path, "table", where), newline=""))
     columns = reader.fieldnames or ()
     if not {"key", column} <= set(columns):
-        raise ValueError(f"'{path}' needs the columns key and {column}, but has {', '.join(columns)}.")
+        other = next(
+            (f" Are they separated by {mark!r}? Use commas." for mark in ";\t" if mark in "".join(columns)), ""
+        )
+        raise ValueError(f"'{path}' needs the columns key and {column}, but has {', '.join(columns)}.{other}")
     return _by_key(path, [(row["key"] or "", row[column] or "") for row in reader])
 
 
