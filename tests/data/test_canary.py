@@ -86,8 +86,16 @@ def test_mistakes_are_explained(make_folder: Callable[..., Path]) -> None:
         module(root, canary=["photo99"])
     with pytest.raises(ValueError, match=r"data\.canary=99: the validation split has 6 samples"):
         module(root, canary=99)
-    with pytest.raises(ValueError, match=r"data\.canary=nowhere\.txt: give a number, names, or a file"):
+    with pytest.raises(ValueError, match=r"'nowhere\.txt' does not exist: see data\.canary, .* a number, names"):
         module(root, canary="nowhere.txt")
+
+
+@pytest.mark.parametrize("text", ["[1", "{}", "[]", "null", '{"names": "photo1"}', '{"names": []}'])
+def test_a_file_that_names_nothing_is_told(text: str, make_folder: Callable[..., Path], tmp_path: Path) -> None:
+    (path := tmp_path / "canary.json").write_text(text)
+    told = "no sample is named" if text.endswith("[]}") else r'this is no canary\.json, which reads \{"names": \['
+    with pytest.raises(ValueError, match=rf"data\.canary=.*canary\.json: {told}"):
+        module(make_folder(KEYS), canary=str(path))
 
 
 @pytest.mark.parametrize("make", [Earth, lambda: Scenes(train=2, val=6, size=(32, 32)), ArraySource])

@@ -6,6 +6,7 @@ import difflib
 import hashlib
 import json
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ import numpy as np
 from perpixel.data.base import DataSource, Sample, Split, SplitName
 from perpixel.data.hashing import digest
 from perpixel.data.subset import Subset
+from perpixel.data.texts import read_text
 
 Choice = int | Sequence[str] | str
 """How many, their names, or a file that lists the names."""
@@ -71,8 +73,8 @@ def choose_canary(source: DataSource, choice: Choice) -> Canary:
     not trained on. A file holds names one a line, or is a ``canary.json`` that a run left.
 
     Raises:
-        ValueError: fewer samples than asked for, an unknown name, or one of the test split; or the data is trained and
-            judged on the same samples.
+        ValueError: fewer samples than asked for, no name, an unknown one, or one of the test split; the file cannot be
+            read; or the data is trained and judged on the same samples.
     """
     if source.split("train") is source.split("val"):
         raise ValueError(
@@ -82,6 +84,8 @@ def choose_canary(source: DataSource, choice: Choice) -> Canary:
     if isinstance(choice, int):
         return Canary(source, _drawn(source.split("val"), choice))
     names = _names_in(Path(choice)) if isinstance(choice, str) else list(choice)
+    if not names:
+        raise ValueError(f"data.canary={choice}: no sample is named; null has no canary.")
     return Canary(source, [_place(source, name) for name in dict.fromkeys(names)])
 
 
@@ -100,13 +104,14 @@ def _drawn(split: Split, count: int) -> list[tuple[SplitName, int]]:
 
 
 def _names_in(path: Path) -> list[str]:
-    try:
-        text = path.expanduser().read_text(encoding="utf-8")
-    except OSError as error:
-        raise ValueError(f"data.canary={path}: give a number, names, or a file of names ({error}).") from None
-    if path.suffix == ".json":
-        return [str(name) for name in json.loads(text)["names"]]
-    return [line.strip() for line in text.splitlines() if line.strip()]
+    text = read_text(path.expanduser(), "canary list", "data.canary, which takes a number, names, or a file of names")
+    if path.suffix != ".json":
+        return [line.strip() for line in text.splitlines() if line.strip()]
+    with suppress(ValueError, TypeError, KeyError):
+        names = json.loads(text)["names"]
+        if isinstance(names, list):
+            return [str(name) for name in names]
+    raise ValueError(f'data.canary={path}: this is no canary.json, which reads {{"names": ["a", "b"]}}.')
 
 
 def _place(source: DataSource, wanted: str) -> tuple[SplitName, int]:
