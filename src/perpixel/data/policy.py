@@ -32,7 +32,7 @@ import numpy.typing as npt
 
 from perpixel.config import ConfigError, read_yaml
 from perpixel.data.masks import IndexMasks, MaskReader, in_short
-from perpixel.data.palettes import voc_colours
+from perpixel.data.palettes import rgb, voc_colours
 from perpixel.data.tiff import Window
 from perpixel.labels import PADDING_INDEX, LabelSpace
 
@@ -88,7 +88,7 @@ class Policy:
         names = tuple(entry["name"] for entry in entries)
         where = [f"policy '{path}', class '{name}'" for name in names]
         given = [entry.get("colour", colour) for entry, colour in zip(entries, voc_colours(len(names)), strict=True)]
-        palette = tuple(_colour(colour, place) for colour, place in zip(given, where, strict=True))
+        palette = tuple(rgb(colour, f"{place}: colour") for colour, place in zip(given, where, strict=True))
         origins = [
             _labels(entry.get("from", entry["name"]), place) for entry, place in zip(entries, where, strict=True)
         ]
@@ -299,16 +299,6 @@ def _labels(given: Any, where: str) -> tuple[Origin, ...]:
                 "quotes what YAML takes for something else, as 'on')."
             )
     return tuple(labels)
-
-
-def _colour(given: Any, where: str) -> tuple[int, int, int]:
-    numbers = list(given) if isinstance(given, list | tuple) else []
-    if len(numbers) != 3 or not all(isinstance(part, int) and 0 <= part <= 255 for part in numbers):
-        raise ValueError(
-            f"{where}: colour: {given!r} is no colour: write red, green and blue in 0…255, as [220, 20, 60]."
-        )
-    red, green, blue = numbers
-    return red, green, blue
 
 
 def _known_keys(content: Mapping[str, Any], known: Sequence[str] | set[str], where: str) -> None:
