@@ -2,7 +2,7 @@
 
 Both sides do the same: decode, random crop of 512 × 512, horizontal flip with probability 0.5, colour jitter, and end
 in the training process with a normalised float32 image (B, 3, H, W) and an int64 mask (B, H, W). Runs of both
-alternate; of the pairs' ratios the worst is what counts. Takes about four minutes.
+alternate; of the pairs' ratios the worst is what counts. Takes about six minutes.
 
     python experiments/races/throughput.py [--pairs 7] [--images 96] [--save]
 """
@@ -45,8 +45,9 @@ TARGETS = {"decoding": 3.0, "decoded cache": 15.0, "decoded cache, mapped anew":
 """By how ours reads. The last is what a data set of more than 32 GiB has: no entry of the cache stays mapped."""
 LEAST = 7
 """Pairs of a run whose result is kept."""
-CACHED_EPOCHS = 4
-"""An epoch from the cache is short: several are timed together."""
+EPOCHS = {"decoding": 4, "decoded cache": 16, "decoded cache, mapped anew": 16}
+"""Timed together, so that both sides of a pair take about as long: an interruption weighs alike on both."""
+
 
 Run = Callable[[], float]
 
@@ -97,12 +98,11 @@ def runner(batches: Iterable[Any], finish: Callable[[Any], Any], images: int, ep
 
 
 def our_run(root: Path, hue: float, side: str, images: int) -> Run:
-    cache = side.startswith("decoded cache")
-    data = ours(root, hue, cache)
-    epochs = CACHED_EPOCHS if cache else 1
+    data = ours(root, hue, cache=side.startswith("decoded cache"))
     with patch.object(decoded, "KEPT_MAPPINGS", 0 if side.endswith("anew") else decoded.KEPT_MAPPINGS):
         # The worker, which is forked at the first run, has the limit.
-        return runner(data.train_dataloader(), lambda batch: data.on_after_batch_transfer(batch, 0), images, epochs)
+        finish = lambda batch: data.on_after_batch_transfer(batch, 0)  # noqa: E731
+        return runner(data.train_dataloader(), finish, images, EPOCHS[side])
 
 
 def fastest_peer(root: Path, hue: float, images: int) -> tuple[str, Run]:
