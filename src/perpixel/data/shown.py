@@ -26,6 +26,7 @@ def as_rgb(image: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
     picture = image[..., :3] if image.shape[2] >= 3 else np.repeat(image[..., :1], 3, axis=2)
     if picture.dtype == np.uint8:
         return np.ascontiguousarray(picture)
+    picture = np.nan_to_num(picture.astype(np.float32))  # it may be what a training stumbled over
     low, high = np.percentile(picture, ENDS)
-    scaled = (picture.astype(np.float32) - np.float32(low)) * np.float32(255 / max(high - low, 1e-12))
+    scaled = (picture - np.float32(low)) * np.float32(255 / max(high - low, 1e-12))
     return np.asarray(np.rint(scaled.clip(0, 255)), np.uint8)
