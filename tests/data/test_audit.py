@@ -96,6 +96,7 @@ def test_the_page_stands_alone(source: Folder, tmp_path: Path) -> None:
     assert "It occurs in no sample." in page
 
 
+@pytest.mark.slow
 def test_processes_find_the_same(source: Folder, tmp_path: Path) -> None:
     many, one = (audit(source, tmp_path, workers) for workers in (2, 0))
     assert many.pop("about")

@@ -32,6 +32,7 @@ def sha(sample: Sample) -> str:
     return hashlib.sha256(sample.image.tobytes() + sample.mask.tobytes()).hexdigest()
 
 
+@pytest.mark.slow
 def test_two_processes_draw_the_same_bytes() -> None:
     code = (
         "import hashlib; from perpixel.data.scenes import Scenes; s = Scenes(seed=3, size=(48, 64)).draw('val', 5);"

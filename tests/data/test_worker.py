@@ -29,6 +29,7 @@ def _before_and_after(answer: Any) -> None:
     answer.put((before, _faults()))
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="other C libraries have no such setting")
 def test_a_worker_uses_the_memory_of_one_batch_for_the_next() -> None:
     context = get_context("spawn")  # a heap that nobody has grown
