@@ -15,10 +15,10 @@ from perpixel.data import DataModule, Folder
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
 def test_images_of_any_depth_are_drawn_from_dark_to_bright(tmp_path: Path, dtype: type[np.generic]) -> None:
+    for kind in ("images", "masks"):
+        (tmp_path / kind).mkdir()
+    values = np.linspace(0, 250 if dtype == np.uint8 else 3000, 16 * 16).reshape(16, 16, 1).repeat(3, axis=2)
     for index in range(6):
-        for kind in ("images", "masks"):
-            (tmp_path / kind).mkdir(exist_ok=True)
-        values = np.linspace(0, 250 if dtype == np.uint8 else 3000, 16 * 16).reshape(16, 16, 1).repeat(3, axis=2)
         np.save(tmp_path / "images" / f"{index}.npy", values.astype(dtype))
         np.save(tmp_path / "masks" / f"{index}.npy", np.zeros((16, 16), np.uint8))
     data = DataModule(Folder(str(tmp_path), ["a"]), Plain(size=(16, 16)), batch_size=2)

@@ -1,4 +1,4 @@
-"""Hues of 8-bit RGB, turned by arithmetic on bytes: exact to half a level (HSV kept in bytes: a dozen), at no cost."""
+"""Hues of 8-bit RGB, turned by arithmetic on bytes: exact to half a level, where HSV kept in bytes is a dozen off."""
 
 from __future__ import annotations
 
@@ -32,11 +32,11 @@ def turn_hues(pixels: Image, turn: float) -> Image:
     rest of half a sixth at most. Only d is rounded.
 
     Args:
-        pixels: (H, W, 3).
+        pixels: (H, W, 3) uint8, contiguous; written over.
         turn: part of the circle, from red towards green; any number, of which whole circles do nothing.
 
     Returns:
-        The pixels.
+        The same array.
     """
     sixths = round(6 * turn)
     rest = 6 * turn - sixths

@@ -18,10 +18,10 @@ def as_rgb(image: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
     of 0…3000), so it is stretched, all bands alike, from its darkest percent to its brightest.
 
     Args:
-        image: (H, W, C).
+        image: (H, W, C) in any dtype that images have.
 
     Returns:
-        (H, W, 3).
+        (H, W, 3) uint8.
     """
     picture = image[..., :3] if image.shape[2] >= 3 else np.repeat(image[..., :1], 3, axis=2)
     if picture.dtype == np.uint8:
