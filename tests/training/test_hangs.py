@@ -21,8 +21,9 @@ from tests.training.test_data_parallel import DDP, LONG, alive, goes_on, ranks_o
 from torch.utils.data import DataLoader
 
 from perpixel import workers
-from perpixel.data.batches import Parcel
-from perpixel.data.patience import DataLost, PatientLoader, at_most, explained, reading
+from perpixel.data.loader import PatientLoader
+from perpixel.data.parcels import Parcel
+from perpixel.data.patience import DataLost, at_most, explained, reading
 from perpixel.training import taken_over
 from perpixel.training.callbacks import Watchdog, watchdog
 

@@ -2,34 +2,24 @@
 
 from __future__ import annotations
 
-import math
-import os
-from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple, NotRequired, TypedDict, cast
+from collections.abc import Sequence
+from typing import Any, NotRequired, TypedDict, cast
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
-from torch.multiprocessing import get_sharing_strategy
 from torch.utils.data import Dataset, get_worker_info
 
 from perpixel.augment import Recipe
 from perpixel.augment.targets import Targets
 from perpixel.data.base import Sample, Split
-from perpixel.data.patience import DataLost, at_most, reading
+from perpixel.data.parcels import Parcel, channels_first
+from perpixel.data.patience import at_most, reading
 from perpixel.data.randomness import sample_rng
 from perpixel.data.samplers import Key
 
 Arrays = list[npt.NDArray[Any]]
-ALIGNED = 64
-"""Bytes at a multiple of which every array of a parcel begins."""
-
-NO_SHARED_MEMORY = (
-    "a data worker has no shared memory left to hand its batch over: allow more of it (docker run --shm-size=2g), or "
-    "take fewer workers (data.num_workers; 0 needs none) or smaller batches. The training can go on with "
-    "resume=<its directory>."
-)
 
 
 class Batch(TypedDict):
@@ -93,7 +83,7 @@ def collate(samples: Sequence[Sample]) -> Batch:
     names = [sample.name for sample in samples]
     if get_worker_info() is not None:
         return cast(Batch, Parcel(arrays, names))
-    stacked = {name: _channels_first(torch.from_numpy(np.stack(given))) for name, given in arrays.items()}
+    stacked = {name: channels_first(torch.from_numpy(np.stack(given))) for name, given in arrays.items()}
     return cast(Batch, {**stacked, "name": names})
 
 
@@ -108,72 +98,3 @@ def _alike(samples: Sequence[Sample], name: str) -> Arrays:
             "with images of different sizes, data.eval_batch_size=1."
         )
     return arrays
-
-
-def _channels_first(whole: Tensor) -> Tensor:
-    """(B, H, W) as it is, (B, H, W, C) as (B, C, H, W), which stays in memory as it was: channels last."""
-    return whole.permute(0, 3, 1, 2) if whole.dim() == 4 else whole
-
-
-class Parcel:
-    """A batch for another process: all arrays in one piece of memory that both see, and one handle to pass for it.
-
-    To pass a handle takes half a millisecond. So does copying some megabytes into new memory, which the kernel finds
-    page by page; they are written there instead.
-
-    Args:
-        arrays: B of (H, W) or (H, W, C), by name.
-        names: of the samples.
-
-    Raises:
-        DataLost: there is too little shared memory.
-    """
-
-    def __init__(self, arrays: Mapping[str, Arrays], names: list[str]) -> None:
-        self.names = names
-        self.layout: list[Place] = []
-        size = 0
-        for name, given in arrays.items():
-            self.layout.append(Place(name, size, given[0].dtype.str, (len(given), *given[0].shape)))
-            size += math.ceil(sum(array.nbytes for array in given) / ALIGNED) * ALIGNED
-        try:
-            self._fill(size, arrays)
-        except (OSError, RuntimeError) as error:
-            raise DataLost(f"{NO_SHARED_MEMORY} ({error})") from error
-
-    def _fill(self, size: int, arrays: Mapping[str, Arrays]) -> None:
-        storage = torch.UntypedStorage._new_shared(size)  # as torch's own default_collate does
-        self.whole = torch.empty(0, dtype=torch.uint8).set_(storage)
-        file = storage._share_fd_cpu_()[0] if get_sharing_strategy() == "file_descriptor" else None  # the storage's own
-        for place, given in zip(self.layout, arrays.values(), strict=True):
-            for number, array in enumerate(given):
-                self._put(np.ascontiguousarray(array).data.cast("B"), place.start + number * array.nbytes, file)
-
-    def _put(self, pixels: memoryview, start: int, file: int | None) -> None:
-        end = start + pixels.nbytes
-        if file is None:
-            self.whole.numpy()[start:end] = pixels
-        else:
-            while pixels:
-                pixels = pixels[os.pwrite(file, pixels, end - len(pixels)) :]
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return _opened, (self.whole, self.layout, self.names)
-
-
-class Place(NamedTuple):
-    """Where an array of a parcel lies: its name, first byte, dtype and shape."""
-
-    name: str
-    start: int
-    dtype: str
-    shape: tuple[int, ...]
-
-
-def _opened(whole: Tensor, layout: list[Place], names: list[str]) -> Batch:
-    """The batch in a parcel."""
-    batch: dict[str, Any] = {"name": names}
-    for name, start, dtype, shape in layout:
-        array = np.frombuffer(whole.numpy().data, dtype, math.prod(shape), start).reshape(shape)
-        batch[name] = _channels_first(torch.from_numpy(array))
-    return cast(Batch, batch)

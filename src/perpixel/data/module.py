@@ -19,7 +19,8 @@ from perpixel.data.base import DataSource, Sample, Split, SplitName
 from perpixel.data.batches import Batch, EvaluationSamples, TrainSamples, collate
 from perpixel.data.canary import Choice, choose_canary, outside_canary
 from perpixel.data.inspection import BadFiles
-from perpixel.data.patience import BACKSTOP_S, PatientLoader
+from perpixel.data.loader import PatientLoader
+from perpixel.data.patience import BACKSTOP_S
 from perpixel.data.samplers import EvaluationBatches, Rank, TrainSampler
 from perpixel.data.subset import Subset
 from perpixel.data.worker import prepare_worker

@@ -7,47 +7,13 @@ import signal
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, Generic, TypeVar
-
-from torch.utils.data import DataLoader
 
 from perpixel.config.errors import Told
-from perpixel.workers import mark
 
 BACKSTOP_S = 5.0
 """How much longer the loader waits for a worker than the worker for a file: whoever notices first knows the name."""
 
 SILENT = "(data.timeout_s), and there is no sign of what it reads: is its drive still there?"
-T = TypeVar("T", covariant=True)
-
-
-class PatientLoader(DataLoader[T]):
-    """A loader whose workers may take only so long.
-
-    torch's own ``timeout`` ends the waiting for a batch to be announced, but not for its memory to be handed over: a
-    worker that stops in between would be waited for without end.
-    """
-
-    def __iter__(self) -> Any:
-        iterator = super().__iter__()
-        mark(getattr(iterator, "_workers", ()))
-        return _PatientIterator(iterator, self.timeout + BACKSTOP_S) if self.timeout else iterator
-
-
-class _PatientIterator(Generic[T]):
-    def __init__(self, iterator: Iterator[T], timeout_s: float) -> None:
-        self.iterator = iterator
-        self.timeout_s = timeout_s
-
-    def __iter__(self) -> _PatientIterator[T]:
-        return self
-
-    def __next__(self) -> T:
-        with at_most(self.timeout_s, lambda: f"no batch has come from the DataLoader's workers {SILENT}"):
-            return next(self.iterator)
-
-    def __len__(self) -> int:
-        return len(self.iterator)  # type: ignore[arg-type]
 
 
 class DataLost(Told):
