@@ -179,5 +179,6 @@ def forget(worker: int) -> None:
     Args:
         worker: its process.
     """
-    for key in [key for key in _THEIRS if key[0] == worker]:
-        del _THEIRS[key]
+    for key in list(_THEIRS):  # at once: another thread may open batches meanwhile
+        if key[0] == worker:
+            del _THEIRS[key]
