@@ -233,24 +233,18 @@ def test_gradients_reach_every_upsampler_and_every_parameter(model: str, upsampl
 
 
 @each_model
-def test_one_seed_gives_one_initialisation_whatever_the_upsampling(model: str) -> None:
-    networks = [make.__wrapped__(model, upsampling) for upsampling, _ in UPSAMPLINGS]
-    assert len({encoder_hash(network) for network in networks}) == 1
-    shared = set.intersection(*(set(network.state_dict()) for network in networks))
-    for name in shared:
-        if any(name.startswith(prefix) for network in networks for prefix in upsamplers(network)):
-            continue
-        values = [network.state_dict()[name] for network in networks]
-        assert all(torch.equal(values[0], value) for value in values[1:]), name
-
-
-@each_model
-def test_upsampling_moves_no_random_stream(model: str) -> None:
-    draws = []
+def test_one_seed_gives_one_initialisation_and_moves_the_random_stream_alike_whatever_the_upsampling(model: str) -> None:
+    states, own, draws = [], set(), []
     for upsampling, _ in UPSAMPLINGS:
-        make.__wrapped__(model, upsampling)
+        network = make.__wrapped__(model, upsampling)
         draws.append(torch.rand(1).item())
+        states.append(network.state_dict())
+        own |= {f"{name}." for name in upsamplers(network)}
     assert len(set(draws)) == 1
+    shared = [name for name in set.intersection(*map(set, states)) if not name.startswith(tuple(own))]
+    assert {name for state in states for name in state if name.startswith("encoder.")} <= set(shared)
+    for name in shared:
+        assert all(torch.equal(states[0][name], state[name]) for state in states[1:]), name
 
 
 @any_model
