@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from perpixel.data.decode import image_shape, read_image, read_values
+from perpixel.data.decode import MAX_PIXELS, image_shape, read_image, read_values
 from perpixel.data.masks import ColourMasks
 from perpixel.data.tiff import Window
 from perpixel.labels import LabelSpace
@@ -67,8 +67,12 @@ def test_missing_and_foreign_files(tmp_path: Path) -> None:
         read_image(tmp_path / "objects.npy")
 
 
-def test_a_bomb_is_refused_from_its_header(tmp_path: Path) -> None:
-    """A PNG whose header promises 30000 × 30000 pixels: nothing is decoded."""
+@pytest.mark.parametrize(("bound", "told"), [(MAX_PIXELS, "has"), (None, r"is 30000×30000 \(H×W\),")])
+def test_a_bomb_is_refused_from_its_header(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, bound: int | None, told: str
+) -> None:
+    """A PNG whose header promises 30000 × 30000 pixels: nothing is decoded, whether Pillow has a bound or none."""
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", bound)
 
     def chunk(kind: bytes, body: bytes) -> bytes:
         return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
@@ -78,7 +82,7 @@ def test_a_bomb_is_refused_from_its_header(tmp_path: Path) -> None:
     path.write_bytes(
         b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"0")) + chunk(b"IEND", b"")
     )
-    with pytest.raises(ValueError, match=r"bomb\.png' has more than 178,956,970 pixels"):
+    with pytest.raises(ValueError, match=rf"bomb\.png' {told} more than 178,956,970 pixels"):
         read_image(path)
 
 

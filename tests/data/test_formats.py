@@ -505,7 +505,8 @@ def test_a_file_too_large_to_read_whole_says_how_to_read_it_by_window(
         planarconfig="contig",
         tile=(16, 16),
     )
-    with pytest.raises(ValueError, match=r"more than 1,000 pixels: set data\.source\.tile=\[1024,1024\]"):
+    told = r"large\.tif' is 67×83 \(H×W\), more than 1,000 pixels: set data\.source\.tile=\[1024,1024\]"
+    with pytest.raises(ValueError, match=told):
         read_image(path, pixels.shape[2])
     assert read_image(path, pixels.shape[2], Window(3, 4, 20, 30)).shape == (20, 30, pixels.shape[2])
     Image.fromarray(BANDS[..., :3].astype(np.uint8)).save(tmp_path / "large.png")

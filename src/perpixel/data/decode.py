@@ -33,8 +33,9 @@ MAX_PIXELS = 178_956_970
 file can decode to gigabytes. (It is Pillow's own default bound, which any library in the process may have switched
 off.)"""
 
-_SET_TILE = "set data.source.tile=[1024,1024] to have it read by window"
-_TILES = "save it as a TIFF with tiles or strips and set data.source.tile"
+_CUT = "or cut it into tiles"
+_SET_TILE = f"set data.source.tile=[1024,1024] to have it read by window, {_CUT}"
+_TILES = f"save it as a TIFF with tiles or strips and set data.source.tile, {_CUT}"
 
 COLOUR_BANDS = 4
 """Bands of a picture that shows colours and transparency, whatever it is used for."""
@@ -113,7 +114,7 @@ def image_shape(path: Path) -> tuple[int, int]:
     if path.suffix.lower() in TIFF_SUFFIXES:
         return tiff_header(path).shape
     if path.suffix.lower() == ".png" and path.is_file() and (shape := _png_shape(path.read_bytes())):
-        _refuse_bombs(path, *shape)
+        check_pixels(*shape, f"'{path}'", _TILES)
         return shape
     with _opened(path) as image:
         width, height = image.size
@@ -131,6 +132,16 @@ def is_cut_short(path: Path) -> bool:
     if suffix == ".webp":
         return int.from_bytes(head[4:8], "little") + 8 != end
     return not tail.endswith(_ENDS.get(suffix, b""))
+
+
+def check_pixels(height: int, width: int, what: str, mend: str) -> None:
+    """Refuse more pixels than an image may have, before they are decoded or drawn: a small file can ask for terabytes.
+
+    Raises:
+        ValueError: says how large ``what`` is, the bound and the mend.
+    """
+    if height * width > MAX_PIXELS:
+        raise ValueError(f"{what} is {height}×{width} (H×W), more than {MAX_PIXELS:,} pixels: {mend}.")
 
 
 def _as_asked(image: Image.Image, channels: int, path: Path) -> Array:
@@ -178,11 +189,12 @@ def _tiff(path: Path, window: Window | None, channels: int, is_mask: bool) -> Ar
     if header.pages > 1 and (is_mask or not header.pages == header.bands == channels):
         raise _several_pages(path, header, is_mask)
     if header.plain and (window is None or not header.by_window):
-        needs = f"to read it by window, install '{header.needs}' (pip install 'perpixel[geo]')"
+        needs = f"to read it by window, install '{header.needs}' (pip install 'perpixel[geo]'), {_CUT}"
         by_window = _SET_TILE if header.by_window else _TILES
-        _refuse_bombs(path, *header.shape, mend=needs if window and header.needs else by_window)
+        check_pixels(*header.shape, f"'{path}'", needs if window and header.needs else by_window)
         return None
-    _refuse_bombs(path, *(window[2:] if window else header.shape), mend=_SET_TILE if window is None else _TILES)
+    height, width = window[2:] if window else header.shape
+    check_pixels(height, width, f"'{path}'", _SET_TILE if window is None else _TILES)
     if header.bands > max(channels, COLOUR_BANDS):  # a header can claim 65535
         raise ValueError(f"'{path}' has {header.bands} bands, but the data set is read with {channels} channels.")
     if window is not None:
@@ -274,11 +286,6 @@ def _cropped(image: Image.Image, window: Window | None, path: Path) -> Image.Ima
     return image.crop((window.left, window.top, window.left + window.width, window.top + window.height))
 
 
-def _refuse_bombs(path: Path, height: int, width: int, mend: str = _TILES) -> None:
-    if height * width > MAX_PIXELS:
-        raise ValueError(f"'{path}' has more than {MAX_PIXELS:,} pixels: {mend}, or cut it into tiles.")
-
-
 @contextmanager
 def _opened(path: Path) -> Iterator[ImageFile.ImageFile]:
     """An image whose pixels are not decoded yet; whatever Pillow raises becomes an error that names the file."""
@@ -286,12 +293,12 @@ def _opened(path: Path) -> Iterator[ImageFile.ImageFile]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
             with Image.open(path) as image:
-                _refuse_bombs(path, image.height, image.width)
+                check_pixels(image.height, image.width, f"'{path}'", _TILES)
                 yield image
     except FileNotFoundError:
         raise ValueError(f"'{path}' does not exist.") from None
-    except Image.DecompressionBombError:
-        _refuse_bombs(path, MAX_PIXELS, 2)
+    except Image.DecompressionBombError:  # Pillow keeps the size to itself
+        raise ValueError(f"'{path}' has more than {MAX_PIXELS:,} pixels: {_TILES}.") from None
     except Exception as error:  # a damaged file shows as whatever its bytes lead to
         if isinstance(error, ValueError) and str(path) in str(error):
             raise

@@ -10,7 +10,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from PIL import Image
 
-from perpixel.data.shapes.geometry import Inside, Painted, Points, check_pixels, checked_points, filled, stroked
+from perpixel.data.decode import check_pixels
+from perpixel.data.shapes.geometry import Inside, Painted, Points, checked_points, filled, stroked
 from perpixel.data.shapes.rle import decode_rle
 from perpixel.data.tiff import Window
 
@@ -70,7 +71,7 @@ def _mask(shape: Shape, frame: Frame) -> Iterable[Painted]:
     """A PNG within the file, whose upper left pixel lies at the first point."""
     left, top = checked_points(shape["points"])[0].astype(int).tolist()
     with Image.open(io.BytesIO(base64.b64decode(shape["mask"])), formats=("PNG",)) as picture:
-        check_pixels(picture.height, picture.width, "its mask")
+        check_pixels(picture.height, picture.width, "its mask", "export it anew")
         inside = np.asarray(picture) > 0
     if inside.ndim != 2:
         raise ValueError(f"its mask is a picture of {inside.shape[2]} bands: it must be grey")

@@ -13,8 +13,6 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from perpixel.data.decode import MAX_PIXELS
-
 Points = npt.NDArray[np.float64]
 Inside = npt.NDArray[np.bool_]
 
@@ -39,16 +37,6 @@ class Painted(NamedTuple):
 
     area: tuple[slice, slice]
     inside: Inside
-
-
-def check_pixels(height: int, width: int, what: str, mend: str = "export it anew") -> None:
-    """Refuse to draw more pixels than an image may have: a small file can ask for terabytes.
-
-    Raises:
-        ValueError: says ``what`` is how large, the bound and the mend.
-    """
-    if height * width > MAX_PIXELS:
-        raise ValueError(f"{what} is {height}×{width} (H×W), more than {MAX_PIXELS:,} pixels: {mend}.")
 
 
 def checked_points(given: Any) -> Points:

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from perpixel.data.decode import check_pixels
 from perpixel.data.masks import MaskReader
 from perpixel.data.shapes.drawing import Frame, draw
-from perpixel.data.shapes.geometry import check_pixels
 from perpixel.data.tiff import Window
 from perpixel.labels import LabelSpace
 

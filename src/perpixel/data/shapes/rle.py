@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from perpixel.data.shapes.geometry import check_pixels
+from perpixel.data.decode import check_pixels
 
 _LONGEST = 35  # bits of a run's length, as far as COCO's own tools go
 
@@ -19,7 +19,7 @@ def decode_rle(size: Sequence[int], counts: Sequence[int] | str) -> npt.NDArray[
         ValueError: the runs are no whole numbers or do not add up to H · W, or these are more pixels than an image has.
     """
     height, width = int(size[0]), int(size[1])
-    check_pixels(height, width, "its run lengths' size")
+    check_pixels(height, width, "its run lengths' size", "export it anew")
     runs = np.array(_numbers(counts) if isinstance(counts, str) else counts)
     if runs.ndim != 1 or runs.dtype.kind not in "iu":
         raise ValueError("its run lengths are no whole numbers")
