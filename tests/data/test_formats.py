@@ -65,6 +65,20 @@ def test_sixteen_bits_stay_sixteen(tmp_path: Path) -> None:
     np.testing.assert_array_equal(read_image(tmp_path / "grey.png", 1), rgb[..., :1])
 
 
+def test_depth_does_not_hang_on_a_name(tmp_path: Path) -> None:
+    """Pillow would narrow both to 8 bits."""
+    rgb = BANDS[..., :3]
+    cv2.imwrite(str(tmp_path / "rgb.png"), rgb[..., ::-1])
+    path = (tmp_path / "rgb.png").rename(tmp_path / "rgb.jpg")
+    np.testing.assert_array_equal(read_image(path), rgb)
+    np.testing.assert_array_equal(read_image(path, 3, WINDOW), rgb[WINDOW.slices])
+    np.testing.assert_array_equal(read_values(path), rgb)
+    tifffile.imwrite(tmp_path / "tiff.png", rgb, photometric="rgb")
+    for look in (read_image, read_values, image_shape):
+        with pytest.raises(ValueError, match=r"tiff\.png' is a TIFF by another name: let it end in \.tif"):
+            look(tmp_path / "tiff.png")
+
+
 def png(path: Path, size: tuple[int, int], depth: int, colour_type: int, rows: bytes) -> Path:
     """As specified, kind by kind: no library writes them all. (H, W), and packed rows."""
 

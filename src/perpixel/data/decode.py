@@ -176,7 +176,7 @@ def _read_directly(
         return array if window is None else array[window.slices]
     if suffix in TIFF_SUFFIXES:
         return _tiff(path, window, channels, is_mask)
-    if suffix == ".png" and (bands := _deep_png_bands(path)):
+    if bands := _deep_png_bands(path):
         return _deep_png(path, bands, window)
     return None
 
@@ -221,11 +221,11 @@ def _as_picture(pixels: Array, palette: bytes | None) -> Image.Image:
 
 
 def _deep_png_bands(path: Path) -> int:
-    """Bands, without alpha, of 16-bit colour and grey with alpha: Pillow gives their upper 8 bits only. 0 for others,
-    16-bit grey among them, which it reads whole."""
-    with suppress(FileNotFoundError), path.open("rb") as file:
+    """Bands, without alpha, of 16-bit colour and grey with alpha, whatever the file is called: Pillow gives their upper
+    8 bits only. 0 for others, 16-bit grey among them, which it reads whole."""
+    with suppress(OSError), path.open("rb") as file:
         header = file.read(26)
-        return _DEEP_PNG_BANDS.get(header[24:], 0)
+        return _DEEP_PNG_BANDS.get(header[24:], 0) if header.startswith(SIGNATURE) else 0
     return 0
 
 
@@ -293,6 +293,8 @@ def _opened(path: Path) -> Iterator[ImageFile.ImageFile]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
             with Image.open(path) as image:
+                if image.format == "TIFF" and path.suffix.lower() not in TIFF_SUFFIXES:  # whose depth would be lost
+                    raise ValueError(f"'{path}' is a TIFF by another name: let it end in .tif.")
                 check_pixels(image.height, image.width, f"'{path}'", _TILES)
                 yield image
     except FileNotFoundError:
