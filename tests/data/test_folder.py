@@ -324,6 +324,12 @@ def test_one_channel(make_folder: MakeFolder) -> None:
         ({"fractions": [1.0, 0.0, 0.0]}, "split 'val' of data=folder is empty"),
         ({"split": "magic"}, "choose fractions, folders or lists"),
         ({"encoding": "magic"}, "choose index, colour, labelme, coco"),
+        (
+            {"binary": True, "encoding": "colour"},
+            r"data\.source\.binary=true says what stored values mean, but with .*colour",
+        ),
+        ({"reduce_zero_label": True, "encoding": "coco"}, r"zero_label=true says .* masks hold none: leave it false"),
+        ({"binary": True, "reduce_zero_label": True}, "say two things of stored values: leave one of them false"),
         ({"ignore_index": 300}, "8-bit"),
         ({"image_key": "x(.+)"}, r"none of the 20 images.*data\.source\.image_key"),
         ({"split": "lists", "lists": {"train": "no.txt"}}, r"no\.txt' does not exist"),

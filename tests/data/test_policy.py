@@ -237,6 +237,31 @@ def test_a_policy_alone_names_shapes(make_folder: MakeFolder, policy: Callable[[
 
 
 @pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        (
+            {"encoding": "colour"},
+            r"policy 'facades' .* masks hold neither: .*data\.source\.classes and data\.source\.palette",
+        ),
+        (
+            {"binary": True},
+            r"data\.source\.binary is about data\.source\.classes.*'from: \[255\]'.*in policy 'facades'",
+        ),
+        ({"reduce_zero_label": True}, r"data\.source\.reduce_zero_label is about .* write 'ignore: \[0\]' in policy"),
+        (
+            {"palette": [[0, 0, 0], [9, 9, 9]]},
+            r"data\.source\.palette is about .* write each class's 'colour' in policy",
+        ),
+    ],
+)
+def test_a_policy_alone_says_what_values_mean(
+    make_folder: MakeFolder, policy: Callable[[str], str], options: dict[str, object], told: str
+) -> None:
+    with pytest.raises(ValueError, match=told):
+        Folder(str(make_folder(KEYS)), policy=policy(VALUES), **options)
+
+
+@pytest.mark.parametrize(
     ("text", "told"),
     [
         ("classes: [{name: [1]}]", r"class 0, name: \[1\] is no text"),

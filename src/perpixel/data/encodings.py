@@ -20,6 +20,13 @@ SUFFIXES: dict[Encoding, tuple[str, ...]] = {
 }  # fmt: skip
 """Files that may hold labels, by their encoding."""
 
+_IN_A_POLICY = {
+    "binary": "'from: [255]' at the second class",
+    "reduce_zero_label": "'ignore: [0]'",
+    "palette": "each class's 'colour'",
+}
+"""How a policy says what a setting says of listed classes."""
+
 
 @dataclass(frozen=True)
 class Labelling:
@@ -38,6 +45,14 @@ class Labelling:
     def __post_init__(self) -> None:
         if self.encoding not in SUFFIXES:
             raise ValueError(f"data.source.encoding={self.encoding!r} is unknown: choose {', '.join(SUFFIXES)}.")
+        of_values = [f"data.source.{name}=true" for name in ("binary", "reduce_zero_label") if getattr(self, name)]
+        if len(of_values) > 1:
+            raise ValueError(f"{' and '.join(of_values)} say two things of stored values: leave one of them false.")
+        if of_values and self.encoding != "index":
+            raise ValueError(
+                f"{of_values[0]} says what stored values mean, but with data.source.encoding={self.encoding} masks "
+                "hold none: leave it false, or set data.source.encoding=index."
+            )
 
     @property
     def drawn(self) -> bool:
@@ -63,11 +78,28 @@ class Labelling:
         """The reader of masks whose stored values, or names of shapes, a policy explains.
 
         Raises:
-            ValueError: the policy names classes where masks hold numbers, or numbers where shapes have names.
+            ValueError: the policy names classes where masks hold numbers, or numbers where shapes have names; or a
+                setting is about classes that the config does not list.
         """
+        self._refuse_without_classes(policy)
         if not self.drawn:
             return policy.on_values()
         return self._shapes(policy.labels, policy.by_name(), policy.rest_ignored)
+
+    def _refuse_without_classes(self, policy: Policy) -> None:
+        """Settings that a policy alone would leave unread."""
+        if self.encoding == "colour":
+            raise ValueError(
+                f"policy '{policy.name}' says what stored values and names become, but with "
+                "data.source.encoding=colour masks hold neither: give the colours names by data.source.classes and "
+                "data.source.palette, and write these names in the policy's 'from' and 'ignore'."
+            )
+        for name, instead in _IN_A_POLICY.items():
+            if getattr(self, name):
+                raise ValueError(
+                    f"data.source.{name} is about data.source.classes, which are not given: give them (the policy's "
+                    f"'from' then takes their names), or leave it out and write {instead} in policy '{policy.name}'."
+                )
 
     def _labels(self) -> LabelSpace:
         classes, ignore_index = self.classes, self.ignore_index
