@@ -149,6 +149,13 @@ def test_single_labels_and_bare_names_need_no_list(make_folder: MakeFolder, poli
         ("classes: [wall, 7]", "class 1 reads 7: write"),
         ("classes: [{name: wall, from: [1.5]}]", r"class 'wall': 1\.5 is no stored value or name"),
         ("classes: [{name: wall, from: {a: 1}}]", r"class 'wall': \{'a': 1\} is no stored value or name"),
+        ("classes: [{name: wall, from: []}]", "class 'wall': 'from' is empty, so nothing becomes this class"),
+        ("classes: [road, {name: wall, from: }]", "class 'wall': 'from' is empty"),
+        (
+            "classes: [{name: wall, rule: [tall, grey]}]",
+            r"class 'wall': rule: \['tall', 'grey'\] is no text: write one",
+        ),
+        ("classes: [{name: wall, rule: }]", "class 'wall': rule: None is no text"),
         ("ignore: [yes]\nclasses: [wall]", "ignore: True is no stored value or name.*in quotes"),
         ("ignore: {a: 1}\nclasses: [wall]", "ignore: .* is no stored value or name"),
     ],

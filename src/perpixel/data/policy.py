@@ -89,16 +89,17 @@ class Policy:
         where = [f"policy '{path}', class '{name}'" for name in names]
         given = [entry.get("colour", colour) for entry, colour in zip(entries, voc_colours(len(names)), strict=True)]
         palette = tuple(rgb(colour, f"{place}: colour") for colour, place in zip(given, where, strict=True))
-        origins = [
-            _labels(entry.get("from", entry["name"]), place) for entry, place in zip(entries, where, strict=True)
-        ]
         policy = cls(
-            name=_text(content.get("name", Path(path).stem), f"policy '{path}', name"),
+            name=_text(content.get("name", Path(path).stem), f"policy '{path}', name", "a name"),
             labels=LabelSpace(names, palette, PADDING_INDEX),
-            origins=tuple(origins),
+            origins=tuple(_origins(entry, place) for entry, place in zip(entries, where, strict=True)),
             ignored=_labels(content.get("ignore"), f"policy '{path}', ignore"),
             rest_ignored=content.get("rest") == "ignore",
-            rules={name: str(entry["rule"]) for name, entry in zip(names, entries, strict=True) if "rule" in entry},
+            rules={
+                entry["name"]: _text(entry["rule"], f"{place}: rule", "one text")
+                for entry, place in zip(entries, where, strict=True)
+                if "rule" in entry
+            },
         )
         policy._refuse_doubles()
         return policy
@@ -279,14 +280,27 @@ def _entries(given: Any, where: str) -> list[Mapping[str, Any]]:
         if not isinstance(entry, Mapping):
             raise ValueError(f"{where}: class {number} reads {entry!r}: {form}")
         _known_keys(entry, _CLASS_KEYS, f"{where}, class '{entry.get('name')}'")
-        _text(entry["name"], f"{where}, class {number}, name")
+        _text(entry["name"], f"{where}, class {number}, name", "a name")
     return entries
 
 
-def _text(given: Any, where: str) -> str:
+def _text(given: Any, where: str, wanted: str) -> str:
     if not isinstance(given, str):
-        raise ValueError(f"{where}: {given!r} is no text: write a name, in quotes what YAML takes for something else.")
+        raise ValueError(
+            f"{where}: {given!r} is no text: write {wanted}, in quotes what YAML takes for something else."
+        )
     return given
+
+
+def _origins(entry: Mapping[str, Any], where: str) -> tuple[Origin, ...]:
+    """What becomes a class; one that nothing becomes would be trained for and never seen."""
+    origins = _labels(entry.get("from", entry["name"]), where)
+    if not origins:
+        raise ValueError(
+            f"{where}: 'from' is empty, so nothing becomes this class: write stored values or names, leave 'from' out "
+            "to take the class of the same name, or take the class out."
+        )
+    return origins
 
 
 def _labels(given: Any, where: str) -> tuple[Origin, ...]:
