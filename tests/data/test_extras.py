@@ -101,6 +101,8 @@ def test_faulty_extras_are_named_before_training(root: Path) -> None:
         ({"nir": {"files": "nir"}}, r"extras\.nir: 'kind' is missing"),
         ({"nir": {"files": "nir", "kind": "image", "chanels": 1}}, r"extras\.nir: 'chanels' is unknown"),
         ({"nir": {"files": "nir", "kind": "sound"}}, "choose one of image, mask, weight"),
+        ({"nir": EXTRAS["nir"] | {"channels": 0}}, r"data\.source\.extras\.nir\.channels=0: give the images' number"),
+        ({"nir": EXTRAS["nir"] | {"channels": "one"}}, r"extras\.nir\.channels=one: give"),
         ({"mask": {"files": "nir", "kind": "mask"}}, "the name is taken"),
         ({"weight": {"files": "nir", "kind": "image"}}, "its kind must be weight"),
         ({"nir": {"files": "nowhere", "kind": "image"}}, r"no extras\.nir\.files found"),

@@ -56,7 +56,7 @@ def extras_of(weights: str | None, extras: Mapping[str, Mapping[str, Any]] | Non
     """The extras of a config: ``weights`` is short for ``extras: {weight: {files: …, kind: weight}}``.
 
     Raises:
-        ValueError: a key is unknown or missing, a kind is unknown, or a name is taken.
+        ValueError: a key is unknown or missing, a kind is unknown, a name is taken, or channels are none.
     """
     named = {name: dict(node) for name, node in (extras or {}).items()}
     if weights is not None:
@@ -67,6 +67,11 @@ def extras_of(weights: str | None, extras: Mapping[str, Mapping[str, Any]] | Non
             raise ValueError(
                 f"data.source.extras.{name}: '{wrong[0]}' is {'unknown' if wrong[0] in node else 'missing'}: an extra "
                 "reads {files: folder or glob, kind: image | mask | weight, key: pattern, channels: C}."
+            )
+        channels = node.get("channels", 1)
+        if not isinstance(channels, int) or channels < 1:
+            raise ValueError(
+                f"data.source.extras.{name}.channels={channels}: give the images' number of channels, 1 for grey."
             )
     checked_targets({name: node["kind"] for name, node in named.items()})
     if named.get("weight", {}).get("kind", "weight") != "weight":
