@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,7 @@ import torch
 from PIL import Image
 
 from perpixel.data import DataModule
+from perpixel.data.base import SplitName
 from perpixel.data.shown import as_rgb
 from perpixel.reporting.pictures import batch_picture, overlay_strip
 from perpixel.tracking.files import make_directory, replacing
@@ -21,38 +21,40 @@ RGB = npt.NDArray[np.uint8]
 
 
 class Pictures:
-    """Draws batches of a data module into a run directory."""
+    """Draws training and validation batches of a data module into a run directory."""
 
     def __init__(self, data: DataModule, run: Path) -> None:
         self.data = data
         self.run = run
+        self._deep: dict[SplitName, bool] = {}
 
     def first_batch(self, batch: Mapping[str, Any], path: Path) -> None:
-        """The augmented samples of a batch, with their masks."""
-        images = np.stack([self._image(image) for image in batch["image"]])
+        """The augmented samples of a training batch, with their masks."""
+        images = np.stack([self._image(image, "train") for image in batch["image"]])
         sheet = batch_picture(images, batch["mask"].cpu().numpy(), self.data.source.labels, batch["name"])
         save_png(path, sheet)
 
     def overlay(self, batch: Mapping[str, Any], index: int, prediction: torch.Tensor) -> None:
-        """Input, truth, prediction and errors of one sample."""
+        """Input, truth, prediction and errors of one validation sample."""
         strip = overlay_strip(
-            self._image(batch["image"][index]),
+            self._image(batch["image"][index], "val"),
             batch["mask"][index].cpu().numpy(),
             prediction.cpu().numpy(),
             self.data.source.labels,
         )
         save_png(self.run / "overlays" / f"{batch['name'][index]}.png", strip)
 
-    def _image(self, normalised: torch.Tensor) -> RGB:
+    def _image(self, normalised: torch.Tensor, split: SplitName) -> RGB:
         """(C, H, W) as the network sees it → (H, W, 3) uint8."""
         pixels = normalised.float().cpu().permute(1, 2, 0).numpy() * self.data.std + self.data.mean
-        return as_rgb(pixels if self._deep else np.rint(pixels.clip(0, 1) * 255).astype(np.uint8))
+        return as_rgb(pixels if self._is_deep(split) else np.rint(pixels.clip(0, 1) * 255).astype(np.uint8))
 
-    @cached_property
-    def _deep(self) -> bool:
-        """Whether the images have more than 8 bits: they are stretched to be seen."""
-        source = self.data.source
-        return source.split(source.splits[0]).read(0, np.random.default_rng(0)).image.dtype != np.uint8
+    def _is_deep(self, split: SplitName) -> bool:
+        """Whether a split's images, which have one depth, have more than 8 bits: they are stretched to be seen."""
+        if split not in self._deep:
+            first = self.data.source.split(split).read(0, np.random.default_rng(0))
+            self._deep[split] = first.image.dtype != np.uint8
+        return self._deep[split]
 
 
 def save_png(path: Path, picture: RGB) -> None:
