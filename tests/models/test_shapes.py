@@ -1,9 +1,11 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import pytest
 import torch
+from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from torch import nn
@@ -32,7 +34,7 @@ from perpixel.models.shapes import describe, measure, totals
 from perpixel.models.shapes.graph import record
 from perpixel.models.shapes.measured import energy_side
 from perpixel.models.shapes.receptive import receptive_field
-from perpixel.reporting.shapes_picture import SKIP, _connect, place, skips, wrapped
+from perpixel.reporting.shapes_picture import SKIP, _connect, place, shapes_picture, skips, wrapped
 
 
 def field_of(network: nn.Module, image: torch.Tensor) -> tuple[float, float]:
@@ -221,6 +223,17 @@ def test_the_picture_is_to_scale_and_its_arcs_are_the_skips() -> None:
         axes = Figure().subplots()
         _connect(axes, blocks[source], blocks[target], (source, target) in arcs)
         assert (axes.patches[0].get_edgecolor()[:3] == to_rgb(SKIP)) == ((source, target) in arcs)
+
+
+@pytest.mark.parametrize("skips", [True, False])
+def test_the_legend_names_skips_only_where_there_are_some(
+    skips: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    named = []
+    monkeypatch.setattr(Axes, "legend", lambda self, handles, labels, **rest: named.extend(labels))
+    stages = describe(StarterUnet(NoEncoder(), Transposed(), 2, width=4, skips=skips), 64, 64)
+    shapes_picture(stages, (3, 64, 64), "", tmp_path / "shapes.png")
+    assert named == ["encoder", "decoder", "head", *(["skip connection"] if skips else [])]
 
 
 def test_skips_lead_past_the_bottleneck_whatever_they_pass_through() -> None:

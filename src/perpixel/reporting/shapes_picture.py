@@ -89,7 +89,7 @@ def shapes_picture(stages: Sequence[Stage], image: tuple[int, int, int], title: 
     axes.set_aspect("equal")
     axes.set_axis_off()
     axes.set_title(title, fontsize=11)
-    _legend(axes)
+    _legend(axes, with_skips=bool(skipping))
     figure.savefig(out, format="png")
 
 
@@ -207,14 +207,15 @@ def _follows(source: Block, target: Block) -> bool:
     return target.left - source.right < GAP + 0.05
 
 
-def _legend(axes: Axes) -> None:
-    handles: list[Patch] = [
-        Rectangle((0, 0), 1, 1, facecolor=COLOURS[part], alpha=0.75) for part in ("encoder", "decoder", "head")
-    ]
-    handles.append(FancyArrowPatch((0, 0), (1, 0), color=SKIP))
+def _legend(axes: Axes, with_skips: bool) -> None:
+    handles: dict[str, Patch] = {
+        part: Rectangle((0, 0), 1, 1, facecolor=COLOURS[part], alpha=0.75) for part in ("encoder", "decoder", "head")
+    }
+    if with_skips:
+        handles["skip connection"] = FancyArrowPatch((0, 0), (1, 0), color=SKIP)
     axes.legend(
-        handles,
-        ["encoder", "decoder", "head", "skip connection"],
+        list(handles.values()),
+        list(handles),
         loc="lower right",
         frameon=False,
         fontsize=8,
