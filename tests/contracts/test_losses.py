@@ -49,6 +49,7 @@ LOSSES: dict[str, Callable[..., Loss]] = {
     "boundary_ce": BoundaryCrossEntropy,
     "ce_lovasz": lambda **given: Sum([CrossEntropy(), Lovasz()], [1.0, 1.0], **given),
     "ce_dice": lambda **given: Sum([CrossEntropy(), Dice()], [1.0, 0.5], **given),
+    "ce_without_dice": lambda **given: Sum([CrossEntropy(), Dice()], [1.0, 0.0], **given),
     "boundary_sum": lambda **given: Sum([Dice(), Boundary()], [1.0, [0.01, 1.0]], **given),
     "nested": lambda **given: Sum([CrossEntropy(), Sum([Dice(), Focal()], [1.0, 0.5])], [1.0, 0.5], **given),
     "mask2former": SetLoss,  # for per-pixel logits; for sets of masks see test_set_loss.py

@@ -1,10 +1,14 @@
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
+from torch import Tensor
 
-from perpixel.losses import CrossEntropy, Dice, Sum
-from perpixel.losses.sum import weight_at
+from perpixel.losses import CrossEntropy, Dice, Loss, Sum
+from perpixel.losses.pixels import Pixels
+from perpixel.losses.sum import Weight, weight_at
 
 
 def test_is_the_weighted_sum_of_its_parts() -> None:
@@ -74,6 +78,33 @@ def test_progress_reaches_nested_sums() -> None:
     logits, target = torch.randn(1, 3, 4, 4), torch.randint(0, 3, (1, 4, 4))
     outer.set_progress(1.0)
     torch.testing.assert_close(outer(logits, target), 2 * Dice()(logits, target))
+
+
+class Infinite(Loss):
+    """Overflows, in value and gradient."""
+
+    def measure(self, pixels: Pixels) -> Tensor:
+        return torch.exp(1e4 * pixels.logits.abs().sum())
+
+
+@pytest.mark.parametrize("weight", [0.0, [0.0, 1.0]], ids=str)
+def test_a_part_without_weight_is_told_but_not_counted(weight: Weight) -> None:
+    logits, target = torch.randn(1, 3, 4, 4, requires_grad=True), torch.randint(0, 3, (1, 4, 4))
+    loss = Sum([Infinite(), CrossEntropy()], [weight, 1.0])
+    value, alone = loss(logits, target), CrossEntropy()(logits, target)
+    torch.testing.assert_close(value, alone)
+    torch.testing.assert_close(torch.autograd.grad(value, logits), torch.autograd.grad(alone, logits))
+    assert loss.parts["infinite"].isinf()
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.float32, torch.float64], ids=str)
+def test_without_any_weight_the_sum_is_zero_with_zero_gradient(dtype: torch.dtype) -> None:
+    logits, target = torch.full((1, 3, 4, 4), math.inf, dtype=dtype, requires_grad=True), torch.zeros(1, 4, 4).long()
+    value = Sum([Infinite(), CrossEntropy()], [0.0, 0.0])(logits, target)
+    (gradient,) = torch.autograd.grad(value, logits)
+    assert value == 0
+    assert value.dtype == (torch.float64 if dtype == torch.float64 else torch.float32)
+    assert torch.equal(gradient, torch.zeros_like(logits))
 
 
 def test_refuses_lists_that_do_not_fit() -> None:

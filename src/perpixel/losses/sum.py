@@ -22,6 +22,9 @@ Weight = float | Sequence[float]
 class Sum(Loss):
     """Σ weight·loss. A class absent from the batch is treated as each part treats it.
 
+    A part whose weight is 0, for now or for good, is measured for `parts` but not counted: neither its value nor its
+    gradient reaches the sum, whatever they are.
+
     Args:
         losses: the parts; all see the sum's ``ignore_index``.
         weights: one per part: a number, or a list of its values at evenly spaced moments of the training with straight
@@ -56,8 +59,11 @@ class Sum(Loss):
         for name, loss, value in zip(self.names, self._losses, values, strict=True):
             self.parts[name] = value.detach()
             self.parts |= dict(zip(_within(name, loss.parts), loss.parts.values(), strict=True))
-        weights = values[0].new_tensor([weight_at(weight, self.progress) for weight in self.weights])
-        return weights @ torch.stack(values)
+        weights = [weight_at(weight, self.progress) for weight in self.weights]
+        counted = [(weight, value) for weight, value in zip(weights, values, strict=True) if weight]  # 0·∞ is NaN
+        if not counted:
+            return pixels.logits[:0].sum(dtype=pixels.dtype)  # 0 with zero gradient, whatever the logits hold
+        return values[0].new_tensor([weight for weight, _ in counted]) @ torch.stack([value for _, value in counted])
 
     def set_progress(self, fraction: float) -> None:
         """Move the scheduled weights, here and in parts that are sums themselves, and tell them in `scheduled`."""
