@@ -26,7 +26,8 @@ from typing import Any
 import torch
 
 from perpixel.tracking.files import PARTIAL
-from perpixel.training.store import LEDGER, CheckpointStore
+from perpixel.training.ledger import LEDGER
+from perpixel.training.store import CheckpointStore
 
 HERE = Path(__file__).parent
 PRELOADED = ["perpixel.cli.api", "perpixel.cli.job", "perpixel.data.folder", "albumentations", "perpixel.models"]

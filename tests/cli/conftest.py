@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 import torch
 
-from perpixel.training.store import CheckpointStore, Kind
+from perpixel.training.ledger import Kind
+from perpixel.training.store import CheckpointStore
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -13,16 +13,8 @@ import pytest
 import torch
 
 from perpixel.tracking.files import PARTIAL, replacing
-from perpixel.training.store import LEDGER, CheckpointError, CheckpointStore
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> CheckpointStore:
-    """Holds steps 1 and 2."""
-    store = CheckpointStore(tmp_path / "checkpoints")
-    for step in (1, 2):
-        store.write("state", {"step": step, "weights": torch.full((1000,), float(step))}, step)
-    return store
+from perpixel.training.ledger import LEDGER
+from perpixel.training.store import CheckpointError, CheckpointStore
 
 
 def newest_step(store: CheckpointStore) -> int:
@@ -128,39 +120,6 @@ def test_a_read_only_disk_names_the_directory(small_disk: Path) -> None:
     with pytest.raises(CheckpointError, match="Read-only file system"):
         store.write("state", {"step": 2}, 2)
     assert newest_step(store) == 1
-
-
-def test_without_its_ledger_nothing_is_deleted(store: CheckpointStore) -> None:
-    (store.directory / LEDGER).unlink()
-    (store.directory / "state-00000003.ckpt").write_bytes(b"half")
-    store.tidy()
-    assert newest_step(store) == 2
-    assert (store.directory / "state-00000003.ckpt").exists()
-    assert [entry.step for entry in store.entries("state")] == [1, 2]
-
-
-def test_the_first_checkpoint_is_listed_once(tmp_path: Path) -> None:
-    store = CheckpointStore(tmp_path / "checkpoints")
-    store.write("state", {"step": 1}, 1)
-    assert [entry.step for entry in store.entries("state")] == [1]
-
-
-def test_files_of_the_user_are_left_alone_with_and_without_a_ledger(store: CheckpointStore) -> None:
-    names = ["precious.ckpt", "my-backup.ckpt", "state-00000001 (copy).ckpt", f"{PARTIAL}notes"]
-    for name in names:
-        (store.directory / name).write_bytes((store.directory / "state-00000002.ckpt").read_bytes())
-    store.tidy()
-    (store.directory / LEDGER).unlink()
-    store.tidy()
-    assert [entry.step for entry in store.entries("state")] == [1, 2]
-    assert all((store.directory / name).exists() for name in names)
-
-
-@pytest.mark.parametrize("content", ["[" * 100_000, "[1]", "{}", '[{"file": 1}]', "5"])
-def test_a_ledger_that_makes_no_sense_is_made_anew(content: str, store: CheckpointStore) -> None:
-    (store.directory / LEDGER).write_text(content)
-    store.tidy()
-    assert newest_step(store) == 2
 
 
 def test_nothing_is_said_of_one_before_where_there_is_none(

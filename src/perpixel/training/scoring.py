@@ -16,9 +16,10 @@ from perpixel.config.schema import TrainerConfig
 from perpixel.labels import LabelSpace
 from perpixel.tracking.files import write_atomically
 from perpixel.training.experiment import Experiment, trainer_arguments
+from perpixel.training.ledger import LEDGER
 from perpixel.training.module import Scores, SegmentationModule
 from perpixel.training.quiet import quieten
-from perpixel.training.store import LEDGER, CheckpointError, CheckpointStore
+from perpixel.training.store import CheckpointError, CheckpointStore
 
 log = logging.getLogger(__name__)
 

@@ -1,68 +1,30 @@
-"""Checkpoints on disk: whole, listed with their SHA-256, and the newest one that is intact is found."""
+"""Checkpoints on disk: written whole, listed, kept as long as they are of use; the newest intact one is found."""
 
 from __future__ import annotations
 
 import hashlib
-import json
 import logging
 import re
-import zipfile
-from collections.abc import Collection, Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
-from typing import Any, BinaryIO, Literal, cast
+from typing import Any, BinaryIO, cast
 
 import torch
 from lightning.fabric.plugins import CheckpointIO
 from lightning.fabric.utilities.types import _PATH
 
 from perpixel.config.errors import Told
-from perpixel.tracking.files import PARTIAL, make_directory, replacing, write_atomically
+from perpixel.tracking.files import PARTIAL, make_directory, replacing
+from perpixel.tracking.manifest import now
+from perpixel.training.ledger import LEDGER, OURS, Entry, Kind, Ledger
 
 log = logging.getLogger(__name__)
-
-LEDGER = "checkpoints.json"
-OURS = re.compile(r"(state|best)-(\d{8,})(-\d+)?\.ckpt")
-"""What checkpoints are called; a file with another name is its owner's, and is left alone."""
-
-Kind = Literal["state", "best"]
-
 
 _PARTIAL = re.compile(rf"{re.escape(PARTIAL)}({OURS.pattern}|{re.escape(LEDGER)})\.[0-9a-f]+")
 
 
 class CheckpointError(Told):
     """A checkpoint could not be written or read; the message says where and what to do."""
-
-
-@dataclass(frozen=True)
-class Entry:
-    """One checkpoint of the ledger.
-
-    Attributes:
-        file: its name in the directory.
-        kind: "state" is all that training needs to go on; "best" only the weights that are evaluated.
-        step: optimiser steps behind it.
-        sha256: of the file's bytes.
-        bytes: its size.
-        written: when, ISO 8601.
-        score: of "best": the monitored score.
-    """
-
-    file: str
-    kind: Kind
-    step: int
-    sha256: str
-    bytes: int
-    written: str
-    score: float | None = None
-
-    def __post_init__(self) -> None:
-        if not isinstance(self.file, str) or not OURS.fullmatch(self.file):
-            raise ValueError(f"'{self.file}' is no checkpoint's name")  # it could have us read or delete anything
-        if not all(isinstance(number, int) for number in (self.step, self.bytes)):
-            raise ValueError(f"'{self.file}' has no step or size")
 
 
 class CheckpointStore:
@@ -80,10 +42,11 @@ class CheckpointStore:
     def __init__(self, directory: Path, keep: int = 2) -> None:
         self.directory = directory
         self.keep = keep
+        self._ledger = Ledger(directory)
 
     def entries(self, kind: Kind) -> list[Entry]:
         """What the ledger lists, oldest first."""
-        return [entry for entry in self._ledger() if entry.kind == kind]
+        return _of_kind(self._ledger.read(), kind)
 
     def write(self, kind: Kind, content: Mapping[str, Any], step: int, score: float | None = None) -> Path:
         """Write, list, and let go of what is superseded.
@@ -93,11 +56,11 @@ class CheckpointStore:
         """
         try:
             make_directory(self.directory)
-            listed, path = self._ledger(), self._free_name(kind, step)
+            listed, path = self._ledger.read(), self._free_name(kind, step)
             with replacing(path) as file:
                 hashing = _Hashing(file)
                 torch.save(dict(content), cast(BinaryIO, hashing))
-            entry = Entry(path.name, kind, step, hashing.hexdigest(), hashing.size, _now(), score)
+            entry = Entry(path.name, kind, step, hashing.hexdigest(), hashing.size, now(), score)
             self._keep_newest([*listed, entry])
         except (OSError, RuntimeError) as error:  # torch's writer turns an OSError of its file into a RuntimeError
             raise self._not_written(error) from error
@@ -113,7 +76,7 @@ class CheckpointStore:
         damaged = False
         for entry in reversed([entry for entry in self.entries(kind) if entry.file not in without]):
             path = self.directory / entry.file
-            if (fault := _fault(path, entry)) is None:
+            if (fault := entry.fault(path)) is None:
                 if damaged:
                     log.warning("the one before is used: '%s'", path)
                 return path, entry
@@ -139,14 +102,13 @@ class CheckpointStore:
     def _files(self, kind: Kind) -> list[str]:
         """Names of the checkpoints that are listed; those on the disk where there is no list."""
         listed = [entry.file for entry in self.entries(kind)]
-        return listed or ([] if self._has_ledger() else sorted(p.name for p in self._own() if p.name.startswith(kind)))
-
-    def _own(self) -> Iterator[Path]:
-        return (path for path in self.directory.glob("*.ckpt") if OURS.fullmatch(path.name))
+        if listed or self._ledger.exists():
+            return listed
+        return sorted(path.name for path in self._ledger.files() if path.name.startswith(kind))
 
     def drop(self, entry: Entry) -> None:
         """Let go of a checkpoint that is not worth going back to."""
-        write_atomically(self.directory / LEDGER, _as_json(other for other in self._ledger() if other != entry))
+        self._ledger.write(other for other in self._ledger.read() if other != entry)
         (self.directory / entry.file).unlink(missing_ok=True)
 
     def tidy(self) -> None:
@@ -155,12 +117,12 @@ class CheckpointStore:
         Where the ledger itself is gone or damaged nothing is deleted, and it is written anew. Files that are not named
         as checkpoints are never deleted.
         """
-        listed = self._ledger()
-        if listed and not self._has_ledger():
-            write_atomically(self.directory / LEDGER, _as_json(listed))
+        listed = self._ledger.read()
+        if listed and not self._ledger.exists():
+            self._ledger.write(listed)
             return
         names = {entry.file for entry in listed}
-        for path in self._own():
+        for path in self._ledger.files():
             if path.name not in names:
                 path.unlink()
         for path in self.directory.glob(f"{PARTIAL}*"):
@@ -172,38 +134,10 @@ class CheckpointStore:
         names = (f"{kind}-{step:08d}{suffix}.ckpt" for suffix in ("", *(f"-{n}" for n in range(2, 1000))))
         return next(path for name in names if not (path := self.directory / name).exists())
 
-    def _ledger(self) -> list[Entry]:
-        path = self.directory / LEDGER
-        if not path.is_file():
-            found = self._rebuilt()
-            if found:
-                log.warning("the list of checkpoints '%s' is missing: it is made anew from the files", path)
-            return found
-        try:
-            listed = json.loads(path.read_text(encoding="utf-8"))
-            if not isinstance(listed, list):
-                raise TypeError("it is no list")
-            return [Entry(**entry) for entry in listed]
-        except (ValueError, TypeError, RecursionError) as error:
-            log.warning("the list of checkpoints '%s' is damaged (%s): it is made anew from the files", path, error)
-            return self._rebuilt()
-
-    def _rebuilt(self) -> list[Entry]:
-        """Without the ledger, the files' own CRC-32 sums tell which are intact."""
-        entries = (_entry_of(path) for path in self._own() if _is_whole_archive(path))
-        return sorted(entries, key=lambda entry: (entry.step, entry.file))
-
-    def _has_ledger(self) -> bool:
-        """Whether there is one that can be read."""
-        try:
-            return isinstance(json.loads((self.directory / LEDGER).read_text(encoding="utf-8")), list)
-        except (OSError, ValueError, RecursionError):
-            return False
-
     def _keep_newest(self, entries: Iterable[Entry]) -> None:
         entries = list(entries)
         kept = {entry.file for kind in ("state", "best") for entry in _of_kind(entries, kind)[-self.keep :]}
-        write_atomically(self.directory / LEDGER, _as_json(entry for entry in entries if entry.file in kept))
+        self._ledger.write(entry for entry in entries if entry.file in kept)
         for entry in entries:
             if entry.file not in kept:
                 (self.directory / entry.file).unlink(missing_ok=True)
@@ -255,39 +189,5 @@ class _Hashing:
         return self._hash.hexdigest()
 
 
-def _fault(path: Path, entry: Entry) -> str | None:
-    if not path.is_file():
-        return "it is missing"
-    if (size := path.stat().st_size) != entry.bytes:
-        return f"{size} bytes instead of {entry.bytes}"
-    with path.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-    return None if digest == entry.sha256 else "its SHA-256 is not the one in the list"
-
-
-def _entry_of(path: Path) -> Entry:
-    named = OURS.fullmatch(path.name)
-    assert named is not None
-    with path.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-    return Entry(path.name, cast(Kind, named[1]), int(named[2]), digest, path.stat().st_size, _now())
-
-
-def _is_whole_archive(path: Path) -> bool:
-    try:
-        with zipfile.ZipFile(path) as archive:
-            return archive.testzip() is None
-    except (OSError, zipfile.BadZipFile):
-        return False
-
-
-def _as_json(entries: Iterable[Entry]) -> str:
-    return json.dumps([asdict(entry) for entry in entries], indent=1) + "\n"
-
-
 def _of_kind(entries: Iterable[Entry], kind: str) -> list[Entry]:
     return [entry for entry in entries if entry.kind == kind]
-
-
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="seconds")
