@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from tests.training.test_store import newest_step
+from tests.training.test_store import newest_step, truncate
 
 from perpixel.tracking.files import PARTIAL
 from perpixel.training.ledger import LEDGER
-from perpixel.training.store import CheckpointStore
+from perpixel.training.store import CheckpointError, CheckpointStore
 
 
 def test_without_its_ledger_nothing_is_deleted(store: CheckpointStore) -> None:
@@ -39,7 +39,27 @@ def test_files_of_the_user_are_left_alone_with_and_without_a_ledger(store: Check
 
 
 @pytest.mark.parametrize("content", ["[" * 100_000, "[1]", "{}", '[{"file": 1}]', "5"])
-def test_a_ledger_that_makes_no_sense_is_made_anew(content: str, store: CheckpointStore) -> None:
+def test_a_ledger_that_makes_no_sense_is_made_anew(
+    content: str, store: CheckpointStore, caplog: pytest.LogCaptureFixture
+) -> None:
     (store.directory / LEDGER).write_text(content)
+    (store.directory / "state-00000003.ckpt").write_bytes(b"half")
     store.tidy()
     assert newest_step(store) == 2
+    assert caplog.text.count("it is made anew") == 1
+    assert (store.directory / "state-00000003.ckpt").exists()
+
+
+@pytest.mark.parametrize("content", ["[1]", "{}", None])
+def test_states_are_not_forgotten_where_ledger_and_files_are_damaged(
+    content: str | None, store: CheckpointStore
+) -> None:
+    for path in store.directory.glob("*.ckpt"):
+        truncate(path)
+    store.write("best", {"step": 2}, 2, score=0.5)
+    (store.directory / LEDGER).unlink()
+    if content is not None:
+        (store.directory / LEDGER).write_text(content)
+    store.tidy()
+    with pytest.raises(CheckpointError, match=r"state-00000001\.ckpt, .*state-00000002\.ckpt"):
+        store.to_go_on_from()

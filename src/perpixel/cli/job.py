@@ -107,6 +107,7 @@ def run_job(
             if not resume:  # else the process died before it could write its manifest
                 write_atomically(run / "overrides.yaml", OmegaConf.to_yaml(OmegaConf.create(overrides)))
             facts = {"name": run.name, "job": job, "sweep": sweep, "seed": cfg.seed, "looks": {}}
+        CheckpointStore(run / "checkpoints").tidy()  # here, where one process has the directory for itself
         with _config_kept(cfg, run), manifest.recording(run, **facts):  # what has a manifest can be resumed
             _run_ranks(cfg, run, resume)
         _summarise(run)
@@ -194,6 +195,8 @@ def _train(cfg: DictConfig, run: Path, resume: bool) -> None:
     newest = CheckpointStore(run / "checkpoints").to_go_on_from() if resume else None
     if newest is not None:
         cfg = without_weights(cfg)
+    elif resume:
+        log.info("going on from the beginning: there is no checkpoint yet")
     first = int(os.environ.get("RANK", "0")) == 0
     settings = typed(cfg)
     tracker = build_tracker(cfg) if first else None
@@ -206,7 +209,7 @@ def _train(cfg: DictConfig, run: Path, resume: bool) -> None:
             if not resume:
                 write_atomically(run / "config.yaml", OmegaConf.to_yaml(cfg, resolve=True))  # with what was settled
             _describe(experiment, run, anything_goes=newest is None or cfg.data.allow_changed)
-        scores = fit(experiment, settings.trainer, settings.training, run, resume)
+        scores = fit(experiment, settings.trainer, settings.training, run, newest)
         if first:
             _finish(cfg, experiment, run, scores, tracker)
         failed = False

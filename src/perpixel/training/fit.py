@@ -29,6 +29,7 @@ from perpixel.training.callbacks import (
 )
 from perpixel.training.experiment import Experiment, trainer_arguments
 from perpixel.training.launch import patient_strategy
+from perpixel.training.ledger import Entry
 from perpixel.training.module import Scores, SegmentationModule
 from perpixel.training.quiet import quieten
 from perpixel.training.rollbacks import Rollbacks
@@ -40,7 +41,11 @@ log = logging.getLogger(__name__)
 
 
 def fit(
-    experiment: Experiment, trainer: TrainerConfig, training: TrainingConfig, run: Path, resume: bool = False
+    experiment: Experiment,
+    trainer: TrainerConfig,
+    training: TrainingConfig,
+    run: Path,
+    newest: tuple[Path, Entry] | None = None,
 ) -> dict[str, Scores]:
     """Train, load the best weights, score val and (once) test.
 
@@ -52,7 +57,7 @@ def fit(
         trainer: Lightning's arguments.
         training: ours.
         run: the run directory; it exists.
-        resume: go on from the run's newest intact checkpoint; from the beginning where it has none.
+        newest: the state to go on from, as ``CheckpointStore.to_go_on_from`` gives it; None for the beginning.
 
     Returns:
         Scores by split.
@@ -64,13 +69,19 @@ def fit(
     """
     quieten()
     with taken_over() as signals:
-        return _fit_and_score(experiment, trainer, training, run, resume, signals)
+        return _fit_and_score(experiment, trainer, training, run, newest, signals)
 
 
 def _fit_and_score(
-    experiment: Experiment, trainer: TrainerConfig, training: TrainingConfig, run: Path, resume: bool, signals: Signals
+    experiment: Experiment,
+    trainer: TrainerConfig,
+    training: TrainingConfig,
+    run: Path,
+    newest: tuple[Path, Entry] | None,
+    signals: Signals,
 ) -> dict[str, Scores]:
-    module, fitter = _trained(experiment, trainer, training, run, resume, signals)
+    rollbacks = Rollbacks(CheckpointStore(run / "checkpoints"), newest)
+    module, fitter = _trained(experiment, trainer, training, run, signals, rollbacks)
     load_best(module, run)
     watch = [Watchdog(training.timeout_s, partial(_note_hang, run))] if training.timeout_s else []
     scores = {
@@ -91,7 +102,12 @@ def _fit_and_score(
 
 
 def _trained(
-    experiment: Experiment, trainer: TrainerConfig, training: TrainingConfig, run: Path, resume: bool, signals: Signals
+    experiment: Experiment,
+    trainer: TrainerConfig,
+    training: TrainingConfig,
+    run: Path,
+    signals: Signals,
+    rollbacks: Rollbacks,
 ) -> tuple[SegmentationModule, pl.Trainer]:
     """Fit; after a rollback once more, from the last state that was good.
 
@@ -99,10 +115,9 @@ def _trained(
     it: the modes of the beginning come back. (All modules in training mode would undo frozen ones.)
     """
     modes = {module: module.training for model in (experiment.model, experiment.loss) for module in model.modules()}
-    rollbacks = Rollbacks(CheckpointStore(run / "checkpoints"))
     while True:
         try:
-            return _fit_once(experiment, trainer, training, run, resume, signals, rollbacks)
+            return _fit_once(experiment, trainer, training, run, signals, rollbacks)
         except NonFinite as found:
             if training.on_nan != "rollback" or not rollbacks.may_go_back(found):
                 raise
@@ -112,7 +127,6 @@ def _trained(
                 experiment.data.redraw(found.step.epoch, batches[0], batches[-1])  # type: ignore[attr-defined]
             for module, mode in modes.items():
                 module.training = mode
-            resume = True
 
 
 def _fit_once(
@@ -120,7 +134,6 @@ def _fit_once(
     trainer: TrainerConfig,
     training: TrainingConfig,
     run: Path,
-    resume: bool,
     signals: Signals,
     rollbacks: Rollbacks,
 ) -> tuple[SegmentationModule, pl.Trainer]:
@@ -143,12 +156,10 @@ def _fit_once(
         default_root_dir=run,
     )
     fitter._signal_connector.register_signal_handlers = lambda: None  # type: ignore[method-assign]  # we took them over
-    newest = rollbacks.start() if resume else None
-    if fitter.is_global_zero:
-        store.tidy()
+    newest = rollbacks.start()
     rollbacks.let_go(fitter.is_global_zero)
-    if resume:
-        log.info("going on from %s", newest or "the beginning: there is no checkpoint yet")
+    if newest:
+        log.info("going on from %s", newest)
     fitter.fit(module, datamodule=experiment.data, ckpt_path=newest, weights_only=True if newest else None)
     return module, fitter
 

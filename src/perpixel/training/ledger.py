@@ -80,10 +80,7 @@ class Ledger:
                 log.warning("the list of checkpoints '%s' is missing: it is made anew from the files", self.path)
             return found
         try:
-            listed = json.loads(self.path.read_text(encoding="utf-8"))
-            if not isinstance(listed, list):
-                raise TypeError("it is no list")
-            return [Entry(**entry) for entry in listed]
+            return self._listed()
         except (ValueError, TypeError, RecursionError) as error:
             told = "the list of checkpoints '%s' is damaged (%s): it is made anew from the files"
             log.warning(told, self.path, error)
@@ -94,15 +91,22 @@ class Ledger:
         write_atomically(self.path, json.dumps([asdict(entry) for entry in entries], indent=1) + "\n")
 
     def exists(self) -> bool:
-        """Whether there is one that can be read."""
+        """Whether there is one that makes sense."""
         try:
-            return isinstance(json.loads(self.path.read_text(encoding="utf-8")), list)
-        except (OSError, ValueError, RecursionError):
+            self._listed()
+        except (OSError, ValueError, TypeError, RecursionError):
             return False
+        return True
 
     def files(self) -> Iterator[Path]:
         """The directory's files that are named as checkpoints, listed or not."""
         return (path for path in self.directory.glob("*.ckpt") if OURS.fullmatch(path.name))
+
+    def _listed(self) -> list[Entry]:
+        listed = json.loads(self.path.read_text(encoding="utf-8"))
+        if not isinstance(listed, list):
+            raise TypeError("it is no list")
+        return [Entry(**entry) for entry in listed]
 
     def _rebuilt(self) -> list[Entry]:
         """Without the list, the files' own CRC-32 sums tell which are intact."""

@@ -19,10 +19,13 @@ class Rollbacks:
 
     Args:
         store: holds the states.
+        newest: the one to begin with, found intact already (a second look would read it, and warn, twice); None for the
+            beginning.
     """
 
-    def __init__(self, store: CheckpointStore) -> None:
+    def __init__(self, store: CheckpointStore, newest: tuple[Path, Entry] | None = None) -> None:
         self.store = store
+        self._newest = newest
         self._furthest = self._in_a_row = 0
         self._began_from: Entry | None = None
         self._passed_over: set[str] = set()
@@ -49,7 +52,7 @@ class Rollbacks:
         Raises:
             CheckpointError: there were states, and all of them are damaged.
         """
-        found = self.store.to_go_on_from(self._passed_over)
+        found = self.store.to_go_on_from(self._passed_over) if self._in_a_row else self._newest
         self._began_from = found[1] if found else None
         return found[0] if found else None
 

@@ -114,15 +114,16 @@ class CheckpointStore:
     def tidy(self) -> None:
         """Delete what a killed process left: files half written, and whole ones that never entered the ledger.
 
-        Where the ledger itself is gone or damaged nothing is deleted, and it is written anew. Files that are not named
-        as checkpoints are never deleted.
+        Where the ledger itself is gone or damaged no whole one is deleted, and it is written anew; unless all files of
+        a kind are damaged, for then it would say that there never were any. Files that are not named as checkpoints are
+        never deleted.
         """
-        listed = self._ledger.read()
-        if listed and not self._ledger.exists():
+        is_known, listed = self._ledger.exists(), self._ledger.read()
+        kinds = {path.name.partition("-")[0] for path in self._ledger.files()}
+        if listed and not is_known and kinds == {entry.kind for entry in listed}:
             self._ledger.write(listed)
-            return
         names = {entry.file for entry in listed}
-        for path in self._ledger.files():
+        for path in self._ledger.files() if is_known else ():
             if path.name not in names:
                 path.unlink()
         for path in self.directory.glob(f"{PARTIAL}*"):
