@@ -233,7 +233,7 @@ def test_gradients_reach_every_upsampler_and_every_parameter(model: str, upsampl
 
 
 @each_model
-def test_one_seed_gives_one_initialisation_and_moves_the_random_stream_alike_whatever_the_upsampling(model: str) -> None:
+def test_one_seed_gives_one_initialisation_and_one_random_stream_whatever_the_upsampling(model: str) -> None:
     states, own, draws = [], set(), []
     for upsampling, _ in UPSAMPLINGS:
         network = make.__wrapped__(model, upsampling)
