@@ -146,3 +146,11 @@ def test_the_memory_of_workers_goes_with_them_but_not_a_batch_in_use() -> None:
     gc.collect()
     assert not parcels._THEIRS
     assert (last["image"][1] == 39).all()
+
+
+def test_a_workers_number_may_have_passed_to_another() -> None:
+    batches = iter(loader(Numbered(40)))
+    next(batches)
+    ((worker, _), *_) = parcels._THEIRS
+    parcels.forget(worker)  # of one that ended with this number
+    assert [int(batch["image"][1, 0, 0, 0]) for batch in batches] == list(range(3, 41, 2))

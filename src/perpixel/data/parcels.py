@@ -12,6 +12,7 @@ import math
 import os
 import weakref
 from collections.abc import Mapping
+from multiprocessing import active_children
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -177,8 +178,10 @@ def forget(worker: int) -> None:
     """Let go of the pieces of a worker that has ended; batches that are still looked at stay.
 
     Args:
-        worker: its process.
+        worker: its process; nothing happens where another one has got that number meanwhile.
     """
+    if worker in {child.pid for child in active_children()}:
+        return
     for key in list(_THEIRS):  # at once: another thread may open batches meanwhile
         if key[0] == worker:
             del _THEIRS[key]
