@@ -170,6 +170,7 @@ FORMULAS: dict[str, Formula] = {
     "boundary_ce": boundary_cross_entropy,
     "ce_lovasz": lambda case: cross_entropy(case) + lovasz(case),
     "ce_dice": lambda case: cross_entropy(case) + 0.5 * overlap(case, dice),
+    "ce_without_dice": cross_entropy,
     "boundary_sum": lambda case: overlap(case, dice) + 0.01 * boundary(case),  # as training begins
     "nested": lambda case: cross_entropy(case) + 0.5 * (overlap(case, dice) + 0.5 * focal(case, gamma=2.0)),
     "mask2former": cross_entropy,  # of per-pixel logits
