@@ -12,6 +12,8 @@ import pytest
 import torch
 from PIL import Image
 
+from tests.commands import Shell, WarmShell
+
 torch.set_num_threads(1)  # tests run side by side
 
 CLASSES = ("ground", "square", "disc")
@@ -68,3 +70,13 @@ def tiny_overrides(root: Path, output: Path) -> list[str]:
 def tiny(tiny_root: Path, tmp_path: Path) -> list[str]:
     """Overrides of a training on ``tiny_root`` that takes about a second; runs go to ``tmp_path/runs``."""
     return tiny_overrides(tiny_root, tmp_path)
+
+
+@pytest.fixture
+def shell(tmp_path: Path) -> Shell:
+    return Shell(tmp_path)
+
+
+@pytest.fixture
+def warm_shell(tmp_path: Path) -> WarmShell:
+    return WarmShell(tmp_path)

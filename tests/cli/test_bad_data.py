@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 import perpixel
-from tests.cli.conftest import Shell
+from tests.commands import WarmShell
 from tests.security.test_files import png_of
 
 pytestmark = pytest.mark.slow  # whole processes, each of which imports torch
@@ -94,9 +94,9 @@ def test_faulty_data_are_refused_before_training(fault: str, data: Path, own: li
     assert not list((tmp_path / "run").glob("checkpoints/*"))
 
 
-def test_the_command_says_it_in_one_message(data: Path, own: list[str], shell: Shell) -> None:
+def test_the_command_says_it_in_one_message(data: Path, own: list[str], warm_shell: WarmShell) -> None:
     cut_short(data)
-    output = shell.run("train", own, code=1)
+    output = warm_shell.run("train", own, code=1)
     assert "05.png" in output
     assert "Traceback" not in output
 

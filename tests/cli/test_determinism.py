@@ -8,7 +8,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from tests.cli.conftest import Shell
+from tests.commands import Shell
 
 # A decoder with dropout, batch norm, random crops and colours, workers: everything that draws random numbers.
 RANDOM = ["model=fpn", "encoder=mobilenet_v2", "augment=default", "data.num_workers=2", "trainer.max_epochs=2"]

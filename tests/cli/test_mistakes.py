@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.conftest import ROOT, environment
+from tests.commands import ROOT, environment
 
 PROBE = """
 import sys

@@ -17,7 +17,7 @@ from perpixel.cli.job import OutOfMemory
 from perpixel.config import ConfigError
 from perpixel.config.compose import compose
 from perpixel.training import CheckpointStore
-from tests.cli.conftest import Shell, newest
+from tests.commands import WarmShell, newest
 
 
 def history(run: Path) -> list[dict[str, Any]]:
@@ -90,11 +90,16 @@ def test_sample_limits_and_unscored_tests(tiny: list[str]) -> None:
     assert json.loads((result.directory / "manifest.json").read_text())["looks"] == {}
 
 
-def test_a_loss_that_does_not_go_with_the_model_stops_a_sweep_before_its_first_job(shell: Shell) -> None:
-    choices = ["model=mask2former", "encoder=resnet18", "loss=mask2former,dice", f"output={shell.directory / 'runs'}"]
-    answer = shell.run("train", ["-m", *choices], code=2)
+def test_a_loss_that_does_not_go_with_the_model_stops_a_sweep_before_its_first_job(warm_shell: WarmShell) -> None:
+    choices = [
+        "model=mask2former",
+        "encoder=resnet18",
+        "loss=mask2former,dice",
+        f"output={warm_shell.directory / 'runs'}",
+    ]
+    answer = warm_shell.run("train", ["-m", *choices], code=2)
     assert "Dice compares pixels one by one. Use loss=mask2former" in answer
-    assert not (shell.directory / "runs").exists()
+    assert not (warm_shell.directory / "runs").exists()
 
 
 def test_the_set_loss_is_refused_by_models_that_label_pixels() -> None:
@@ -189,13 +194,13 @@ def wandb_records(log: Path) -> list[bytes]:
     return found[:-1]
 
 
-def test_wandb_marks_a_failed_run_failed(tiny: list[str], shell: Shell) -> None:
+def test_wandb_marks_a_failed_run_failed(tiny: list[str], warm_shell: WarmShell) -> None:
     """Read back from the offline run's own log: its exit record."""
     pytest.importorskip("wandb")
     from wandb.proto import wandb_internal_pb2
 
-    shell.run("train", [*tiny, "logger=wandb", "scheduler.warmup_steps=99", "hydra.run.dir=run"], code=1)
-    (log,) = (shell.directory / "run" / "wandb").glob("offline-run-*/*.wandb")
+    warm_shell.run("train", [*tiny, "logger=wandb", "scheduler.warmup_steps=99", "hydra.run.dir=run"], code=1)
+    (log,) = (warm_shell.directory / "run" / "wandb").glob("offline-run-*/*.wandb")
     records = [wandb_internal_pb2.Record.FromString(data) for data in wandb_records(log)]
     assert [record.exit.exit_code for record in records if record.HasField("exit")] == [1]
     assert [record.run.run_group for record in records if record.HasField("run")][:1] == [""]

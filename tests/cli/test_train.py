@@ -12,7 +12,7 @@ from PIL import Image
 from safetensors.torch import load_file
 
 import perpixel
-from tests.cli.conftest import Shell, newest
+from tests.commands import Shell, WarmShell, newest
 
 FILES = [
     "config.yaml",
@@ -113,42 +113,42 @@ def test_the_resolved_config_and_the_overrides_are_kept(trained: Path) -> None:
     assert "model.width=4" in OmegaConf.load(trained / "overrides.yaml")
 
 
-def test_shapes_scores_the_trained_model(trained: Path, shell: Shell) -> None:
-    output = shell.run("shapes", [f"run={trained}", "size=[64,64]", "measured=0", "output=out"])
+def test_shapes_scores_the_trained_model(trained: Path, warm_shell: WarmShell) -> None:
+    output = warm_shell.run("shapes", [f"run={trained}", "size=[64,64]", "measured=0", "output=out"])
     assert "checkerboard, trained:" in output
-    tables = (shell.directory / "out" / "shapes").rglob("shapes.csv")
+    tables = (warm_shell.directory / "out" / "shapes").rglob("shapes.csv")
     assert "encoder.0,64,64,4," in next(tables).read_text()
-    refused = shell.run("shapes", [f"run={trained}", "model=unet"], code=2)
+    refused = warm_shell.run("shapes", [f"run={trained}", "model=unet"], code=2)
     assert "brings its own" in refused
 
 
-def test_evaluate_repeats_the_score_and_counts_the_look(trained: Path, shell: Shell) -> None:
-    shell.run("evaluate", [f"run={trained}", "split=test"])
+def test_evaluate_repeats_the_score_and_counts_the_look(trained: Path, warm_shell: WarmShell) -> None:
+    warm_shell.run("evaluate", [f"run={trained}", "split=test"])
     again = json.loads((trained / "evaluation_test.json").read_text())["test"]
     first = json.loads((trained / "metrics.json").read_text())["test"]
     assert again["confusion"] == first["confusion"]
     assert json.loads((trained / "manifest.json").read_text())["looks"] == {"test": 2}
 
 
-def test_evaluate_refuses_changed_data(trained: Path, shell: Shell) -> None:
+def test_evaluate_refuses_changed_data(trained: Path, warm_shell: WarmShell) -> None:
     manifest = trained / "manifest.json"
     kept = manifest.read_text()
     manifest.write_text(json.dumps(json.loads(kept) | {"data": {"val": "0" * 64}}))
-    assert "has changed since it was trained" in shell.run("evaluate", [f"run={trained}", "split=val"], code=1)
-    shell.run("evaluate", [f"run={trained}", "split=val", "data.allow_changed=true"])
+    assert "has changed since it was trained" in warm_shell.run("evaluate", [f"run={trained}", "split=val"], code=1)
+    warm_shell.run("evaluate", [f"run={trained}", "split=val", "data.allow_changed=true"])
     manifest.write_text(kept)
 
 
-def test_evaluate_names_what_is_no_run(shell: Shell) -> None:
-    output = shell.run("evaluate", ["run=nowhere"], code=1)
+def test_evaluate_names_what_is_no_run(warm_shell: WarmShell) -> None:
+    output = warm_shell.run("evaluate", ["run=nowhere"], code=1)
     assert "run=nowhere: this is no run directory" in output
     assert "Traceback" not in output
 
 
-def test_a_failed_job_does_not_stop_the_sweep(tiny: list[str], shell: Shell) -> None:
-    output = shell.run("train", ["-m", *tiny, "scheduler=cosine", "scheduler.warmup_steps=0,10000"], code=1)
+def test_a_failed_job_does_not_stop_the_sweep(tiny: list[str], warm_shell: WarmShell) -> None:
+    output = warm_shell.run("train", ["-m", *tiny, "scheduler=cosine", "scheduler.warmup_steps=0,10000"], code=1)
     assert "1 of the sweep's runs did not finish" in output
-    (sweep,) = (shell.directory / "runs" / "sweeps").iterdir()
+    (sweep,) = (warm_shell.directory / "runs" / "sweeps").iterdir()
     names = sorted(path.name for path in sweep.iterdir() if path.is_dir())
     assert names == ["0_scheduler.warmup_steps-0", "1_scheduler.warmup_steps-10000"]
     with (sweep / "leaderboard.csv").open() as file:
@@ -178,31 +178,31 @@ def test_the_defining_command_makes_four_runs_and_one_report(tiny: list[str], sh
     assert not any("=" in path.name for path in sweep.rglob("*"))
 
 
-def test_a_fault_in_the_arguments_of_any_job_stops_before_the_first(tiny: list[str], shell: Shell) -> None:
-    output = shell.run("train", ["-m", *tiny, "loss=ce,dice", "loss._target_=perpixel.losses.Focal"], code=2)
+def test_a_fault_in_the_arguments_of_any_job_stops_before_the_first(tiny: list[str], warm_shell: WarmShell) -> None:
+    output = warm_shell.run("train", ["-m", *tiny, "loss=ce,dice", "loss._target_=perpixel.losses.Focal"], code=2)
     assert "Focal has no such argument" in output
-    assert not (shell.directory / "runs").exists()
+    assert not (warm_shell.directory / "runs").exists()
 
 
-def test_directories_are_never_used_twice(trained: Path, tiny: list[str], shell: Shell) -> None:
+def test_directories_are_never_used_twice(trained: Path, tiny: list[str], warm_shell: WarmShell) -> None:
     scores = (trained / "metrics.json").read_text()
     with pytest.raises(ValueError, match="holds a run already"):
         perpixel.train([*tiny, f"hydra.run.dir={trained}"])
     assert (trained / "metrics.json").read_text() == scores
     assert json.loads((trained / "manifest.json").read_text())["status"] == "finished"
-    (shell.directory / "sweep.json").write_text("{}")
-    output = shell.run("train", ["-m", *tiny, "loss=ce,dice", f"hydra.sweep.dir={shell.directory}"], code=2)
+    (warm_shell.directory / "sweep.json").write_text("{}")
+    output = warm_shell.run("train", ["-m", *tiny, "loss=ce,dice", f"hydra.sweep.dir={warm_shell.directory}"], code=2)
     assert "holds a sweep already" in output
 
 
-def test_wandb_offline_keeps_one_run_per_job_grouped_by_sweep(tiny: list[str], shell: Shell) -> None:
+def test_wandb_offline_keeps_one_run_per_job_grouped_by_sweep(tiny: list[str], warm_shell: WarmShell) -> None:
     pytest.importorskip("wandb")
-    shell.run("train", ["-m", *tiny, "logger=wandb", "seed=1,2"])
-    (sweep,) = (shell.directory / "runs" / "sweeps").iterdir()
+    warm_shell.run("train", ["-m", *tiny, "logger=wandb", "seed=1,2"])
+    (sweep,) = (warm_shell.directory / "runs" / "sweeps").iterdir()
     assert len(list(sweep.glob("*/wandb/offline-run-*"))) == 2
 
 
-def test_tensorboard_writes_events(tiny: list[str], shell: Shell) -> None:
+def test_tensorboard_writes_events(tiny: list[str], warm_shell: WarmShell) -> None:
     pytest.importorskip("tensorboard")
-    shell.run("train", [*tiny, "logger=tensorboard", "hydra.run.dir=run"])
-    assert list((shell.directory / "run").rglob("events.out.tfevents.*"))
+    warm_shell.run("train", [*tiny, "logger=tensorboard", "hydra.run.dir=run"])
+    assert list((warm_shell.directory / "run").rglob("events.out.tfevents.*"))

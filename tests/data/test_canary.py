@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from tests.cli.conftest import Shell
+from tests.commands import Shell
 
 import perpixel
 from perpixel.augment import Light

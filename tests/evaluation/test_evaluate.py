@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from omegaconf import OmegaConf
 from PIL import Image
-from tests.cli.conftest import Shell
+from tests.commands import Shell
 
 import perpixel
 from perpixel.cli.evaluate import evaluate

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import json
 import logging
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+from tests.commands import WarmShell
 
 import perpixel
 from perpixel.cli.scoring import score_run
 from perpixel.config import read_run_config
 
-ROOT = Path(__file__).parents[2]
 ENCODERS = {"starter_unet": "none", "dpt": "test_vit"}
 SMALL: dict[str, list[str]] = {
     "starter_unet": ["model.width=4"],
@@ -89,12 +87,10 @@ def test_an_encoder_by_its_name_alone(bands: dict[int, Path], tmp_path: Path, ca
 
 @pytest.mark.slow
 @pytest.mark.parametrize("model", ["unet", "mask2former"])
-def test_a_run_is_evaluated_again_to_the_same_scores(model: str, bands: dict[int, Path], tmp_path: Path) -> None:
-    result = perpixel.train(overrides(model, 5, bands[5], tmp_path / "run"))
-    command = [sys.executable, str(ROOT / "src" / "evaluate.py"), f"run={result.directory}", "split=val"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False, cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
-    assert f"{result.scores['val']['mIoU']:.4f}" in done.stdout + done.stderr
+def test_a_run_is_evaluated_again_to_the_same_scores(model: str, bands: dict[int, Path], warm_shell: WarmShell) -> None:
+    result = perpixel.train(overrides(model, 5, bands[5], warm_shell.directory / "run"))
+    told = warm_shell.run("evaluate", [f"run={result.directory}", "split=val"])
+    assert f"{result.scores['val']['mIoU']:.4f}" in told
 
 
 @pytest.mark.parametrize(

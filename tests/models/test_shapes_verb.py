@@ -4,32 +4,24 @@ from __future__ import annotations
 
 import csv
 import logging
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import torch
 from PIL import Image
+from tests.commands import Shell, WarmShell
 
 from perpixel.cli.shapes import _checkerboard, build_model
 from perpixel.config.compose import compose
 from perpixel.models import Encoder
 
-ROOT = Path(__file__).parents[2]
 
-
-def run(*overrides: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, str(ROOT / "src" / "shapes.py"), *overrides]
-    return subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
-
-
-def test_shapes_prints_and_writes_the_table_and_the_picture(tmp_path: Path) -> None:
-    done = run("model=starter_unet", "model.width=4", "size=[64,64]", "measured=1", f"output={tmp_path}")
-    assert done.returncode == 0, done.stderr
-    assert "decoder.blocks.3" in done.stdout
-    assert "checkerboard, untrained" in done.stdout
-    out = tmp_path / "shapes" / "model-starter_unet_model.width-4_size-64+64"
+def test_shapes_prints_and_writes_the_table_and_the_picture(warm_shell: WarmShell) -> None:
+    choices = ["model=starter_unet", "model.width=4", "size=[64,64]", "measured=1"]
+    told = warm_shell.run("shapes", [*choices, f"output={warm_shell.directory}"])
+    assert "decoder.blocks.3" in told
+    assert "checkerboard, untrained" in told
+    out = warm_shell.directory / "shapes" / "model-starter_unet_model.width-4_size-64+64"
     with (out / "shapes.csv").open(encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     assert [int(row["height"]) for row in rows if "blocks" in row["stage"]] == [8, 16, 32, 64]
@@ -37,25 +29,21 @@ def test_shapes_prints_and_writes_the_table_and_the_picture(tmp_path: Path) -> N
     assert Image.open(out / "shapes.png").width > 800
 
 
-def test_mistakes_are_told_together_and_before_torch() -> None:
-    done = run("size=[3]", "measured=-1")
-    assert done.returncode == 2
-    assert "2 faults" in done.stderr
-    assert "size=[256,256]" in done.stderr
-    assert "measured=-1: give a whole number, 0 or more" in done.stderr
+def test_mistakes_are_told_together_and_before_torch(shell: Shell) -> None:
+    told = shell.run("shapes", ["size=[3]", "measured=-1"], code=2)
+    assert "2 faults" in told
+    assert "size=[256,256]" in told
+    assert "measured=-1: give a whole number, 0 or more" in told
 
 
-def test_a_loss_is_not_ignored_in_silence() -> None:
-    done = run("loss=ce")
-    assert done.returncode != 0
-    assert "loss=: shapes trains nothing; leave it out" in done.stderr
+def test_a_loss_is_not_ignored_in_silence(shell: Shell) -> None:
+    assert "loss=: shapes trains nothing; leave it out" in shell.run("shapes", ["loss=ce"], code=2)
 
 
-def test_a_model_that_cannot_be_built_says_why() -> None:
-    done = run("model=pspnet", "decoder=transposed", "encoder=resnet18")
-    assert done.returncode != 0
-    assert "has nothing that decoder=transposed could replace" in done.stderr
-    assert "Traceback" not in done.stderr
+def test_a_model_that_cannot_be_built_says_why(warm_shell: WarmShell) -> None:
+    told = warm_shell.run("shapes", ["model=pspnet", "decoder=transposed", "encoder=resnet18"], code=1)
+    assert "has nothing that decoder=transposed could replace" in told
+    assert "Traceback" not in told
 
 
 def test_what_matched_of_the_weights_is_told_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

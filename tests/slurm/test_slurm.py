@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.cli.conftest import Shell
+from tests.commands import Shell
 from tests.training.test_data_parallel import wait_for as wait_for_any
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("cluster"), pytest.mark.xdist_group("slurm")]
@@ -20,11 +20,6 @@ EPOCHS = 300
 """So many outlast the time that Slurm takes to act."""
 
 wait_for = partial(wait_for_any, seconds=120.0)
-
-
-@pytest.fixture
-def shell(tmp_path: Path) -> Shell:
-    return Shell(tmp_path)
 
 
 def ask(*command: str) -> str:

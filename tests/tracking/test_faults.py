@@ -21,17 +21,12 @@ from perpixel.tracking.courier import Courier
 from perpixel.tracking.loggers import RunIdentity, TensorBoard, Tracker
 from perpixel.tracking.reach import silence
 from perpixel.tracking.sheltered import Sheltered
-from tests.cli.conftest import Shell
+from tests.commands import Shell
 from tests.tracking.servers import Server, black_hole, closed_port
 from tests.training.test_data_parallel import wait_for
 
 TIMEOUT_S = 3
 ONLINE = ["logger=wandb", "logger.mode=online", f"logger.timeout_s={TIMEOUT_S}", "hydra.run.dir=run"]
-
-
-@pytest.fixture
-def shell(tmp_path: Path) -> Shell:
-    return Shell(tmp_path)
 
 
 @contextmanager

@@ -13,15 +13,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tests.cli.conftest import Shell, newest
+from tests.commands import Shell, newest
 
 DDP = ["trainer=ddp", "trainer.accelerator=cpu", "trainer.devices=2", "data.batch_size=2"]
 LONG = ["trainer.max_epochs=100000", "trainer.check_val_every_n_epoch=1000"]
-
-
-@pytest.fixture
-def shell(tmp_path: Path) -> Shell:
-    return Shell(tmp_path)
 
 
 def wait_for(condition: Callable[[], object], process: subprocess.Popen[str], seconds: float = 90.0) -> Any:

@@ -17,7 +17,7 @@ import pytest
 import torch
 from experiments.soak.soak import soak
 from PIL import Image
-from tests.cli.conftest import Shell, newest
+from tests.commands import Shell, WarmShell, newest
 from tests.training.test_data_parallel import DDP, LONG, wait_for
 from tests.training.test_resume import assert_same_run
 
@@ -25,11 +25,6 @@ import perpixel
 from perpixel.config import ConfigError
 from perpixel.training import CheckpointStore, NonFinite
 from perpixel.training.callbacks.finite import FiniteGuard, Step
-
-
-@pytest.fixture
-def shell(tmp_path: Path) -> Shell:
-    return Shell(tmp_path)
 
 
 def manifest(run: Path) -> dict[str, Any]:
@@ -128,8 +123,8 @@ def test_changes_must_be_named_and_are_recorded(tiny: list[str], tmp_path: Path)
     assert manifest(run)["status"] == "finished"
 
 
-def test_what_cannot_be_resumed_is_told(tmp_path: Path, shell: Shell) -> None:
-    output = shell.run("train", [f"resume={tmp_path / 'nowhere'}"], code=2)
+def test_what_cannot_be_resumed_is_told(tmp_path: Path, warm_shell: WarmShell) -> None:
+    output = warm_shell.run("train", [f"resume={tmp_path / 'nowhere'}"], code=2)
     assert "this is no run directory" in output
     assert "Traceback" not in output
 
@@ -145,16 +140,16 @@ def test_data_that_changed_are_not_trained_on_any_further(tiny: list[str], tmp_p
 
 
 def test_a_full_disk_ends_the_run_with_its_name_and_the_run_goes_on_once_there_is_room(
-    tiny: list[str], small_disk: Path, shell: Shell
+    tiny: list[str], small_disk: Path, warm_shell: WarmShell
 ) -> None:
     run = small_disk / "run"
     every = ["training.checkpoint.every_n_steps=1", "training.checkpoint.keep=100", "trainer.max_epochs=4"]
-    output = shell.run("train", [*tiny, *every, f"hydra.run.dir={run}"], code=1)
+    output = warm_shell.run("train", [*tiny, *every, f"hydra.run.dir={run}"], code=1)
     assert f"'{run / 'checkpoints'}': No space left on device" in output
     found = CheckpointStore(run / "checkpoints").newest_valid("state")
     assert found is not None
     subprocess.run(["mount", "-o", "remount,size=60m", small_disk], check=True)
-    shell.run("train", [f"resume={run}"])
+    warm_shell.run("train", [f"resume={run}"])
     assert manifest(run)["status"] == "finished"
     assert [line["epoch"] for line in history(run)] == [0, 1, 2, 3]
 
@@ -189,9 +184,11 @@ def test_a_disk_that_is_full_behind_the_last_checkpoint(
     assert not list(run.rglob(".partial-*"))
 
 
-def test_a_directory_that_cannot_be_written_to_is_named(tiny: list[str], small_disk: Path, shell: Shell) -> None:
+def test_a_directory_that_cannot_be_written_to_is_named(
+    tiny: list[str], small_disk: Path, warm_shell: WarmShell
+) -> None:
     subprocess.run(["mount", "-o", "remount,ro", small_disk], check=True)
-    output = shell.run("train", [*tiny, f"hydra.run.dir={small_disk / 'run'}"], code=1)
+    output = warm_shell.run("train", [*tiny, f"hydra.run.dir={small_disk / 'run'}"], code=1)
     assert str(small_disk / "run") in output
     assert "Read-only file system" in output
     assert "Traceback" not in output

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from tests.cli.conftest import ROOT, Shell, environment
+from tests.commands import ROOT, Shell, environment
 from tests.training.test_data_parallel import DDP, LONG, alive, goes_on, ranks_of, wait_for
 from torch.utils.data import DataLoader
 
@@ -29,11 +29,6 @@ from perpixel.training.callbacks import Watchdog, watchdog
 from perpixel.training.signals import handled
 
 RUN = ["hydra.run.dir=run", "training.checkpoint.every_n_steps=2"]
-
-
-@pytest.fixture
-def shell(tmp_path: Path) -> Shell:
-    return Shell(tmp_path)
 
 
 @pytest.fixture

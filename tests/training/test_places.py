@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from tests.cli.conftest import ROOT, Shell, environment
+from tests.commands import ROOT, Shell, environment
 from tests.skips import skip_or_fail
 
 RACE = """
@@ -25,11 +25,6 @@ while len(list(Path().glob("ready-*"))) < 2 and time.monotonic() < end:
 main()
 """
 CAPABILITIES = "-dac_override,-dac_read_search"
-
-
-@pytest.fixture
-def shell(tmp_path: Path) -> Shell:
-    return Shell(tmp_path)
 
 
 @pytest.mark.slow

@@ -15,7 +15,7 @@ import lightning.pytorch as pl
 import pytest
 import torch
 import torch.nn.functional as F
-from tests.cli.conftest import newest
+from tests.commands import newest
 from tests.conftest import tiny_overrides
 from torch import Tensor
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import torch
-from tests.cli.conftest import Shell
+from tests.commands import Shell
 from tests.training.test_data_parallel import DDP
 from tests.training.test_faults import manifest, poisoned
 from tests.training.test_store import flip, truncate
@@ -224,8 +224,3 @@ def test_two_ranks_stop_or_go_back_together(on_nan: str, poisoned: list[str], sh
     else:
         assert found["status"] == "finished"
         assert all("13" in entry["samples"] for entry in found["rolled_back"])
-
-
-@pytest.fixture
-def shell(tmp_path: Path) -> Shell:
-    return Shell(tmp_path)

@@ -9,18 +9,12 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
-from pathlib import Path
 
 import pytest
-from tests.cli.conftest import ROOT, Shell, environment, newest
+from tests.commands import ROOT, Shell, environment, newest
 from tests.training.test_data_parallel import DDP, LONG, wait_for
 
 from perpixel.training.signals import Signals
-
-
-@pytest.fixture
-def shell(tmp_path: Path) -> Shell:
-    return Shell(tmp_path)
 
 
 def run_script(script: str, arguments: Sequence[str], shell: Shell) -> subprocess.Popen[str]:
