@@ -178,12 +178,24 @@ def test_windows_are_parts_of_the_whole(tmp_path: Path) -> None:
         ({"shapes": [{"label": "car"}]}, "shape 0: .*points"),
         ({"shapes": [shape("car", "polygon", [])]}, "has no points"),
         ({"imageHeight": None}, "does not say imageHeight"),
+        ({"imageHeight": 40.5}, "does not say imageHeight"),
         ({"shapes": None}, r"has no list 'shapes'.*encoding=coco"),
     ],
 )
 def test_faulty_annotations_are_explained(tmp_path: Path, content: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         reader()(labelme(tmp_path / "a.json", **content))
+
+
+def test_annotations_as_other_programs_write_them(tmp_path: Path) -> None:
+    """With a byte order mark, and whole numbers as floats."""
+    whole = {"imageHeight": float(SIZE[0]), "imageWidth": float(SIZE[1])}
+    path = labelme(tmp_path / "a.json", shape("car", "rectangle", [[30, 20], [10, 5]]), **whole)
+    path.write_text("\ufeff" + path.read_text(), encoding="utf-8")
+    assert reader().shape(path) == reader()(path).shape == SIZE
+    path = coco(tmp_path / "b.json", ["a.jpg"])
+    path.write_text("\ufeff" + path.read_text(), encoding="utf-8")
+    assert reader().shape(coco_files(path)["a.jpg"]) == SIZE
 
 
 def bomb(side: int) -> str:

@@ -17,6 +17,7 @@ from typing import Any
 
 from perpixel.data.remembered import cache_folder, stamp
 from perpixel.data.shapes.masks import ANNOTATION
+from perpixel.data.texts import read_text
 
 _INDEX = "index.json"
 _VERSION = "4"
@@ -63,8 +64,9 @@ def _unpack(annotations: Path, folder: Path) -> None:
 
 
 def _images(annotations: Path) -> Iterator[dict[str, Any]]:
+    text = read_text(annotations, "annotation file", "data.source.masks")
     try:
-        content = json.loads(annotations.read_text(encoding="utf-8"))
+        content = json.loads(text)
         names = {category["id"]: str(category["name"]) for category in content["categories"]}
         objects: Mapping[Any, list[dict[str, Any]]] = defaultdict(list)
         for one in content["annotations"]:

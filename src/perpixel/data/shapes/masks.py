@@ -14,6 +14,7 @@ import numpy.typing as npt
 from perpixel.data.decode import check_pixels
 from perpixel.data.masks import MaskReader
 from perpixel.data.shapes.drawing import Frame, draw
+from perpixel.data.texts import read_text
 from perpixel.data.tiff import Window
 from perpixel.labels import LabelSpace
 
@@ -113,11 +114,10 @@ def _called(shape: Any, number: int) -> str:
 
 
 def _content(path: Path) -> dict[str, Any]:
+    text = read_text(path, "annotation", "data.source.masks")
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise ValueError(f"'{path}' does not exist.") from None
-    except (OSError, ValueError, RecursionError, MemoryError) as error:
+        content = json.loads(text)
+    except (ValueError, RecursionError, MemoryError) as error:
         raise ValueError(f"'{path}' is no JSON file that can be read ({error}).") from None
     if not isinstance(content, dict) or not isinstance(content.get("shapes"), list):
         raise ValueError(
@@ -133,6 +133,8 @@ def _shape(content: Mapping[str, Any], where: object) -> tuple[int, int]:
 
 def _side(content: Mapping[str, Any], side: str, where: object) -> int:
     value = content.get(side)
+    if isinstance(value, float) and value.is_integer():  # as programs write it that know one kind of number
+        value = int(value)
     if not isinstance(value, int) or isinstance(value, bool) or value < 1:
         raise ValueError(f"'{where}' does not say {side}: open the image in LabelMe and save it again.")
     return value
