@@ -190,7 +190,8 @@ def test_searched_folders_and_read_files(tmp_path: Path) -> None:
         tmp_path,
         tmp_path,
     ]
-    assert index.read_files(tmp_path, [None, "m.csv:patient", "(cam\\d)"]) == [
+    assert index.read_files(tmp_path, [None, "m.csv:patient", "M.CSV", "(cam\\d)"]) == [
         tmp_path / "m.csv",
+        tmp_path / "M.CSV",
         tmp_path / "(cam\\d)",
     ]

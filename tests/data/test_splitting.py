@@ -197,7 +197,9 @@ def test_samples_that_joined_since_the_draw_are_told(cameras: Path) -> None:
         ('{"train": 5}', "must hold lists of keys"),
         ("[1]", "is no JSON of lists of keys"),
         ('{"train": [', "is no JSON of lists of keys"),
+        ("[" * 200_000, "is no JSON of lists of keys"),
     ],
+    ids=range(7),
 )
 def test_a_split_file_by_hand_is_checked(cameras: Path, text: str, told: str) -> None:
     (cameras / "splits").mkdir()
@@ -234,6 +236,30 @@ def test_tables_as_spreadsheets_write_them(cameras: Path) -> None:
     )
     found = property_of(["scan.01", "scan.02", "scan.03", "plain"], cameras, "t.csv", "site", "here")
     assert found == {"scan.01": "s0", "scan.02": "s1", "scan.03": "s2", "plain": "s3"}
+
+
+@pytest.mark.parametrize("rule", ["T.CSV", "T.CSV:site"])
+def test_tables_as_people_write_them(cameras: Path, rule: str) -> None:
+    (cameras / "T.CSV").write_text('key, site , note\n a , s0, "x, y"\nb, s1\n\n')
+    assert property_of(["a", "b"], cameras, rule, "site", "here") == {"a": "s0", "b": "s1"}
+
+
+@pytest.mark.parametrize(
+    ("file", "text", "told"),
+    [
+        ("g.txt", "a g0\n", r"here='g\.txt' names the file '.*g\.txt', but tables end in \.csv: save it as one"),
+        ("t.csv", f'key,site\na,0\nb,"{"x" * 140_000}\n', r"t\.csv' cannot be read from line 3 on .*close each quote"),
+    ],
+    ids=["other ending", "long field"],
+)
+def test_files_that_are_no_table_are_refused(cameras: Path, file: str, text: str, told: str) -> None:
+    (cameras / file).write_text(text)
+    with pytest.raises(ValueError, match=told):
+        property_of(["a", "b"], cameras, file, "site", "here")
+
+
+def test_a_pattern_may_be_longer_than_a_files_name(cameras: Path) -> None:
+    assert property_of(["a"], cameras, f"(a).?{'|x' * 200}", "site", "here") == {"a": "a"}
 
 
 @pytest.mark.parametrize("rows", ["a,1\na,1\n", "a.png,1\na.jpg,2\n"], ids=["twice", "two suffixes"])

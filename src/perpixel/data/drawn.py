@@ -53,7 +53,7 @@ def _loaded(path: Path) -> dict[str, Any]:
     try:
         saved = json.loads(text)
         lists = [value for name, value in saved.items() if name != _RULE]
-    except (ValueError, AttributeError) as error:
+    except (ValueError, AttributeError, RecursionError, MemoryError) as error:
         raise ValueError(
             f"the split file '{path}' is no JSON of lists of keys ({error}): {_anew('mend it, or remove it')}."
         ) from None

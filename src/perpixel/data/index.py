@@ -16,6 +16,7 @@ from pathlib import Path
 from perpixel.data.base import SplitName
 from perpixel.data.hashing import digest
 from perpixel.data.pairs import Pair
+from perpixel.data.properties import table_of
 from perpixel.data.remembered import SCHEMA, cache_folder, write_whole
 from perpixel.data.table import PairTable
 from perpixel.data.walking import folders_below
@@ -70,7 +71,7 @@ def searched_folders(root: Path, searched: Iterable[str]) -> list[Path]:
 
 def read_files(root: Path, rules: Iterable[str | None]) -> list[Path]:
     """Files that rules name; a pattern names none, and is taken for a file that does not exist."""
-    return [root / (f"{rule.partition('.csv')[0]}.csv" if ".csv" in rule else rule) for rule in rules if rule]
+    return [root / (table.file if (table := table_of(rule)) else rule) for rule in rules if rule]
 
 
 def _known(note: Path) -> dict[SplitName, PairTable]:

@@ -6,13 +6,29 @@ import csv
 import io
 import re
 from collections.abc import Iterable
+from itertools import chain, repeat
 from pathlib import Path
+from typing import NamedTuple
 
 from perpixel.data.decode import IMAGE_SUFFIXES, MASK_SUFFIXES
 from perpixel.data.inspection import SHOWN
 from perpixel.data.texts import read_text
 
 _FILES = frozenset((*IMAGE_SUFFIXES, *MASK_SUFFIXES, ".json"))
+_TABLE = re.compile(r"(.*\.csv)(?::(.*))?", re.IGNORECASE | re.DOTALL)
+
+
+class Table(NamedTuple):
+    """A CSV and the column that is meant, empty where a rule names none."""
+
+    file: str
+    column: str
+
+
+def table_of(rule: str) -> Table | None:
+    """The table that a rule names, as ``meta.csv`` or ``meta.csv:patient``; None for patterns."""
+    named = _TABLE.fullmatch(rule)
+    return Table(named[1], named[2] or "") if named else None
 
 
 def property_of(keys: Iterable[str], root: Path, rule: str, column: str, where: str) -> dict[str, str]:
@@ -29,11 +45,11 @@ def property_of(keys: Iterable[str], root: Path, rule: str, column: str, where: 
     Raises:
         ValueError: the CSV is missing or lacks a column, the pattern is none, or keys have no value.
     """
-    file, is_table, own_column = rule.partition(".csv")
-    if is_table:
-        table = _table(root / f"{file}.csv", own_column.removeprefix(":") or column, where)
+    if named := table_of(rule):
+        table = _table(root / named.file, named.column or column, where)
         found = {key: table.get(key, table.get(_stem(key), "")) for key in keys}
     else:
+        _refuse_file(root, rule, where)
         pattern = _pattern(rule, where)
         matches = {key: pattern.search(key) for key in keys}
         found = {key: (match.group(pattern.groups and 1) or "") if match else "" for key, match in matches.items()}
@@ -46,6 +62,20 @@ def property_of(keys: Iterable[str], root: Path, rule: str, column: str, where: 
     return found
 
 
+def _refuse_file(root: Path, rule: str, where: str) -> None:
+    """A table by another name would be searched for in the keys, as a pattern."""
+    path = root / rule.partition(":")[0]
+    try:
+        is_file = bool(path.suffix) and path.is_file()
+    except OSError:  # a pattern longer than a file's name may be
+        return
+    if is_file:
+        raise ValueError(
+            f"{where}={rule!r} names the file '{path}', but tables end in .csv: save it as one, with commas between "
+            "the columns, or rename it."
+        )
+
+
 def _pattern(rule: str, where: str) -> re.Pattern[str]:
     try:
         return re.compile(rule)
@@ -56,14 +86,26 @@ def _pattern(rule: str, where: str) -> re.Pattern[str]:
 
 
 def _table(path: Path, column: str, where: str) -> dict[str, str]:
-    reader = csv.DictReader(io.StringIO(read_text(path, "table", where), newline=""))
-    columns = reader.fieldnames or ()
+    columns, *rows = _lines(path, where) or [[]]
     if not {"key", column} <= set(columns):
         other = next(
             (f" Are they separated by {mark!r}? Use commas." for mark in ";\t" if mark in "".join(columns)), ""
         )
         raise ValueError(f"'{path}' needs the columns key and {column}, but has {', '.join(columns)}.{other}")
-    return _by_key(path, [(row["key"] or "", row[column] or "") for row in reader])
+    known = [dict(zip(columns, chain(row, repeat("")), strict=False)) for row in rows]
+    return _by_key(path, [(row["key"], row[column]) for row in known])
+
+
+def _lines(path: Path, where: str) -> list[list[str]]:
+    """The cells of each line that has any, without the spaces that people put behind commas."""
+    reader = csv.reader(io.StringIO(read_text(path, "table", where), newline=""), skipinitialspace=True)
+    try:
+        return [[cell.strip() for cell in line] for line in reader if line]
+    except csv.Error as error:
+        raise ValueError(
+            f"the table '{path}' cannot be read from line {reader.line_num} on ({error}): close each quote that is "
+            f"opened, and leave columns of long texts out. (See {where}.)"
+        ) from None
 
 
 def _by_key(path: Path, rows: list[tuple[str, str]]) -> dict[str, str]:
