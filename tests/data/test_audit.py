@@ -86,6 +86,18 @@ def test_what_is_wrong_with_it(source: Folder, tmp_path: Path) -> None:
     assert found["alignment"]["aligned"]
 
 
+def test_unused_files_are_listed(source: Folder, tmp_path: Path) -> None:
+    assert audit(source, tmp_path)["unused"] == []
+    for index in range(3):
+        (tmp_path / "images" / f"train/<{index}>.gif").write_bytes(b"")
+    source = Folder(str(tmp_path), policy=str(tmp_path / "policy.yaml"), split="folders")
+    (found,) = audit(source, tmp_path)["unused"]
+    assert (found["total"], found["first"]) == (3, ("train/<0>.gif", "train/<1>.gif", "train/<2>.gif"))
+    page = (tmp_path / "audit" / "audit.html").read_text()
+    assert "3 images whose ending is not read" in page
+    assert "train/&lt;0&gt;.gif, train/&lt;1&gt;.gif" in page
+
+
 def test_the_page_stands_alone(source: Folder, tmp_path: Path) -> None:
     found = audit(source, tmp_path)
     page = (tmp_path / "audit" / "audit.html").read_text()

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import os
+import re
 import shutil
 from collections.abc import Callable
 from itertools import chain
@@ -10,6 +12,7 @@ import pytest
 from PIL import Image
 
 from perpixel.data import Folder
+from perpixel.data.unused import Unused, warning_of_unused
 
 from .conftest import save
 
@@ -87,6 +90,55 @@ def test_linked_folders_are_searched(masks: str, make_folder: MakeFolder, tmp_pa
         (root / kind / "itself").symlink_to(root / kind / "itself")
     source = Folder(str(root), CLASSES, masks=masks, mask_key=r"(?:masks/)?(.+)", fractions=[0.5, 0.5, 0])
     assert sorted(chain(*names(source).values())) == ["a", "again__d", "b", "more__c", "more__day__d"]
+
+
+def test_images_and_masks_of_no_pair_are_told(make_folder: MakeFolder) -> None:
+    root = make_folder([*KEYS, "lonely"])
+    (root / "images" / "lonely.png").unlink()
+    for name in ("new.HEIC", "photo3.dng", "README.txt", "Thumbs.db", "list.json", "._new.heic", ".cache/a.gif"):
+        (root / "images" / name).parent.mkdir(exist_ok=True)
+        (root / "images" / name).write_bytes(b"")
+    save(root / "images" / "other.png", Image.new("RGB", (14, 12)))
+    source = Folder(str(root), CLASSES, image_key=r"(photo\d+|new)", mask_key=r"(photo\d+|lonely)")
+    assert [(kind.total, kind.first) for kind in source.unused] == [
+        (1, ("new.HEIC",)), (1, ("other.png",)), (1, ("lonely",)),
+    ]  # fmt: skip
+    assert Unused.of("", [os.fsdecode(b"\xff.gif")]).first == ("\\udcff.gif",)
+    told = warning_of_unused(source.unused)
+    assert re.search(
+        r"1 images whose ending is not read \(.*\): 'new\.HEIC'; 1 images that data\.source\.image_key=", told
+    )
+    assert "1 masks without an image" in told
+
+
+def test_one_folder_may_hold_images_and_masks(make_folder: MakeFolder) -> None:
+    root = str(make_folder(KEYS))
+    keys = {"image_key": "images/(.+)", "mask_key": "masks/(.+)"}
+    assert Folder(root, CLASSES, images=".", masks=".", **keys).unused == ()
+
+
+@pytest.mark.parametrize("images", ["images", "images/**/*"])
+def test_hidden_files_are_no_images(images: str, make_folder: MakeFolder) -> None:
+    root = make_folder(KEYS)
+    for kind in ("images", "masks"):
+        (root / kind / "._photo0.png").write_bytes(b"resource fork")
+        (root / kind / ".ipynb_checkpoints").mkdir()
+        shutil.copy(root / kind / "photo0.png", root / kind / ".ipynb_checkpoints" / "photo0-checkpoint.png")
+    assert sum(map(len, names(Folder(str(root), CLASSES, images=images, image_key="(?:images/)?(.+)")).values())) == 20
+    hidden = "images/.ipynb*/*.png"
+    with pytest.raises(ValueError, match=r"1 of 1 images have no mask, first: 'images/\.ipynb_checkpoints/photo0-"):
+        Folder(str(root), CLASSES, images=hidden)
+
+
+@pytest.mark.parametrize("suffix", [".jfif", ".jpe", ".JPG", ".Jpeg", ".TIF"])
+def test_images_by_all_their_endings(suffix: str, make_folder: MakeFolder) -> None:
+    root = make_folder(KEYS)
+    for path in (root / "images").iterdir():
+        Image.open(path).save(path.with_suffix(suffix), "TIFF" if suffix == ".TIF" else "JPEG")
+        path.unlink()
+    source = Folder(str(root), CLASSES)
+    assert source.unused == ()
+    source.split("train").verify()
 
 
 @pytest.mark.parametrize("options", [{}, {"ignore_index": 7}, {"encoding": "colour", "ignore_colours": [[7, 7, 7]]}])

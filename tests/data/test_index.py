@@ -112,6 +112,16 @@ def test_the_second_start_looks_for_nothing(root: Path, searches: list[Any]) -> 
     assert again.split("train").fingerprint() == Folder(str(root), CLASSES, split_seed=0).split("train").fingerprint()
 
 
+def test_what_is_unused_is_remembered(root: Path, searches: list[Any]) -> None:
+    (root / "images" / "3.png").unlink()
+    (root / "images" / "13.gif").write_bytes(b"")
+    settle(root)
+    first = Folder(str(root), CLASSES).unused
+    assert [kind.first for kind in first] == [("13.gif",), ("3",)]
+    assert Folder(str(root), CLASSES).unused == first
+    assert len(searches) == 2
+
+
 def test_other_arguments_are_other_pairs(root: Path, searches: list[Any]) -> None:
     first = names(Folder(str(root), CLASSES))
     assert names(Folder(str(root), CLASSES, split_seed=1)) != first

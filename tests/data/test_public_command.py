@@ -156,6 +156,7 @@ def test_quarantined_files_stand_in_the_manifest(tmp_path: Path, caplog: pytest.
     root = own(tmp_path / "data")
     cut = root / "images" / "cam1_4.png"
     cut.write_bytes(cut.read_bytes()[:-300])
+    (root / "images" / "new.heic").write_bytes(b"")
     data = ["data=folder", f"data.source.root={root}", "data.source.classes=[ground,tree]", *SMALL]
     with pytest.raises(ValueError, match=r"1 of \d+ pairs are faulty:\n'.*cam1_4\.png' cannot be decoded"):
         perpixel.train([*data, f"output={tmp_path / 'refused'}"])
@@ -165,3 +166,4 @@ def test_quarantined_files_stand_in_the_manifest(tmp_path: Path, caplog: pytest.
     assert "cam1_4.png' cannot be decoded" in reason
     assert (result.directory / "bad_files.txt").read_text() == f"{reason}\n"
     assert f"1 faulty pairs are left out; {result.directory / 'bad_files.txt'} tells which" in caplog.text
+    assert "used for nothing. 1 images whose ending is not read (convert them, to PNG say): 'new.heic'" in caplog.text

@@ -34,6 +34,7 @@ def audit(cfg: DictConfig) -> None:
     """
     from perpixel.cli.experiment import build_recipe, build_source
     from perpixel.data.audit import write_audit
+    from perpixel.data.unused import warning_of_unused
 
     overrides = cast(list[str], OmegaConf.to_container(HydraConfig.get().overrides.task))
     directory = Path(cfg.output) / "audit" / job_name(overrides)
@@ -43,6 +44,8 @@ def audit(cfg: DictConfig) -> None:
     about = {"data": str(root)} if root is not None else {}
     about["command"] = " ".join(["perpixel audit", *map(shlex.quote, overrides)])
     found = write_audit(source, build_recipe(cfg, source), directory, cfg.workers, about=about)
+    if source.unused:
+        log.warning(warning_of_unused(source.unused))
     faults, leaks = len(found["faults"]), len(found["leaks"])
     log.info("%s: %d faults, %d leaks; %s", found["source"], faults, leaks, found["alignment"]["says"])
     log.info("audit: %s", directory / "audit.html")

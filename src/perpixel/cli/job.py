@@ -26,6 +26,7 @@ from perpixel.data.inspection import BadFiles
 from perpixel.data.kept import write_splits
 from perpixel.data.patience import explained
 from perpixel.data.shared import shared_samples, warning_of
+from perpixel.data.unused import warning_of_unused
 from perpixel.export.bundle import save_bundle
 from perpixel.models import SegmentationModel
 from perpixel.models.checkerboard import advice_for
@@ -265,6 +266,8 @@ def _describe(experiment: Experiment, run: Path, anything_goes: bool) -> None:
             "data.on_bad_file=skip: %d faulty pairs are left out; %s tells which, and why",
             len(left_out), run / BAD_FILES,
         )  # fmt: skip
+    if unused := data.source.unused:
+        log.warning(warning_of_unused(unused))
     if shared := shared_samples(data.source):
         log.warning(warning_of(shared))
     manifest.update(run, data=now, bad_files=data.source.quarantined, parameters=parameters)

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from perpixel.augment.targets import Kind
+from perpixel.data.unused import Unused
 from perpixel.labels import LabelSpace
 
 SplitName = Literal["train", "val", "test"]
@@ -101,6 +102,7 @@ class DataSource(ABC):
         splits: the splits that exist; users' data may come without a test split.
         rules: by class name, what an annotator needs to know, where a policy says it.
         quarantined: what is wrong with each file that was left out, for the run's manifest.
+        unused: files that lie among the data and are used for nothing, by reason.
         drawn: whether the splits were drawn by a seed, so that a run should keep who stands where.
         extras: what each sample brings besides image and mask, by name: a further ``image`` (H, W, C), a further
             ``mask`` (H, W) or per-pixel ``weight`` (H, W). The weight of the loss is the one named ``weight``.
@@ -110,6 +112,7 @@ class DataSource(ABC):
     rules: Mapping[str, str] = NOTHING
     extras: Mapping[str, Kind] = NOTHING
     quarantined: tuple[str, ...] = ()
+    unused: tuple[Unused, ...] = ()
     drawn: bool = False
     labels: LabelSpace
     channels: int

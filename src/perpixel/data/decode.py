@@ -24,7 +24,14 @@ from perpixel.data.partial import jpeg_part, png_rows
 from perpixel.data.png import SIGNATURE, chunks
 from perpixel.data.tiff import TiffHeader, Window, read_tiff, tiff_header
 
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp", ".npy")
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".tif", ".tiff", ".bmp", ".npy")
+UNREAD_SUFFIXES = (
+    ".arw", ".avif", ".cr2", ".cr3", ".dcm", ".dng", ".exr", ".gif", ".hdr", ".heic", ".heif", ".j2k", ".jp2", ".jxl",
+    ".mat", ".nef", ".nii", ".npz", ".pbm", ".pgm", ".ppm", ".pnm", ".psd", ".tga",
+)  # fmt: skip
+"""Endings of pictures that are not read, and so are told of where they lie among images. Whatever ends otherwise
+(README.txt, Thumbs.db, JSON) is taken for no image, and nobody is bothered with it."""
+
 TIFF_SUFFIXES = (".tif", ".tiff")
 MASK_SUFFIXES = (".png", ".tif", ".tiff", ".bmp", ".npy", ".webp")
 
@@ -45,7 +52,7 @@ _JPEGS = ("JPEG", "MPO")  # the second holds several, as cameras write them
 _DEEP_PNG_BANDS = {b"\x10\x02": 3, b"\x10\x04": 1, b"\x10\x06": 3}  # by depth and colour type
 _UNPACKED = re.compile("L;([24]?)(I?)R?")  # Pillow's raw modes of grey
 _AS_FLOAT = (np.int16, np.float64)  # float32 holds all of the one, and more of the other than a network sees
-_ENDS = {".jpg": b"\xff\xd9", ".jpeg": b"\xff\xd9", ".png": b"IEND\xae\x42\x60\x82"}
+_ENDS = dict.fromkeys((".jpg", ".jpeg", ".jpe", ".jfif"), b"\xff\xd9") | {".png": b"IEND\xae\x42\x60\x82"}
 
 Array = npt.NDArray[Any]
 

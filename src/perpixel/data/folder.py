@@ -6,14 +6,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from perpixel.data.base import SplitName
 from perpixel.data.decode import IMAGE_SUFFIXES
 from perpixel.data.encodings import SUFFIXES, Encoding, Labelling
 from perpixel.data.extras import extras_of
 from perpixel.data.files import FileSource, OnBadFile
-from perpixel.data.finding import find, find_coco, paired, with_extra
-from perpixel.data.index import read_files, remembered_pairs, searched_folders
-from perpixel.data.pairs import Pair, tiled
+from perpixel.data.finding import find, find_coco, paired, unused, with_extra
+from perpixel.data.index import Division, read_files, remembered_pairs, searched_folders
+from perpixel.data.pairs import tiled
 from perpixel.data.plan import SplitPlan, SplitRule
 from perpixel.data.policy import Policy
 from perpixel.data.properties import property_of
@@ -48,7 +47,8 @@ class Folder(FileSource):
     ``images`` and ``masks`` are folders (searched to any depth, links followed) or globs with ``*``, relative to
     ``root``. The key of a file is its path within the folder (for a glob: within ``root``) without its suffix, or,
     where ``image_key`` and ``mask_key`` are patterns with groups, what the groups match. So ``photos/a7.jpg`` and
-    ``labels/a7_mask.png`` meet with ``mask_key='(.+)_mask'``.
+    ``labels/a7_mask.png`` meet with ``mask_key='(.+)_mask'``. Hidden files are no data. ``unused`` has the images
+    and masks that became part of no pair.
 
     What was found is kept in the user's cache folder until a folder gets or loses an entry: a million files start in
     seconds the second time (see ``perpixel.data.index``).
@@ -153,12 +153,13 @@ class Folder(FileSource):
         window = None if tile is None else _window(tile)
         additional = extras_of(weights, extras)
 
-        def divided() -> dict[SplitName, list[Pair]]:
+        def divided() -> Division:
             found = find(base, images, image_key, IMAGE_SUFFIXES, "images")
             if encoding == "coco":
-                pairs = paired(found, find_coco(base, masks, mask_key))
+                labels = find_coco(base, masks, mask_key)
             else:
-                pairs = paired(found, find(base, masks, mask_key, SUFFIXES[encoding], "masks"))
+                labels = find(base, masks, mask_key, SUFFIXES[encoding], "masks")
+            pairs = paired(found.files, labels.files)
             for name, rule in (conditions or {}).items():
                 values = property_of(pairs, base, rule, name, f"data.source.conditions.{name}")
                 pairs = {
@@ -171,18 +172,19 @@ class Folder(FileSource):
                 base, reader, split, fractions, split_seed, stratify, group_by, folds, fold, split_file, lists
             )
             parts = plan.divide(pairs)
-            if window is None:
-                return parts
-            return {name: [part for pair in whole for part in tiled(pair, window)] for name, whole in parts.items()}
+            if window is not None:
+                parts = {name: [tile for pair in part for tile in tiled(pair, window)] for name, part in parts.items()}
+            return Division(parts, unused(found, labels, pairs, image_key))
 
         if stratify or tile is not None or encoding == "coco":  # these depend on what is in the files
-            splits: Mapping[SplitName, Sequence[Pair]] = divided()
+            division = divided()
         else:
             searched = [images, masks, *(extra.files for extra in additional)]
             rulings = [group_by, split_file, *(lists or {}).values(), *(conditions or {}).values()]
-            splits = remembered_pairs(given, searched_folders(base, searched), read_files(base, rulings), divided)
-        super().__init__(splits, reader, policy, channels, mean, std, on_bad_file, max_bad, cache, additional)
+            division = remembered_pairs(given, searched_folders(base, searched), read_files(base, rulings), divided)
+        super().__init__(division.splits, reader, policy, channels, mean, std, on_bad_file, max_bad, cache, additional)
         self.rules = self.rules or rules
+        self.unused = division.unused
         self.drawn = split == "fractions"
 
 

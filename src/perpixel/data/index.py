@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import Any, NamedTuple
 
 from perpixel.data.base import SplitName
 from perpixel.data.hashing import digest
@@ -19,18 +20,25 @@ from perpixel.data.pairs import Pair
 from perpixel.data.properties import table_of
 from perpixel.data.remembered import SCHEMA, cache_folder, write_whole
 from perpixel.data.table import PairTable
+from perpixel.data.unused import Unused
 from perpixel.data.walking import folders_below
 
-Splits = Mapping[SplitName, Sequence[Pair]]
 Times = dict[str, list[int]]
 
 _TICK = 2_000_000_000
 """Nanoseconds within which a folder may change twice and show one time, on the coarsest file system (FAT)."""
 
 
+class Division(NamedTuple):
+    """Pairs by split, and what lay among them and is used for nothing."""
+
+    splits: Mapping[SplitName, Sequence[Pair]]
+    unused: tuple[Unused, ...] = ()
+
+
 def remembered_pairs(
-    rules: str, folders: Iterable[Path], files: Iterable[Path], find: Callable[[], Splits]
-) -> dict[SplitName, PairTable]:
+    rules: str, folders: Iterable[Path], files: Iterable[Path], find: Callable[[], Division]
+) -> Division:
     """What ``find`` gave for these rules before, or gives now.
 
     It counts as unchanged while no folder, at any depth and behind links, has got or lost an entry (they show it by
@@ -43,7 +51,7 @@ def remembered_pairs(
         find: gives the pairs of each split.
 
     Returns:
-        Tables, mapped from the user's cache folder where that can be written to.
+        Pairs as tables, mapped from the user's cache folder where that can be written to.
     """
     note = cache_folder() / "pairs" / f"{digest(str(SCHEMA), rules)}.json"
     with suppress(OSError, ValueError, KeyError, TypeError):
@@ -51,16 +59,18 @@ def remembered_pairs(
     start = time.time_ns()
     watched = {str(folder) for root in folders for folder, _ in folders_below(root)}
     before = _times(watched)
-    splits = {name: PairTable.of(pairs) for name, pairs in find().items()}
+    found = find()
+    splits = {name: PairTable.of(pairs) for name, pairs in found.splits.items()}
+    division = found._replace(splits=splits)
     around = {
         os.fsdecode(path.rpartition(b"/")[0]) for table in splits.values() for path in table.files()
     }  # links' too
     times = before | _times(around - watched)
     if any(changed > start - _TICK for _, changed in times.values()):
-        return splits
+        return division
     with suppress(OSError):
-        return _keep(note, times | _times(map(str, files)), splits)
-    return splits
+        return _keep(note, times | _times(map(str, files)), splits, found.unused)
+    return division
 
 
 def searched_folders(root: Path, searched: Iterable[str]) -> list[Path]:
@@ -74,19 +84,25 @@ def read_files(root: Path, rules: Iterable[str | None]) -> list[Path]:
     return [root / (table.file if (table := table_of(rule)) else rule) for rule in rules if rule]
 
 
-def _known(note: Path) -> dict[SplitName, PairTable]:
+def _known(note: Path) -> Division:
     kept = json.loads(note.read_text(encoding="utf-8"))
     if _times(kept["times"]) != kept["times"]:
         raise ValueError("something has changed")
-    return {name: PairTable.mapped(note.parent / file) for name, file in kept["splits"].items()}
+    return _mapped(note, kept)
 
 
-def _keep(note: Path, times: Times, splits: Mapping[SplitName, PairTable]) -> dict[SplitName, PairTable]:
+def _mapped(note: Path, kept: Mapping[str, Any]) -> Division:
+    splits = {name: PairTable.mapped(note.parent / file) for name, file in kept["splits"].items()}
+    return Division(splits, tuple(Unused(why, total, tuple(first)) for why, total, first in kept["unused"]))
+
+
+def _keep(note: Path, times: Times, splits: Mapping[SplitName, PairTable], unused: Sequence[Unused]) -> Division:
     files = {name: f"{table.key}.table" for name, table in splits.items()}
     for name, file in files.items():
         splits[name].save(note.parent / file)
-    write_whole(note, json.dumps({"times": times, "splits": files}).encode())
-    return {name: PairTable.mapped(note.parent / file) for name, file in files.items()}
+    kept = {"times": times, "splits": files, "unused": unused}
+    write_whole(note, json.dumps(kept).encode())
+    return _mapped(note, kept)
 
 
 def _times(paths: Iterable[str]) -> Times:

@@ -108,6 +108,7 @@ def _content(
         "rules": dict(source.rules),
         "faults": [{"split": fault.split, "reason": fault.reason} for fault in faults],
         "quarantined": list(source.quarantined),
+        "unused": [one._asdict() for one in source.unused],
         "leaks": [
             {"kind": leak.kind, "first": list(leak.first), "second": list(leak.second), "pairs": leak.pairs}
             for leak in leaks
