@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
+import unicodedata
 from collections.abc import Callable
 from itertools import chain
 from pathlib import Path
@@ -12,6 +14,7 @@ import pytest
 from PIL import Image
 
 from perpixel.data import Folder
+from perpixel.data.canary import choose_canary
 from perpixel.data.unused import Unused, warning_of_unused
 
 from .conftest import save
@@ -139,6 +142,23 @@ def test_images_by_all_their_endings(suffix: str, make_folder: MakeFolder) -> No
     source = Folder(str(root), CLASSES)
     assert source.unused == ()
     source.split("train").verify()
+
+
+def test_accents_are_compared_as_they_are_read(make_folder: MakeFolder) -> None:
+    apart, together = (unicodedata.normalize(form, "é") for form in ("NFD", "NFC"))
+    root = make_folder([f"{apart}{i}" for i in range(4)])
+    for path in (root / "masks").iterdir():
+        path.rename(path.with_name(unicodedata.normalize("NFC", path.name)))
+    (root / "train.txt").write_text(f"{apart}0\n{together}1.png\n")
+    (root / "val.txt").write_text(f"{apart}2\n")
+    (root / "split.json").write_text(json.dumps({"train": [f"{apart}0", f"{together}1"], "val": [f"{apart}2"]}))
+    (root / "groups.csv").write_text("key,group\n" + "".join(f"{apart}{i},{i}\n" for i in range(4)))
+    expected = {"train": [f"{together}0", f"{together}1"], "val": [f"{together}2"]}
+    lists = {"train": "train.txt", "val": "val.txt"}
+    listed = Folder(str(root), CLASSES, split="lists", lists=lists, group_by="groups.csv")
+    assert names(listed) == names(Folder(str(root), CLASSES, split_file="split.json")) == expected
+    assert choose_canary(listed, [f"{apart}2"]).names == [f"{together}2"]
+    assert listed.split("train").read(0, rng(0)).mask.shape == (12, 14)
 
 
 @pytest.mark.parametrize("options", [{}, {"ignore_index": 7}, {"encoding": "colour", "ignore_colours": [[7, 7, 7]]}])

@@ -14,7 +14,7 @@ import numpy as np
 from perpixel.data.base import DataSource, Sample, Split, SplitName
 from perpixel.data.hashing import digest
 from perpixel.data.subset import Subset
-from perpixel.data.texts import read_text
+from perpixel.data.texts import composed, read_text
 
 Choice = int | Sequence[str] | str
 """How many, their names, or a file that lists the names."""
@@ -115,14 +115,14 @@ def _names_in(path: Path) -> list[str]:
 
 
 def _place(source: DataSource, wanted: str) -> tuple[SplitName, int]:
-    known: list[str] = []
+    wanted, known = composed(wanted), list[str]()
     for split_name in ("val", "train", "test"):
         if split_name not in source.splits:
             continue
         split = source.split(split_name)
         if not split.fixed:
             continue
-        names = [split.sample_name(index) for index in range(len(split))]
+        names = [composed(split.sample_name(index)) for index in range(len(split))]
         if wanted in names:
             if split_name == "test":
                 raise ValueError(f"data.canary: '{wanted}' is a test sample, which nothing may be chosen by.")

@@ -10,7 +10,7 @@ from typing import Any
 from perpixel.data.inspection import SHOWN
 from perpixel.data.pairs import Pair
 from perpixel.data.remembered import write_whole
-from perpixel.data.texts import read_text
+from perpixel.data.texts import composed, read_text
 
 Parts = dict[str, list[str]]
 """Keys of ``train``, ``val`` and ``test``; of a cross-validation, of ``fold0``, ``fold1``, … and ``test``."""
@@ -59,7 +59,7 @@ def _loaded(path: Path) -> dict[str, Any]:
         ) from None
     if not all(isinstance(names, list) and all(isinstance(name, str) for name in names) for names in lists):
         raise ValueError(f"the split file '{path}' must hold lists of keys: {_anew('mend it, or remove it')}.")
-    return dict(saved)
+    return {part: value if part == _RULE else list(map(composed, value)) for part, value in saved.items()}
 
 
 def _anew(otherwise: str) -> str:

@@ -13,6 +13,7 @@ from perpixel.data.extras import Extra
 from perpixel.data.inspection import SHOWN
 from perpixel.data.pairs import Pair, unique_names
 from perpixel.data.shapes import coco_files
+from perpixel.data.texts import composed
 from perpixel.data.unused import Unused
 from perpixel.data.walking import files_below, matching
 
@@ -160,7 +161,7 @@ class _Rule:
     def of(cls, pattern: str, what: str) -> _Rule:
         key = f"{what.removesuffix('files')}key" if what.endswith(".files") else f"{what.removesuffix('s')}_key"
         try:
-            return cls(f"data.source.{key}", re.compile(pattern))
+            return cls(f"data.source.{key}", re.compile(composed(pattern)))
         except re.error as error:
             raise ValueError(f"data.source.{key}={pattern!r} is no regular expression: {error}.") from None
 
@@ -169,7 +170,7 @@ class _Rule:
 
     def key(self, name: str) -> str | None:
         """The key of a file by its name, None where the pattern does not match."""
-        match = self.pattern.fullmatch(_stem(name))
+        match = self.pattern.fullmatch(composed(_stem(name)))
         if match is None:
             return None
         groups = match.groups() or (match.group(),)

@@ -47,8 +47,8 @@ class Folder(FileSource):
     ``images`` and ``masks`` are folders (searched to any depth, links followed) or globs with ``*``, relative to
     ``root``. The key of a file is its path within the folder (for a glob: within ``root``) without its suffix, or,
     where ``image_key`` and ``mask_key`` are patterns with groups, what the groups match. So ``photos/a7.jpg`` and
-    ``labels/a7_mask.png`` meet with ``mask_key='(.+)_mask'``. Hidden files are no data. ``unused`` has the images
-    and masks that became part of no pair.
+    ``labels/a7_mask.png`` meet with ``mask_key='(.+)_mask'``. Accents are compared as they are read, however Unicode
+    puts them together; hidden files are no data. ``unused`` has the images and masks that became part of no pair.
 
     What was found is kept in the user's cache folder until a folder gets or loses an entry: a million files start in
     seconds the second time (see ``perpixel.data.index``).

@@ -15,7 +15,7 @@ from perpixel.data.masks import MaskReader
 from perpixel.data.pairs import Pair
 from perpixel.data.properties import property_of
 from perpixel.data.splitting import SPLITS, choose_fold, cut_folds, divide, fold_name
-from perpixel.data.texts import read_text
+from perpixel.data.texts import composed, read_text
 
 SplitRule = Literal["fractions", "folders", "lists"]
 Keys = dict[SplitName, list[str]]
@@ -179,7 +179,7 @@ def _by_lists(pairs: Mapping[str, Pair], root: Path, lists: Mapping[str, str]) -
 
 
 def _listed(path: Path, pairs: Mapping[str, Pair]) -> list[str]:
-    lines = [line.strip() for line in read_text(path, "split list", "data.source.lists").splitlines()]
+    lines = [composed(line.strip()) for line in read_text(path, "split list", "data.source.lists").splitlines()]
     keys = [line if line in pairs else Path(line).with_suffix("").as_posix() for line in lines if line]
     unknown = [key for key in keys if key not in pairs]
     if unknown:

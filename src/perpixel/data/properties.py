@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from perpixel.data.decode import IMAGE_SUFFIXES, MASK_SUFFIXES
 from perpixel.data.inspection import SHOWN
-from perpixel.data.texts import read_text
+from perpixel.data.texts import composed, read_text
 
 _FILES = frozenset((*IMAGE_SUFFIXES, *MASK_SUFFIXES, ".json"))
 _TABLE = re.compile(r"(.*\.csv)(?::(.*))?", re.IGNORECASE | re.DOTALL)
@@ -78,7 +78,7 @@ def _refuse_file(root: Path, rule: str, where: str) -> None:
 
 def _pattern(rule: str, where: str) -> re.Pattern[str]:
     try:
-        return re.compile(rule)
+        return re.compile(composed(rule))
     except re.error as error:
         raise ValueError(
             f"{where}={rule!r} is no regular expression ({error}), and no CSV (key,value) either."
@@ -93,7 +93,7 @@ def _table(path: Path, column: str, where: str) -> dict[str, str]:
         )
         raise ValueError(f"'{path}' needs the columns key and {column}, but has {', '.join(columns)}.{other}")
     known = [dict(zip(columns, chain(row, repeat("")), strict=False)) for row in rows]
-    return _by_key(path, [(row["key"], row[column]) for row in known])
+    return _by_key(path, [(composed(row["key"]), row[column]) for row in known])
 
 
 def _lines(path: Path, where: str) -> list[list[str]]:

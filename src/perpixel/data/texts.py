@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from pathlib import Path
 
 
@@ -28,3 +29,11 @@ def read_text(path: Path, what: str, key: str) -> str:
     except OSError as error:
         fault = f"cannot be read ({error.strerror})"
     raise ValueError(f"the {what} '{path}' {fault}: see {key}.")
+
+
+def composed(name: str) -> str:
+    """A name in Unicode's composed form (NFC).
+
+    macOS takes the é in a file's name apart into e and an accent, and nobody sees that it is not what they wrote.
+    """
+    return unicodedata.normalize("NFC", name)
