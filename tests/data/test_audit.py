@@ -94,7 +94,7 @@ def test_unused_files_are_listed(source: Folder, tmp_path: Path) -> None:
     (found,) = audit(source, tmp_path)["unused"]
     assert (found["total"], found["first"]) == (3, ("train/<0>.gif", "train/<1>.gif", "train/<2>.gif"))
     page = (tmp_path / "audit" / "audit.html").read_text()
-    assert "3 images whose ending is not read" in page
+    assert "Images whose ending is not read (convert them, to PNG say): 3" in page
     assert "train/&lt;0&gt;.gif, train/&lt;1&gt;.gif" in page
 
 

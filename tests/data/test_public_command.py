@@ -166,4 +166,4 @@ def test_quarantined_files_stand_in_the_manifest(tmp_path: Path, caplog: pytest.
     assert "cam1_4.png' cannot be decoded" in reason
     assert (result.directory / "bad_files.txt").read_text() == f"{reason}\n"
     assert f"1 faulty pairs are left out; {result.directory / 'bad_files.txt'} tells which" in caplog.text
-    assert "used for nothing. 1 images whose ending is not read (convert them, to PNG say): 'new.heic'" in caplog.text
+    assert "images whose ending is not read (convert them, to PNG say), 1 in all: 'new.heic'." in caplog.text

@@ -35,7 +35,8 @@ class Unused(NamedTuple):
 def warning_of_unused(unused: Sequence[Unused]) -> str:
     """What to say before training, with the first names of each kind."""
     told = (
-        f"{one.total} {one.why}: {', '.join(map(repr, one.first[:SHOWN]))}{', …' if one.total > SHOWN else ''}"
+        f"{one.why}, {one.total} in all: {', '.join(map(repr, one.first[:SHOWN]))}{', …' if one.total > SHOWN else ''}"
         for one in unused
     )
-    return f"some files of the data set are used for nothing. {'; '.join(told)}. (The audit lists more of them.)"
+    more = " (The audit lists more of them.)" if any(one.total > SHOWN for one in unused) else ""
+    return f"some files of the data set are used for nothing: {'; '.join(told)}.{more}"
