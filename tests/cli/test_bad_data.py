@@ -11,6 +11,8 @@ import pytest
 from PIL import Image
 
 import perpixel
+from perpixel.cli.scoring import score_run
+from perpixel.config import read_run_config
 from tests.commands import WarmShell
 from tests.security.test_files import png_of
 
@@ -128,6 +130,26 @@ def test_an_empty_split_is_named(split: str, data: Path, own: list[str]) -> None
     (data / f"{split}.txt").write_text("")
     with pytest.raises(ValueError, match=f"'{split}'.*empty"):
         perpixel.train([*own, *lists])
+
+
+def test_a_test_split_without_labels_trains_and_has_no_score(
+    data: Path, own: list[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    """As published test masks; a validation split could not choose the checkpoint."""
+    lists = lists_of(data, 4)
+    (data / "test.txt").write_text("20\n21")
+    lists[1] = "data.source.lists={train: train.txt, val: val.txt, test: test.txt}"
+    for name in ("20", "21"):
+        Image.fromarray(np.full((32, 48), 255, np.uint8)).save(data / "masks" / f"{name}.png")
+    with caplog.at_level("INFO"):
+        result = perpixel.train([*own, *lists])
+    assert result.scores["test"]["mIoU"] is None
+    assert "test mIoU – (" in caplog.text
+    assert "– <small>test mIoU" in (result.directory / "report.html").read_text()
+    assert score_run(result.directory, read_run_config(result.directory / "config.yaml"), "test", False)["ECE"] is None
+    (data / "val.txt").write_text("20\n21")
+    with pytest.raises(ValueError, match=r"2 validation masks has a label.*by which no checkpoint can be chosen"):
+        perpixel.train([*own, *lists[:1], "data.source.lists={train: train.txt, val: val.txt}"])
 
 
 def test_a_split_of_one_image_trains(data: Path, own: list[str]) -> None:

@@ -160,13 +160,15 @@ def test_accents_are_compared_as_they_are_read(make_folder: MakeFolder) -> None:
 
 
 @pytest.mark.parametrize("options", [{}, {"ignore_index": 7}, {"encoding": "colour", "ignore_colours": [[7, 7, 7]]}])
-def test_masks_without_any_label_teach_nothing(options: dict[str, object], make_folder: MakeFolder) -> None:
+def test_masks_without_any_label_serve_only_a_test(options: dict[str, object], make_folder: MakeFolder) -> None:
     shape = (12, 14, 3) if "encoding" in options else (12, 14)
     root = make_folder(KEYS, lambda _: np.full(shape, 7 if options else 255, np.uint8))
     source = Folder(str(root), CLASSES, **options)
-    with pytest.raises(ValueError, match=r"no pixel of the 14 training masks has a label.*data\.source\.masks"):
-        source.split("train").verify()
-    source.split("test").verify()
+    for name, told in {"train": "14 training masks", "val": "3 validation masks"}.items():
+        with pytest.raises(ValueError, match=rf"no pixel of the {told} has a label.*data\.source\.masks"):
+            source.split(name).verify(name)
+        source.split(name).verify()  # to be scored
+    source.split("test").verify("test")
 
 
 def test_skipping_leaves_no_split_empty(make_folder: MakeFolder) -> None:

@@ -164,7 +164,7 @@ def test_a_mask_that_slips_past_the_check_of_all_labels_is_named(
     unlabelled_value: tuple[Path, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     directory, name = unlabelled_value
-    monkeypatch.setattr(FileSplit, "verify", lambda self: None)
+    monkeypatch.setattr(FileSplit, "verify", lambda *_: None)
     with pytest.raises(ValueError, match=rf"{name}\.png' holds the value 7 in 10 pixels"):
         perpixel.train(overrides(directory / "data", directory / "run"))
 
@@ -173,7 +173,7 @@ def test_a_mask_that_no_reader_checks_is_named_by_the_metric_in_validation(
     unlabelled_value: tuple[Path, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     directory, name = unlabelled_value
-    monkeypatch.setattr(FileSplit, "verify", lambda self: None)
+    monkeypatch.setattr(FileSplit, "verify", lambda *_: None)
     monkeypatch.setattr(IndexMasks, "decode", lambda self, values, where: np.asarray(values, np.uint8))
     with pytest.raises(ValueError, match=rf"holds the value 7 \(10 pixels\) in '{name}', but there are 3 classes"):
         perpixel.train(overrides(directory / "data", directory / "run"))

@@ -32,6 +32,7 @@ from perpixel.models import SegmentationModel
 from perpixel.models.checkerboard import advice_for
 from perpixel.reporting.pictures import confusion_picture, curves_picture, reliability_picture
 from perpixel.reporting.report import write_report
+from perpixel.reporting.tables import written
 from perpixel.tracking import manifest
 from perpixel.tracking.files import in_use, make_directory, naming, write_atomically
 from perpixel.tracking.leaderboard import write_leaderboard
@@ -341,7 +342,7 @@ def _summarise(run: Path) -> None:
     path = run / "metrics.json"
     if path.is_file():
         found = json.loads(path.read_text(encoding="utf-8"))
-        line = ", ".join(f"{split} mIoU {found[split]['mIoU']:.4f}" for split in ("val", "test") if split in found)
+        line = ", ".join(f"{split} mIoU {written(found[split]['mIoU'])}" for split in ("val", "test") if split in found)
         log.info("finished: %s (%s)", line, run)
 
 

@@ -84,11 +84,15 @@ class Split(ABC):
         """Under what a sample was taken, as ``{"camera": "bus", "weather": "fog"}``, where it is known."""
         return NOTHING
 
-    def verify(self) -> None:  # noqa: B027 - splits whose masks are right by construction have nothing to do
+    def verify(self, use: SplitName | None = None) -> None:  # noqa: B027 - masks may be right by construction
         """Look at every sample's labels before training.
 
+        Args:
+            use: as what a training takes the split; None where it is only scored.
+
         Raises:
-            ValueError: a sample cannot be read or breaks the label policy; names the file and the mend.
+            ValueError: a sample cannot be read or breaks the label policy, or all labels together do not serve that
+                use; names the file and the mend.
         """
 
 

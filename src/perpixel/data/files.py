@@ -28,6 +28,12 @@ from perpixel.data.tiff import Window
 
 OnBadFile = Literal["error", "skip"]
 
+_WITHOUT_LABELS: Mapping[SplitName, tuple[str, str]] = {
+    "train": ("training", "which teaches nothing"),  # weights would only decay, and the loss be 0
+    "val": ("validation", "by which no checkpoint can be chosen: give it labelled samples"),
+}
+"""What masks without any label are called, and what is lost."""
+
 
 class FileSplit(Split):
     """Samples that are pairs of files.
@@ -38,7 +44,6 @@ class FileSplit(Split):
         channels: C of the images.
         cache: keep decoded images and masks on disk and map them into memory.
         extras: what else the pairs bring.
-        to_learn: whether something must be learnt from it; published test masks, say, may be without any label.
     """
 
     def __init__(
@@ -48,19 +53,17 @@ class FileSplit(Split):
         channels: int = 3,
         cache: bool = False,
         extras: Sequence[Extra] = (),
-        to_learn: bool = False,
     ) -> None:
         self.pairs = pairs if isinstance(pairs, PairTable) else PairTable.of(pairs)
         self.read_mask = read_mask
         self.channels = channels
         self.cache = cache
         self.extras = tuple(extras)
-        self.to_learn = to_learn
 
     def without(self, names: Collection[str]) -> FileSplit:
         """The split without some samples."""
         kept = [pair for pair in self.pairs if pair.name not in names]
-        return FileSplit(kept, self.read_mask, self.channels, self.cache, self.extras, self.to_learn)
+        return FileSplit(kept, self.read_mask, self.channels, self.cache, self.extras)
 
     def __len__(self) -> int:
         return len(self.pairs)
@@ -159,16 +162,17 @@ class FileSplit(Split):
         kept = Inspection.from_json(remembered("inspection", self._stamp(), look))
         return kept if fresh else inspect_again(kept, *given)
 
-    def verify(self) -> None:
+    def verify(self, use: SplitName | None = None) -> None:
         """Look at every pair before training.
 
         Raises:
             ValueError: lists the first faulty files, each with its reason and mend; or what all masks hold together
-                teaches nothing.
+                teaches nothing. Published test masks, say, may be without any label.
         """
         found = self.inspect()
         found.raise_faults(len(self.pairs))
-        self._refuse_unlabelled(found.present)
+        if use is not None and use in _WITHOUT_LABELS:
+            self._refuse_unlabelled(*_WITHOUT_LABELS[use], found.present)
         self._refuse_unread_binary(found.present)
 
     def _hash(self) -> str:
@@ -184,12 +188,11 @@ class FileSplit(Split):
             *map(str, self.extras),
         )
 
-    def _refuse_unlabelled(self, present: Sequence[int]) -> None:
-        """Weights would only decay, and the loss be 0."""
-        if self.to_learn and not any(value < self.read_mask.labels.num_classes for value in present):
+    def _refuse_unlabelled(self, which: str, why: str, present: Sequence[int]) -> None:
+        if not any(value < self.read_mask.labels.num_classes for value in present):
             raise ValueError(
-                f"no pixel of the {len(self.pairs)} training masks has a label (the first is '{self.pairs[0].mask}'): "
-                f"all are {self.read_mask.labels.fill}, the ignore value, which teaches nothing. See to it that "
+                f"no pixel of the {len(self.pairs)} {which} masks has a label (the first is '{self.pairs[0].mask}'): "
+                f"all are {self.read_mask.labels.fill}, the ignore value, {why}. See to it that "
                 "data.source.masks names the labels, and that data.source and data.policy say what their values mean."
             )
 
@@ -246,9 +249,7 @@ class FileSource(DataSource):
             raise ValueError(f"data.source.channels={channels}: give the images' number of channels, 3 for RGB.")
         read_mask, self.rules = apply_policy(policy, read_mask)
         self._splits = {
-            name: FileSplit(part, read_mask, channels, cache, extras, to_learn=name == "train")
-            for name, part in pairs.items()
-            if part
+            name: FileSplit(part, read_mask, channels, cache, extras) for name, part in pairs.items() if part
         }
         self.extras = {extra.name: extra.kind for extra in extras}
         self.splits = tuple(self._splits)

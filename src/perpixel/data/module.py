@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from lightning.pytorch import LightningDataModule
 from lightning.pytorch.accelerators import CUDAAccelerator
+from lightning.pytorch.trainer.states import TrainerFn
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
@@ -101,12 +102,13 @@ class DataModule(LightningDataModule):
 
         Raises:
             BadFiles: lists the faulty files of all splits.
-            ValueError: a split breaks the label policy as a whole.
+            ValueError: a split breaks the label policy as a whole, or is of no use to a training.
         """
         faulty: dict[str, BadFiles] = {}
+        training = self.trainer is None or self.trainer.state.fn == TrainerFn.FITTING
         for name in self.source.splits:
             try:
-                self.source.split(name).verify()
+                self.source.split(name).verify(name if training else None)
             except BadFiles as error:
                 faulty[name] = error
         if faulty:

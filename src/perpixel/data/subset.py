@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from perpixel.data.base import Sample, Split
+from perpixel.data.base import Sample, Split, SplitName
 from perpixel.data.hashing import digest
 
 
@@ -45,9 +45,9 @@ class Subset(Split):
         """Those of the sample in the whole split."""
         return self.split.conditions(int(self.indices[index]))
 
-    def verify(self) -> None:
+    def verify(self, use: SplitName | None = None) -> None:
         """Look at the whole split's labels."""
-        self.split.verify()
+        self.split.verify(use)
 
     def fingerprint(self) -> str:
         """Of the whole split's content and the choice."""

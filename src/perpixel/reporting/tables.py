@@ -34,7 +34,7 @@ def print_scores(title: str, scores: Scores) -> None:
         console = Console(width=PIPED_WIDTH)
     console.print(class_table(title, scores))
     for name, value in overall(scores).items():
-        console.print(f"  {name:<15}{_number(value)}", highlight=False)
+        console.print(f"  {name:<15}{written(value)}", highlight=False)
 
 
 def class_table(title: str, scores: Scores) -> Table:
@@ -44,10 +44,10 @@ def class_table(title: str, scores: Scores) -> Table:
     table = Table("class", title=Text(title), show_footer=True, caption="–: no pixels to score; left out of the mean")
     table.columns[0].footer = "mean"
     for score in columns:
-        footer = _number(scores.get(_mean(score)))
+        footer = written(scores.get(_mean(score)))
         table.add_column(HEADINGS.get(score, score), footer=footer, justify="right")
     for name in names:
-        table.add_row(Text(name), *(_number(scores.get(f"{score}/{name}")) for score in columns))
+        table.add_row(Text(name), *(written(scores.get(f"{score}/{name}")) for score in columns))
     return table
 
 
@@ -57,6 +57,11 @@ def overall(scores: Scores) -> dict[str, float | None]:
     return {name: value for name, value in scores.items() if "/" not in name and name not in means}
 
 
+def written(value: float | None) -> str:
+    """A score in four digits, "–" where it is undefined."""
+    return "–" if value is None else f"{value:.4f}"
+
+
 def _columns(scores: Scores) -> list[str]:
     return list(dict.fromkeys(name.partition("/")[0] for name in scores if "/" in name))
 
@@ -64,7 +69,3 @@ def _columns(scores: Scores) -> list[str]:
 def _mean(score: str) -> str:
     """``IoU`` → ``mIoU``, ``precision`` → ``mPrecision``."""
     return f"m{score[0].upper()}{score[1:]}"
-
-
-def _number(value: float | None) -> str:
-    return "–" if value is None else f"{value:.4f}"

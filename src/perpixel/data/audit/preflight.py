@@ -5,7 +5,7 @@ from __future__ import annotations
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from perpixel.data.audit.sample import Fault
-from perpixel.data.base import DataSource, Split
+from perpixel.data.base import DataSource, Split, SplitName
 from perpixel.data.files import FileSplit
 
 
@@ -29,11 +29,11 @@ def refused(source: DataSource, progress: bool = True) -> list[Fault]:
     return found
 
 
-def _refused(name: str, split: Split) -> list[Fault]:
+def _refused(name: SplitName, split: Split) -> list[Fault]:
     try:
         if isinstance(split, FileSplit) and (faults := split.inspect().faults):
             return [Fault(name, at, faults[pair.name]) for at, pair in enumerate(split.pairs) if pair.name in faults]
-        split.verify()
+        split.verify(name)
     except ValueError as error:
         return [Fault(name, None, str(error))]
     except OSError:  # a file is gone, and reading it tells which
