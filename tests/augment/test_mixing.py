@@ -1,11 +1,15 @@
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 from tests.data.conftest import ArraySource
 
+import perpixel
 from perpixel.augment import CopyPaste, CutMix, Mixing, Mosaic, Plain
 from perpixel.augment.copy_paste import blend
 from perpixel.data import DataModule
@@ -88,6 +92,19 @@ def test_blend_is_exact_at_both_ends() -> None:
     first, second = plain(3, 0)["image"], plain(250, 0)["image"]
     np.testing.assert_array_equal(blend(first, second, np.ones(SIZE, np.float32)), second)
     np.testing.assert_array_equal(blend(first, second, np.zeros(SIZE, np.float32)), first)
+
+
+def test_images_of_many_bands_train_with_a_mixture(tiny: list[str], tiny_root: Path, tmp_path: Path) -> None:
+    """Over the recipes that turn no hues."""
+    shutil.copytree(tiny_root / "masks", tmp_path / "masks")
+    (tmp_path / "images").mkdir()
+    for path in (tiny_root / "images").iterdir():
+        image = np.asarray(Image.open(path))
+        np.save(tmp_path / "images" / f"{path.stem}.npy", np.concatenate([image, image[..., :2]], axis=2))
+    bands = [*tiny, f"data.source.root={tmp_path}", "data.source.channels=5", "augment=cutmix"]
+    with pytest.raises(ValueError, match=r"5 channels: set .*augment@augment\.recipe"):
+        perpixel.train(bands)
+    assert perpixel.train([*bands, "augment@augment.recipe=satellite"]).scores["val"]["mIoU"] is not None
 
 
 @pytest.mark.parametrize(

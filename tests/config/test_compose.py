@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from perpixel.config import ConfigError, compose, expand
@@ -37,6 +39,10 @@ from perpixel.config.compose import FILE_NAME_LENGTH, job_name
         ("training.ema=0.9", "Did you mean 'training.ema_decay'?"),
         ("logger=null", "logger is one of: csv"),
         ("data=folder", "data.source.root: a value is needed"),
+        (
+            "augment@augment.recipe=light",
+            "augment.recipe: there is no such place here: it belongs to augment=copy_paste,",
+        ),
     ],
 )
 def test_a_mistake_names_the_key_and_the_mend(override: str, told: str) -> None:
@@ -121,6 +127,19 @@ def test_a_runs_directory_can_be_typed_as_it_is_printed(verb: str) -> None:
 def test_the_default_weights_belong_to_the_default_encoder(overrides: list[str], weights: str, pinned: bool) -> None:
     encoder = compose(overrides).cfg.encoder
     assert (encoder.weights, encoder.sha256 is not None) == (weights, pinned)
+
+
+def test_an_experiment_chooses_the_recipe_under_a_mixture(tmp_path: Path) -> None:
+    (tmp_path / "experiment").mkdir()
+    lines = ["# @package _global_", "defaults:", "  - override /augment: cutmix"]
+    lines += ["  - override /augment@augment.recipe: satellite", "augment: {recipe: {jitter: 0.25}}"]
+    (tmp_path / "experiment" / "mine.yaml").write_text("\n".join(lines))
+    chosen = compose(["experiment=mine"], config_dir=str(tmp_path)).cfg.augment
+    assert (chosen.recipe._target_, chosen.recipe.jitter) == ("perpixel.augment.Satellite", 0.25)
+    jobs = expand(["augment=cutmix,mosaic", "augment@augment.recipe=light,satellite"])
+    assert [job.cfg.augment.recipe._target_.rpartition(".")[2] for job in jobs] == ["Light", "Satellite"] * 2
+    with pytest.raises(ConfigError, match=r"augment@augment\.recipe=satelite: .* Did you mean 'satellite'"):
+        compose(["augment=cutmix", "augment@augment.recipe=satelite"])
 
 
 def test_mask2former_brings_its_loss() -> None:

@@ -25,6 +25,7 @@ from perpixel.augment import (
     Satellite,
     Strong,
 )
+from perpixel.config import build, compose
 from perpixel.labels import PADDING_INDEX
 
 RECIPES: list[type[Recipe]] = [Plain, Light, Default, Strong, Satellite, Medical]
@@ -39,6 +40,12 @@ every_input = pytest.mark.parametrize("shape", [(40, 56), (97, 131), (23, 31), (
 
 def built(make: Callable[..., Recipe], **arguments: Any) -> Recipe:
     return make(size=SIZE, **arguments)
+
+
+def file_of(make: type[Recipe]) -> Path:
+    files = (ROOT / "conf" / "augment").glob("*.yaml")
+    [file] = [path for path in files if OmegaConf.load(path)["_target_"] == f"perpixel.augment.{make.__name__}"]
+    return file
 
 
 def sample(shape: Sequence[int], channels: int = 3) -> tuple[np.ndarray, np.ndarray]:
@@ -105,8 +112,7 @@ def test_pads_small_images_with_the_fill_value(make: type[Recipe]) -> None:
 @every_recipe
 def test_yaml_lists_every_argument(make: type[Recipe]) -> None:
     """Only listed keys can be overridden; size and fill are the data's."""
-    configs = [OmegaConf.load(path) for path in (ROOT / "conf" / "augment").glob("*.yaml")]
-    [config] = [c for c in configs if c["_target_"] == f"perpixel.augment.{make.__name__}"]
+    config = OmegaConf.load(file_of(make))
     assert set(config) - {"_target_"} == set(inspect.signature(make).parameters) - {"size", "fill"}
 
 
@@ -149,6 +155,24 @@ def test_colours_that_many_bands_have_not_are_refused_before_training(make: type
     for recipe in (built(make), CutMix(built(make))):
         with pytest.raises(ValueError, match=told):
             recipe.check_channels(6)
+
+
+@every_recipe
+@pytest.mark.parametrize("mixing", MIXTURES, ids=lambda mixing: mixing.__name__)
+def test_every_recipe_goes_under_every_mixture(mixing: type[Mixing], make: type[Recipe]) -> None:
+    """As chosen on the command line: nothing of the default recipe is left behind."""
+    over, under = file_of(mixing).stem, file_of(make).stem
+    more = ["augment.classes=[1]"] if mixing is CopyPaste else []
+    cfg = compose([f"augment={over}", f"augment@augment.recipe={under}", *more]).cfg
+    recipe = build(cfg.augment, Recipe, "augment", size=SIZE, fill=77)
+    assert type(recipe) is mixing
+    assert cfg.augment.recipe == compose([f"augment={under}"]).cfg.augment
+
+
+def test_a_mixture_goes_over_no_mixture() -> None:
+    for inner, told in ((CutMix(built(Light)), "CutMix"), ("satellite", "satellite")):
+        with pytest.raises(ValueError, match=rf"augment\.recipe={told}: .* Choose one as in augment@augment\.recipe="):
+            Mosaic(inner)  # type: ignore[arg-type]
 
 
 def mixture(make: type[Mixing], p: float = 1.0) -> Mixing:
@@ -240,7 +264,6 @@ def test_mixing_never_happens_at_probability_zero(make: type[Mixing]) -> None:
 
 @every_mixture
 def test_mixture_yaml_lists_every_argument(make: type[Mixing]) -> None:
-    configs = [OmegaConf.load(path) for path in (ROOT / "conf" / "augment").glob("*.yaml")]
-    [config] = [c for c in configs if c["_target_"] == f"perpixel.augment.{make.__name__}"]
-    assert config["defaults"] == ["default@recipe"]
+    config = OmegaConf.load(file_of(make))
+    assert config["defaults"] == [{"/augment@recipe": "default"}, "_self_"]
     assert set(config) - {"_target_", "defaults"} == set(inspect.signature(make).parameters) - {"recipe"}

@@ -20,9 +20,17 @@ class Mixing(Recipe):
     Args:
         recipe: what every sample goes through first.
         p: probability of mixing.
+
+    Raises:
+        ValueError: the recipe is a mixture itself, or none; or ``p`` is out of its range.
     """
 
     def __init__(self, recipe: Recipe, p: float) -> None:
+        if isinstance(recipe, Mixing) or not isinstance(recipe, Recipe):  # of a mixture only its recipe would be used
+            raise ValueError(
+                f"augment.recipe={recipe if isinstance(recipe, str) else type(recipe).__name__}: a mixture goes over a "
+                "recipe that mixes nothing itself. Choose one as in augment@augment.recipe=satellite."
+            )
         super().__init__(
             recipe.size, recipe.fill, recipe.additional_targets, geometry=recipe.geometry, colour=recipe.colour
         )

@@ -108,7 +108,7 @@ class Recipe:
             raise ValueError(
                 f"{type(self).__name__} turns hues or takes colours away, which only RGB has, but the images have "
                 f"{channels} channels: set {' '.join(filter(None, mends))} (augment.recipe.… in a mixture), or choose "
-                "augment=satellite or augment=light."
+                "augment=satellite or augment=light (augment@augment.recipe=… under a mixture)."
             )
 
     def __call__(self, image: Image, mask: Mask, rng: np.random.Generator) -> tuple[Image, Mask]:

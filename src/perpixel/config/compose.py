@@ -214,7 +214,7 @@ def _diagnose(error: Exception, overrides: list[str], loader: ConfigLoaderImpl, 
     try:
         base = hydra_compose(verb, overrides=[o.input_line or "" for o in sound])
     except (HydraException, OmegaConfBaseException):
-        return together(faults or [_first_lines(error)])
+        return together(faults or [_placed(_first_lines(error))])
     known = set(_keys(base)) | groups
     for override in parsed:
         if not _is_choice(override, groups) and not override.key_or_group.startswith("hydra"):
@@ -227,19 +227,19 @@ def _is_choice(override: Override, groups: set[str]) -> bool:
 
 
 def _choice_faults(override: Override, groups: set[str], loader: ConfigLoaderImpl) -> list[str]:
-    group, value = override.key_or_group, override.value()
+    group, value, typed = override.key_or_group, override.value(), override.get_key_element().lstrip("+")
     if group not in groups or override.is_delete():
         return []
     options = loader.get_group_options(group)
     if value is None and group != "experiment":
-        return [f"{group}=null: a choice is needed. {group} is one of: {', '.join(options)}."]
+        return [f"{typed}=null: a choice is needed. {group} is one of: {', '.join(options)}."]
     if value is None:
         return []
     there = ", ".join(options) + (f", or {OPEN[group]}" if group in OPEN else "")
     unknown = [name for name in (value if isinstance(value, list) else [value]) if str(name) not in options]
     return [
-        f"{group}={name}: there is no such choice.{nearest(str(name), options)} "
-        f"{group} is one of: {there}. Keys inside it are set as {group}.key=value."
+        f"{typed}={name}: there is no such choice.{nearest(str(name), options)} "
+        f"{group} is one of: {there}. Keys inside it are set as {override.package or group}.key=value."
         for name in unknown
     ]
 
@@ -259,8 +259,23 @@ def _elsewhere(key: str) -> str:
     """Which other choices of the key's group have it, where the chosen one has not (``model.skips`` beside FPN)."""
     group, _, inner = key.partition(".")
     files = sorted(conf_dir().joinpath(group).glob("*.yaml")) if inner else []
-    having = [file.stem for file in files if inner in _keys(OmegaConf.load(file))]
+    having = [file.stem for file in files if inner in _own_keys(OmegaConf.load(file))]
     return f" here: it belongs to {group}={', '.join(having)}." if 0 < len(having) <= FEW else ""
+
+
+def _own_keys(file: Any) -> Iterator[str]:
+    """Keys of a group's file, and the places that it fills with a choice of its own (``/augment@recipe: default``)."""
+    yield from _keys(file)
+    yield from (
+        str(key).partition("@")[2] for entry in file.get("defaults", ()) if OmegaConf.is_dict(entry) for key in entry
+    )
+
+
+def _placed(told: str) -> str:
+    """Hydra's word on a choice for a place that is not there, as ours where another choice has it."""
+    place = re.match(r"Could not override '(\w+@([\w.]+))'", told)
+    elsewhere = _elsewhere(place[2]) if place else ""
+    return f"{place[1]}: there is no such place{elsewhere}" if place and elsewhere else told
 
 
 def _groups(loader: ConfigLoaderImpl, parent: str = "") -> Iterator[str]:
