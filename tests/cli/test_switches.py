@@ -210,3 +210,15 @@ def test_keys_for_files_are_refused_where_there_are_none() -> None:
     (fault,) = config_faults(compose(["data=earth", "data.policy=mine.yaml"]).cfg)
     assert fault == "data.policy=mine.yaml: Earth takes none; leave it out."
     assert not config_faults(compose(["data=earth", "data.on_bad_file=error"]).cfg)
+
+
+@pytest.mark.parametrize("listed", [True, False])
+def test_one_class_in_all_is_refused(listed: bool, tiny: list[str], tmp_path: Path) -> None:
+    """Every prediction would be right, and a mIoU of 1 mean nothing."""
+    (tmp_path / "one.yaml").write_text("ignore: 0\nclasses: [{name: thing, from: [1, 2]}]")
+    others = [override for override in tiny if not override.startswith("data.source.classes")]
+    one = "data.source.classes=[thing]" if listed else f"data.policy={tmp_path / 'one.yaml'}"
+    with pytest.raises(
+        ValueError, match=r"one class in all, 'thing'.*classes=\[background,thing\].*instead of 'ignore"
+    ):
+        perpixel.train([*others, one])

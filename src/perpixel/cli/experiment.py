@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import inspect
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -119,11 +119,24 @@ def build_source(cfg: DictConfig) -> DataSource:
 
     Raises:
         ConfigError: its node has faults, or a key of ``data`` is set that it has no use for.
+        ValueError: it has one class in all.
     """
     if "_target_" in cfg.data.source and (found := _unused(cfg)):
         raise together(found)
     source: DataSource = _build(cfg, "data.source", **{key: cfg.data[key] for key in OF_FILES})
+    _refuse_one_class(source.labels.names)
     return source if cfg.data.overfit is None else FixedSamples(source, cfg.data.overfit, cfg.seed)
+
+
+def _refuse_one_class(names: Sequence[str]) -> None:
+    """Every prediction would be right, and every score perfect."""
+    if len(names) == 1:
+        raise ValueError(
+            f"the data have one class in all, '{names[0]}', which leaves nothing to tell apart. Give what it is told "
+            "from a class of its own: data.source.classes=[background,thing] (with data.source.binary=true for 0/255 "
+            "masks, data.source.elsewhere=background for drawn shapes); in a policy, '- {name: background, from: 0}' "
+            "instead of 'ignore: 0'."
+        )
 
 
 def build_model(cfg: DictConfig, num_classes: int, in_channels: int) -> SegmentationModel:
