@@ -16,6 +16,7 @@ from PIL import Image
 import perpixel
 from perpixel.augment import CutMix, Strong
 from perpixel.data import DataModule, Folder
+from perpixel.data.files import FileSplit
 
 from ..conftest import CLASSES
 
@@ -95,6 +96,21 @@ def test_faulty_extras_are_named_before_training(root: Path) -> None:
         source(root)
 
 
+def test_weights_that_count_no_pixel_teach_nothing(root: Path) -> None:
+    """Those of pixels without a label count none either; what is only scored needs no weights."""
+    mask = np.full(SIZE, 255, np.uint8)
+    mask[:3] = 1
+    for key in KEYS:
+        Image.fromarray(mask).save(root / "masks" / f"{key}.png")
+        Image.fromarray(mask * np.uint8(mask == 255)).save(root / "weights" / f"{key}.png")
+    data = source(root)
+    data.split("val").verify("val")
+    with pytest.raises(ValueError, match=r"every labelled pixel of the 8 training samples has the weight 0 .*weights/"):
+        data.split("train").verify("train")
+    Image.fromarray(mask).save(root / "weights" / f"{data.split('train').pairs[2].name}.png")
+    source(root).split("train").verify("train")
+
+
 @pytest.mark.parametrize(
     ("extras", "message"),
     [
@@ -143,8 +159,11 @@ def test_batches_without_extras_have_no_such_keys(root: Path) -> None:
     assert set(batches(data)[0]) == {"image", "mask", "name"}
 
 
-def test_weights_reach_the_loss(tiny: list[str], tiny_root: Path, tmp_path: Path) -> None:
-    """Where every pixel counts nothing, there is nothing to learn."""
+def test_weights_reach_the_loss(
+    tiny: list[str], tiny_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where every pixel counts nothing, there is nothing to learn (and it would be refused)."""
+    monkeypatch.setattr(FileSplit, "verify", lambda *_: None)
     for path in (tiny_root / "masks").glob("*.png"):
         target = tmp_path / "nothing" / path.name
         target.parent.mkdir(exist_ok=True)

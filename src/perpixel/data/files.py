@@ -173,6 +173,8 @@ class FileSplit(Split):
         found.raise_faults(len(self.pairs))
         if use is not None and use in _WITHOUT_LABELS:
             self._refuse_unlabelled(*_WITHOUT_LABELS[use], found.present)
+        if use == "train" and not found.counted:
+            self._refuse_weightless()
         self._refuse_unread_binary(found.present)
 
     def _hash(self) -> str:
@@ -195,6 +197,15 @@ class FileSplit(Split):
                 f"all are {self.read_mask.labels.fill}, the ignore value, {why}. See to it that "
                 "data.source.masks names the labels, and that data.source and data.policy say what their values mean."
             )
+
+    def _refuse_weightless(self) -> None:
+        """The loss would be 0, and weights of the network only decay."""
+        at = next(place for place, extra in enumerate(self.extras) if extra.name == "weight")
+        raise ValueError(
+            f"every labelled pixel of the {len(self.pairs)} training samples has the weight 0 (the first file is "
+            f"'{self.pairs[0].extras[at]}'), which teaches nothing. See to it that data.source.weights names the "
+            "weights (255 counts as 1, 65535 in 16 bits; floats count as they are), or leave it out."
+        )
 
     def _refuse_unread_binary(self, present: Sequence[int]) -> None:
         """0/255 masks with 255 as ignore value would train on background alone, and look perfect."""

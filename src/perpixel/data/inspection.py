@@ -58,11 +58,13 @@ class Inspection:
         faults: what is wrong and how to mend it, by sample name.
         present: class indices (and ignore value) that occur anywhere.
         depths: of images (dtypes), by target.
+        counted: whether the loss counts any pixel: one with a label, and with a weight above 0 where there are weights.
     """
 
     faults: dict[str, str] = field(default_factory=dict)
     present: list[int] = field(default_factory=list)
     depths: dict[str, str] = field(default_factory=dict)
+    counted: bool = False
 
     def raise_faults(self, pairs: int) -> None:
         """Refuse faulty data.
@@ -90,10 +92,11 @@ class Inspection:
 
 
 class _Look(NamedTuple):
-    """What one pair showed: classes, and the depth of each image by the name of its target."""
+    """What one pair showed: classes, the depth of each image by the name of its target, and if a pixel counts."""
 
     values: list[int]
     depths: dict[str, str]
+    counted: bool = False
     fault: str | None = None
 
 
@@ -132,7 +135,7 @@ def inspect(
                     raise ValueError(f"'{path}' cannot be decoded ({fault}): copy it again.")
             return seen
         except ValueError as error:
-            return _Look([], {}, str(error))
+            return _Look([], {}, fault=str(error))
 
     found = Inspection()
     places: dict[str, dict[str, list[int]]] = {}
@@ -140,6 +143,7 @@ def inspect(
     with ThreadPoolExecutor(_THREADS) as pool:
         for place, (pair, seen) in enumerate(zip(pairs, pool.map(look, pairs), strict=True)):
             present.update(seen.values)
+            found.counted |= seen.counted
             for target, depth in seen.depths.items():
                 places.setdefault(target, {}).setdefault(depth, []).append(place)
             if seen.fault is not None:
@@ -171,7 +175,8 @@ def inspect_again(
         return found
     faulty = [pair for pair in pairs if pair.name in found.faults]
     again = inspect(faulty, read_mask, channels, extras, found.depths)
-    return Inspection(again.faults, sorted({*found.present, *again.present}), again.depths | found.depths)
+    present = sorted({*found.present, *again.present})
+    return Inspection(again.faults, present, again.depths | found.depths, found.counted or again.counted)
 
 
 def check_sizes(pair: Pair, image: tuple[int, ...], mask: tuple[int, ...]) -> None:
@@ -223,4 +228,7 @@ def _decoded(pair: Pair, read_mask: MaskReader, channels: int, extras: Sequence[
     check_sizes(pair, image.shape[:2], mask.shape)
     brought = read_extras(extras, pair.extras, pair.window, mask.shape)
     depths = {extra.name: brought[extra.name].dtype.name for extra in extras if extra.kind == "image"}
-    return _Look(np.flatnonzero(np.bincount(mask.ravel())).tolist(), {"image": image.dtype.name} | depths)
+    labelled = mask != read_mask.labels.fill
+    counted = bool((labelled & (brought["weight"] > 0) if "weight" in brought else labelled).any())
+    values = np.flatnonzero(np.bincount(mask.ravel())).tolist()
+    return _Look(values, {"image": image.dtype.name} | depths, counted)
