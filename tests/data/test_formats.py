@@ -332,6 +332,17 @@ def test_tiffs_of_other_programs(tmp_path: Path, compression: str) -> None:
     np.testing.assert_array_equal(read_values(tmp_path / "mask.tif"), rgb[..., 0])
 
 
+@pytest.mark.parametrize("mode", ["L", "RGB"])
+def test_windows_of_jpegs_in_tiffs_of_other_programs(tmp_path: Path, mode: str) -> None:
+    """libtiff writes the tables once, beside the strips."""
+    image = Image.fromarray(BANDS[..., :3].astype(np.uint8)).resize((300, 400)).convert(mode)
+    image.save(tmp_path / "a.tif", compression="jpeg")
+    with Image.open(tmp_path / "a.tif") as expected:
+        np.testing.assert_allclose(read_image(tmp_path / "a.tif"), np.asarray(expected.convert("RGB")), atol=2)
+        part = read_image(tmp_path / "a.tif", 3, WINDOW)
+        np.testing.assert_allclose(part, np.asarray(expected.convert("RGB"))[WINDOW.slices], atol=2)
+
+
 def test_an_unknown_rule_for_bad_files(make_folder: Callable[..., Path]) -> None:
     with pytest.raises(ValueError, match="choose error or skip"):
         Folder(str(make_folder(list("abcdefgh"))), ["a"], on_bad_file="hope")

@@ -12,7 +12,8 @@ import pytest
 import tifffile
 from PIL import Image, ImageOps, PngImagePlugin
 
-from perpixel.data.decode import image_shape, read_image
+from perpixel.data.decode import image_shape, read_image, read_values
+from perpixel.data.orientation import upright
 from perpixel.data.tiff import Window
 
 STORED = np.random.default_rng(0).integers(0, 65536, (20, 30, 3), np.uint16)
@@ -75,3 +76,27 @@ def test_header_pixels_and_windows_agree(tmp_path: Path, name: str, orientation:
     assert image_shape(tmp_path / name) == expected.shape[:2]
     np.testing.assert_array_equal(read_image(tmp_path / name), expected)
     np.testing.assert_array_equal(read_image(tmp_path / name, 3, WINDOW), expected[WINDOW.slices])
+
+
+PLAIN: dict[str, tuple[int, dict[str, Any]]] = {
+    "grey": (1, {"photometric": "minisblack"}),
+    "palette": (1, {"photometric": "palette", "colormap": np.arange(768, dtype=np.uint16).reshape(3, 256) * 80}),
+    "RGB": (3, {"photometric": "rgb"}),
+    "RGBA": (4, {"photometric": "rgb", "extrasamples": ["unassalpha"]}),
+    "CMYK": (4, {"photometric": "separated"}),
+    "big-endian BigTIFF": (1, {"photometric": "minisblack", "bigtiff": True, "byteorder": ">"}),
+}
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("kind", PLAIN)
+def test_plain_tiffs_are_turned_and_not_reflowed(tmp_path: Path, kind: str, orientation: int) -> None:
+    """Uncompressed and of 8 bits: Pillow would map them into memory as they lie."""
+    path, (bands, options) = tmp_path / "a.tif", PLAIN[kind]
+    pixels = np.random.default_rng(0).integers(0, 256, (20, 30, bands), np.uint8)
+    tifffile.imwrite(path, pixels.squeeze(), extratags=[(274, 3, 1, orientation, True)], **options)
+    expected = upright(pixels, orientation)
+    assert image_shape(path) == expected.shape[:2]
+    for window in (None, WINDOW):
+        read = read_values(path, window)[..., None] if bands == 1 else read_image(path, bands, window)
+        np.testing.assert_array_equal(read, expected if window is None else expected[window.slices])

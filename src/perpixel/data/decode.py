@@ -189,16 +189,15 @@ def _read_directly(
 
 
 def _tiff(path: Path, window: Window | None, channels: int, is_mask: bool) -> Array | Image.Image | None:
-    """None where Pillow is to read it: plain pictures, unless a window of them can be had alone."""
+    """None where Pillow is to read it: plain pictures whose windows cannot be had alone."""
     header = tiff_header(path)
     if is_mask and header.blurred:
         raise _blurred(path, "is compressed as JPEG")
     if header.pages > 1 and (is_mask or not header.pages == header.bands == channels):
         raise _several_pages(path, header, is_mask)
-    if header.plain and (window is None or not header.by_window):
+    if header.plain and not header.by_window:
         needs = f"to read it by window, install '{header.needs}' (pip install 'perpixel[geo]'), {_CUT}"
-        by_window = _SET_TILE if header.by_window else _TILES
-        check_pixels(*header.shape, f"'{path}'", needs if window and header.needs else by_window)
+        check_pixels(*header.shape, f"'{path}'", needs if window and header.needs else _TILES)
         return None
     height, width = window[2:] if window else header.shape
     check_pixels(height, width, f"'{path}'", _SET_TILE if window is None else _TILES)
@@ -303,6 +302,7 @@ def _opened(path: Path) -> Iterator[ImageFile.ImageFile]:
                 if image.format == "TIFF" and path.suffix.lower() not in TIFF_SUFFIXES:  # whose depth would be lost
                     raise ValueError(f"'{path}' is a TIFF by another name: let it end in .tif.")
                 check_pixels(image.height, image.width, f"'{path}'", _TILES)
+                image.filename = ""  # else Pillow maps the pixels as they lie, turned by 90° or not
                 yield image
     except FileNotFoundError:
         raise ValueError(f"'{path}' does not exist.") from None

@@ -67,7 +67,7 @@ class TiffHeader(NamedTuple):
         pages: pictures of one size and depth that stand first; overviews and masks do not count.
         bands: samples per pixel, of all pages.
         plain: one 8-bit picture (grey, palette, RGB, CMYK, with alpha or not): Pillow reads all compressions of these.
-        by_window: whether a plain picture's parts can be had as ``read_tiff`` gives them, the same pixels as Pillow's.
+        by_window: whether ``read_tiff`` gives the same pixels of a plain picture as Pillow, and so parts of it too.
         blurred: whether it is compressed as JPEG, which changes values.
         palette: 256 RGB triples, where indices of such are stored.
         needs: the package that its compression needs to be read by window, where it is not installed.
@@ -98,18 +98,19 @@ def tiff_header(path: Path) -> TiffHeader:
         kinds = [kind.name for kind in page.extrasamples]
         alpha = sum(kind in ("ASSOCALPHA", "UNASSALPHA") for kind in kinds)
         bands = _PICTURE_BANDS.get(page.photometric.name)
-        plain = bool(len(pages) == 1 and page.bitspersample <= 8 and page.samplesperpixel - alpha == bands)
+        colours = alpha <= 1 and page.samplesperpixel - alpha == bands
+        plain = bool(len(pages) == 1 and page.bitspersample <= 8 and colours)
         missing = page.compression != 1 and page.compression not in tifffile.TIFF.DECOMPRESSORS
-        alike = page.bitspersample == 8 and _is_stored_as_shown(page) and "ASSOCALPHA" not in kinds
+        alike = page.dtype == np.uint8 and page.bitspersample == 8 and _is_stored_as_shown(page)
         white_is_zero = page.photometric.name == "MINISWHITE" and page.samplesperpixel == 1
         return TiffHeader(
             upright_shape((int(page.imagelength), int(page.imagewidth)), _orientation(page)),
             len(pages),
             len(pages) * int(page.samplesperpixel),
             plain,
-            plain and alike and not missing,
+            plain and alike and "ASSOCALPHA" not in kinds and not missing,
             page.compression in (_OLD_JPEG, _JPEG),
-            None if page.colormap is None else (page.colormap.T // 256).astype(np.uint8).tobytes(),
+            (page.colormap.T // 256).astype(np.uint8).tobytes() if page.photometric.name == "PALETTE" else None,
             "imagecodecs" if missing else "",
             (1 << int(page.bitspersample)) - 1 if white_is_zero else 0,
             page.nodata,
@@ -118,9 +119,9 @@ def tiff_header(path: Path) -> TiffHeader:
 
 def _is_stored_as_shown(page: Any) -> bool:
     """Whether decoded segments are grey, indices or RGB: JPEG's decoder gives RGB, whatever it stores."""
-    return page.photometric.name in ("MINISBLACK", "PALETTE", "RGB") or (
-        page.photometric.name == "YCBCR" and page.compression == _JPEG
-    )
+    if page.compression == _JPEG:
+        return page.photometric.name in ("MINISBLACK", "RGB", "YCBCR")
+    return page.photometric.name in ("MINISBLACK", "PALETTE", "RGB") and page.compression != _OLD_JPEG
 
 
 def read_tiff(path: Path, window: Window | None = None) -> Array:
@@ -162,7 +163,7 @@ def _read_window(page: Any, window: Window) -> Array:
         if len(data) < page.databytecounts[index]:
             raise tifffile.TiffFileError(f"segment {index} is cut short")
         _refuse_inflation(page, data, index)
-        segment, position, shape = page.decode(data, index)
+        segment, position, shape = page.decode(data, index, jpegtables=page.jpegtables)
         if segment is not None:
             _paste(result, window, segment[0, : shape[1], : shape[2]], position)
     return result
