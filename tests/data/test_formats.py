@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import struct
+import sys
 import zlib
 from collections.abc import Callable
 from pathlib import Path
@@ -195,6 +196,17 @@ def test_compressions_that_need_a_package_say_so(tmp_path: Path, monkeypatch: py
     monkeypatch.setattr("perpixel.data.tiff._read_window", refuse)
     with pytest.raises(ValueError, match=r"pip install 'perpixel\[geo\]'"):
         read_image(path, 6)
+
+
+def test_zstd_is_left_to_what_bounds_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Plain pictures are read by libtiff then."""
+    pytest.importorskip("imagecodecs", reason="writes it")
+    for dtype in ("uint8", "uint16"):
+        tifffile.imwrite(tmp_path / f"{dtype}.tif", BANDS[..., 0].astype(dtype), compression="zstd")
+    monkeypatch.setitem(sys.modules, "imagecodecs", None)
+    np.testing.assert_array_equal(read_values(tmp_path / "uint8.tif"), BANDS[..., 0].astype("uint8"))
+    with pytest.raises(ValueError, match=r"uint16\.tif' is compressed .*pip install 'perpixel\[geo\]'"):
+        read_image(tmp_path / "uint16.tif", 1)
 
 
 @pytest.mark.parametrize("suffix", ["jpg", "png", "webp"])

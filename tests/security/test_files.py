@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import lzma
 import pickle
 import struct
 import zipfile
@@ -19,6 +20,7 @@ import torch
 from PIL import Image
 
 from perpixel.data.decode import read_image, read_values
+from perpixel.data.inflation import harmless
 from perpixel.data.policy import Policy
 from perpixel.export.bundle import read_weights as read_bundle
 from perpixel.models.encoder import Encoder
@@ -167,13 +169,16 @@ def test_tiffs_whose_header_lies_are_refused(tag: int, value: int, tmp_path: Pat
         read_image(path, 1)
 
 
-def test_a_tiff_strip_is_not_unpacked_beyond_what_it_declares(tmp_path: Path) -> None:
-    """Half a gigabyte of zeros as the data of 4×4 pixels."""
+@pytest.mark.parametrize(("compression", "packer"), [("zlib", zlib.compressobj), ("lzma", lzma.LZMACompressor)])
+def test_a_tiff_strip_is_not_unpacked_beyond_what_it_declares(
+    compression: str, packer: Callable[[], Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """32 megabytes of zeros as the data of 4×4 pixels."""
+    monkeypatch.setattr("perpixel.data.inflation._HARMLESS", 1 << 20)
     path = tmp_path / "bomb.tif"
-    tifffile.imwrite(path, np.zeros((4, 4), np.uint16), compression="zlib")
-    packer = zlib.compressobj()
-    block = bytes(1 << 24)
-    data = b"".join([*(packer.compress(block) for _ in range(32)), packer.flush()])
+    tifffile.imwrite(path, np.zeros((4, 4), np.uint16), compression=compression)
+    packed = packer()
+    data = packed.compress(bytes(1 << 25)) + packed.flush()
     with tifffile.TiffFile(path, mode="r+") as file:
         tags = file.pages[0].tags
         end = path.stat().st_size
@@ -184,6 +189,12 @@ def test_a_tiff_strip_is_not_unpacked_beyond_what_it_declares(tmp_path: Path) ->
         file.write(data)
     with pytest.raises(ValueError, match=r"bomb\.tif.*unpacks to more"):
         read_image(path, 1)
+
+
+def test_streams_behind_a_tiff_strips_own_are_not_unpacked(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("perpixel.data.inflation._HARMLESS", 0)
+    strip = lzma.compress(bytes(32))
+    assert harmless(strip + lzma.compress(bytes(1 << 24)), 34925, 32, 0) == strip
 
 
 LAUGHS = "a: &a [x,x,x,x,x,x,x,x,x]\n" + "".join(

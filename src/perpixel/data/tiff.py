@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -15,15 +14,13 @@ import numpy as np
 import numpy.typing as npt
 import tifffile
 
+from perpixel.data.inflation import harmless, needed_package
 from perpixel.data.orientation import TAG as ORIENTATION
 from perpixel.data.orientation import as_stored, orientation_in_xmp, upright, upright_shape
 
 Array = npt.NDArray[Any]
 _OLD_JPEG, _JPEG = 6, 7
 _XMP = 700
-_DEFLATE = {8, 32946, 50013}
-_DEFLATE_RATIO = 1032  # the format's greatest, zlib.net/zlib_tech.html
-_HARMLESS = 1 << 28  # bytes
 _PICTURE_BANDS = {"MINISBLACK": 1, "MINISWHITE": 1, "PALETTE": 1, "RGB": 3, "YCBCR": 3, "SEPARATED": 4}
 
 
@@ -100,7 +97,7 @@ def tiff_header(path: Path) -> TiffHeader:
         bands = _PICTURE_BANDS.get(page.photometric.name)
         colours = alpha <= 1 and page.samplesperpixel - alpha == bands
         plain = bool(len(pages) == 1 and page.bitspersample <= 8 and colours)
-        missing = page.compression != 1 and page.compression not in tifffile.TIFF.DECOMPRESSORS
+        needs = needed_package(page.compression)
         alike = page.dtype == np.uint8 and page.bitspersample == 8 and _is_stored_as_shown(page)
         white_is_zero = page.photometric.name == "MINISWHITE" and page.samplesperpixel == 1
         return TiffHeader(
@@ -108,10 +105,10 @@ def tiff_header(path: Path) -> TiffHeader:
             len(pages),
             len(pages) * int(page.samplesperpixel),
             plain,
-            plain and alike and "ASSOCALPHA" not in kinds and not missing,
+            plain and alike and "ASSOCALPHA" not in kinds and not needs,
             page.compression in (_OLD_JPEG, _JPEG),
             (page.colormap.T // 256).astype(np.uint8).tobytes() if page.photometric.name == "PALETTE" else None,
-            "imagecodecs" if missing else "",
+            needs,
             (1 << int(page.bitspersample)) - 1 if white_is_zero else 0,
             page.nodata,
         )
@@ -135,6 +132,8 @@ def read_tiff(path: Path, window: Window | None = None) -> Array:
         ValueError: the file is damaged or cut short, or its compression needs a package that is not installed.
     """
     with _pages(path) as pages:
+        if package := needed_package(pages[0].compression):
+            raise tifffile.TiffFileError(f"{pages[0].compression!r} requires the '{package}' package")
         shape, orientation = (pages[0].imagelength, pages[0].imagewidth), _orientation(pages[0])
         part = Window(*(as_stored(window, shape, orientation) if window else (0, 0, *shape)))
         stored = [_read_window(page, part) for page in pages]
@@ -154,6 +153,7 @@ def _orientation(page: Any) -> int:
 
 def _read_window(page: Any, window: Window) -> Array:
     result = np.zeros((window.height, window.width, page.samplesperpixel), page.dtype)
+    declared = math.prod(_grid(page)) * page.samplesperpixel * page.dtype.itemsize
     file = page.parent.filehandle
     for index in range(len(page.dataoffsets)):
         if not _touches(page, index, window):
@@ -162,20 +162,11 @@ def _read_window(page: Any, window: Window) -> Array:
         data = file.read(page.databytecounts[index])
         if len(data) < page.databytecounts[index]:
             raise tifffile.TiffFileError(f"segment {index} is cut short")
-        _refuse_inflation(page, data, index)
+        data = harmless(data, page.compression, declared, index)
         segment, position, shape = page.decode(data, index, jpegtables=page.jpegtables)
         if segment is not None:
             _paste(result, window, segment[0, : shape[1], : shape[2]], position)
     return result
-
-
-def _refuse_inflation(page: Any, data: bytes, index: int) -> None:
-    """Deflate unpacks a megabyte to a gigabyte, and tifffile's decoder has no bound: hold it to what the page says."""
-    declared = math.prod(_grid(page)) * page.samplesperpixel * page.dtype.itemsize
-    if page.compression not in _DEFLATE or len(data) * _DEFLATE_RATIO <= max(declared, _HARMLESS):
-        return
-    if len(zlib.decompressobj().decompress(data, declared + 1)) > declared:
-        raise tifffile.TiffFileError(f"segment {index} unpacks to more than its {declared:,} bytes")
 
 
 def _grid(page: Any) -> tuple[int, int]:
