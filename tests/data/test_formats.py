@@ -285,6 +285,24 @@ def test_arrays_that_are_no_pictures_are_named(tmp_path: Path, shape: tuple[int,
             read()
 
 
+@pytest.mark.parametrize("suffix", ["npy", "png", "tif"])
+@pytest.mark.parametrize("dtype", ["uint8", "uint16"])
+def test_files_without_pixels_are_named(tmp_path: Path, suffix: str, dtype: str) -> None:
+    path = tmp_path / f"a.{suffix}"
+    if suffix == "npy":
+        np.save(path, np.zeros((0, 50), dtype))
+    elif suffix == "png":
+        png(path, (1, 50), 8 * np.dtype(dtype).itemsize, 0, bytes(50 * np.dtype(dtype).itemsize))
+        path.write_bytes(path.read_bytes().replace(b"IHDR\0\0\0\x32\0\0\0\1", b"IHDR\0\0\0\x32\0\0\0\0"))
+    else:
+        tifffile.imwrite(path, np.zeros((8, 8), dtype))
+        with tifffile.TiffFile(path, mode="r+") as file:
+            file.pages[0].tags["ImageLength"].overwrite(0)  # type: ignore[union-attr]
+    for read in (image_shape, lambda path: read_image(path, 1), read_values):
+        with pytest.raises(ValueError, match=rf"a\.{suffix}' (cannot be decoded|has shape)"):
+            read(path)
+
+
 def own_multispectral(root: Path) -> Folder:
     for kind in ("images", "masks"):
         (root / kind).mkdir()
@@ -469,6 +487,26 @@ def test_whatever_would_fail_in_training_is_listed_before(
         source = Folder(str(tmp_path), ["a", "b"], on_bad_file="skip", max_bad=share, **options)
         assert len(source.split("train")) == 5
         source.split("train").verify()
+
+
+def test_what_nobody_foresaw_is_one_pairs_fault(
+    make_folder: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = make_folder([f"{part}/{i}" for part in ("train", "val") for i in range(3)])
+    split = Folder(str(root), ["a", "b", "c"], split="folders", mean=[0.5] * 3, std=[0.5] * 3).split("train")
+
+    def read(path: Path, *given: Any) -> Any:
+        if path.stem == "1":
+            raise raised("odd")
+        return read_image(path, *given)
+
+    monkeypatch.setattr("perpixel.data.inspection.read_image", read)
+    raised: type[Exception] = AttributeError
+    with pytest.raises(ValueError, match=r"1 of 3 pairs are faulty:\n'.*1\.png' and '.*\(AttributeError: odd\)"):
+        split.verify()
+    raised = MemoryError
+    with pytest.raises(MemoryError):
+        split.verify()
 
 
 @pytest.mark.parametrize("dtype", ["int16", "float32", "float64"])

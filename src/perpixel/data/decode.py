@@ -275,7 +275,8 @@ def _png_shape(data: bytes) -> tuple[int, int] | None:
     orientation, and decodes them all.)"""
     if not data.startswith(SIGNATURE) or len(data) < 33 or _may_be_turned(data):
         return None
-    return int.from_bytes(data[20:24], "big"), int.from_bytes(data[16:20], "big")
+    height, width = int.from_bytes(data[20:24], "big"), int.from_bytes(data[16:20], "big")
+    return (height, width) if height and width else None  # Pillow refuses those without pixels
 
 
 def _may_be_turned(data: bytes) -> bool:
@@ -329,6 +330,8 @@ def _load_npy(path: Path) -> Array:
         raise ValueError(f"'{path}' is an archive of arrays: save one array with numpy.save.")
     if array.ndim not in (2, 3):
         raise ValueError(f"'{path}' has shape {array.shape}: save pictures as (H, W) or (H, W, C), masks as (H, W).")
+    if not array.size:
+        raise ValueError(f"'{path}' has shape {array.shape}, and so no pixels: save it again, or remove it.")
     return array
 
 

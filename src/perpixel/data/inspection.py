@@ -136,6 +136,12 @@ def inspect(
             return seen
         except ValueError as error:
             return _Look([], {}, fault=str(error))
+        except MemoryError:  # says nothing about the file
+            raise
+        except Exception as error:  # what nobody foresaw is one pair's fault, and does not end the look at the others
+            kind = type(error).__name__
+            told = f"'{pair.image}' and '{pair.mask}' cannot be used ({kind}: {error}): mend or remove them."
+            return _Look([], {}, fault=told)
 
     found = Inspection()
     places: dict[str, dict[str, list[int]]] = {}

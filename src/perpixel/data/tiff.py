@@ -205,7 +205,9 @@ def _pages(path: Path) -> Iterator[list[Any]]:
     the file and the mend."""
     try:
         with tifffile.TiffFile(path) as file:
-            first = file.pages[0]
+            first: Any = file.pages[0]
+            if 0 in (shape := (first.imagelength, first.imagewidth)):
+                raise tifffile.TiffFileError(f"it holds no pixels: it is {shape[0]}×{shape[1]} (H×W)")
             yield [first, *takewhile(partial(_is_alike, first), islice(file.pages, 1, None))]
     except FileNotFoundError:
         raise ValueError(f"'{path}' does not exist.") from None
