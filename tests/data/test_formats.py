@@ -48,6 +48,24 @@ def test_multiband_tiffs(tmp_path: Path, layout: dict[str, Any]) -> None:
         read_image(path, 6)
 
 
+@pytest.mark.parametrize("dtype", ["uint8", "uint16"])
+@pytest.mark.parametrize("no_data", [0, 9])
+def test_tiles_left_out_of_a_sparse_tiff_hold_no_data(tmp_path: Path, dtype: str, no_data: int) -> None:
+    """As GDAL writes them with SPARSE_OK: their place and size are 0."""
+    path, expected = tmp_path / "a.tif", BANDS[:64, :64, 0].astype(dtype)
+    tags = [(42113, "s", 0, str(no_data), True)] if no_data else []
+    tifffile.imwrite(path, expected, tile=(32, 32), compression="zlib", extratags=tags)
+    with tifffile.TiffFile(path, mode="r+") as file:
+        page: Any = file.pages[0]
+        for tag, values in (("TileOffsets", page.dataoffsets), ("TileByteCounts", page.databytecounts)):
+            page.tags[tag].overwrite([values[0], 0, *values[2:]])
+    expected[:32, 32:] = no_data
+    part = Window(20, 20, 30, 30)
+    for window in (Window(0, 0, 64, 64), part):
+        np.testing.assert_array_equal(read_image(path, 1, window)[..., 0], expected[window.slices])
+    np.testing.assert_array_equal(read_values(path), expected)
+
+
 def test_a_window_reads_only_the_tiles_it_touches(tmp_path: Path) -> None:
     path = geotiff(tmp_path / "a.tif", planarconfig="contig", tile=(16, 16))
     path.write_bytes(path.read_bytes()[:-5000])  # the last tiles are gone

@@ -152,11 +152,12 @@ def _orientation(page: Any) -> int:
 
 
 def _read_window(page: Any, window: Window) -> Array:
-    result = np.zeros((window.height, window.width, page.samplesperpixel), page.dtype)
+    """Segments of no bytes are GDAL's for where nothing was measured."""
+    result = np.full((window.height, window.width, page.samplesperpixel), page.nodata, page.dtype)
     declared = math.prod(_grid(page)) * page.samplesperpixel * page.dtype.itemsize
     file = page.parent.filehandle
     for index in range(len(page.dataoffsets)):
-        if not _touches(page, index, window):
+        if not page.databytecounts[index] or not _touches(page, index, window):
             continue
         file.seek(page.dataoffsets[index])
         data = file.read(page.databytecounts[index])
@@ -164,8 +165,7 @@ def _read_window(page: Any, window: Window) -> Array:
             raise tifffile.TiffFileError(f"segment {index} is cut short")
         data = harmless(data, page.compression, declared, index)
         segment, position, shape = page.decode(data, index, jpegtables=page.jpegtables)
-        if segment is not None:
-            _paste(result, window, segment[0, : shape[1], : shape[2]], position)
+        _paste(result, window, segment[0, : shape[1], : shape[2]], position)
     return result
 
 
