@@ -7,6 +7,7 @@ import struct
 import sys
 import zlib
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -546,6 +547,34 @@ def test_values_that_a_raster_calls_no_data_are_told(
         with pytest.raises(ValueError, match=r"1 of 3 pairs are faulty:\n'.*1\.tif' holds -9999 in 6 pixels.*no data"):
             split.verify()
     else:
+        split.verify()
+
+
+@pytest.mark.parametrize(
+    ("dtype", "said", "label", "one_band", "refused"),
+    [
+        ("uint16", "65535", 1, False, True),
+        ("uint16", "65535", 255, False, False),
+        ("uint16", "65535", 1, True, False),
+        ("uint8", "255", 1, False, False),
+        ("uint16", "0", 1, False, False),
+    ],
+)
+def test_no_data_of_whole_numbers_is_told_where_it_would_be_learned(
+    make_folder: Callable[..., Path], dtype: str, said: str, label: int, one_band: bool, refused: bool
+) -> None:
+    mask = np.eye(12, 14, dtype=np.uint8)
+    mask[:2, :3] = label
+    root = make_folder([f"{part}/{i}" for part in ("train", "val") for i in range(3)], mask=lambda _: mask)
+    image = np.full((12, 14, 3), 7, dtype)
+    image[:2, :3, : 1 if one_band else 3] = int(said)
+    for path in sorted((root / "images").rglob("*.png")):
+        tags = [(42113, "s", 0, said, True)]
+        tifffile.imwrite(path.with_suffix(".tif"), image, photometric="rgb", extratags=tags)
+        path.unlink()
+    split = Folder(str(root), ["a", "b"], split="folders", mean=[0.5] * 3, std=[0.5] * 3).split("train")
+    told = r"3 of 3 pairs are faulty:\n'.*0\.tif' holds 65535 in 6 labelled pixels.*-unsetnodata"
+    with pytest.raises(ValueError, match=told) if refused else nullcontext():
         split.verify()
 
 

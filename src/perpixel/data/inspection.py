@@ -26,6 +26,14 @@ SHOWN = 5
 Array = npt.NDArray[Any]
 _THREADS = 4
 _SHAPES = 4096
+_SPOILS = (
+    "pixels, which its header calls no data (GDAL_NODATA); it would spoil the weights. Fill them (with 0, say), and "
+    "give those pixels the ignore value in the mask."
+)
+_IS_LEARNED = (
+    "labelled pixels, which its header calls no data (GDAL_NODATA). Give those pixels the ignore value in the mask, "
+    "or, if it was measured, take it out of the header (gdal_edit.py -unsetnodata)."
+)
 
 
 class BadFiles(ValueError):
@@ -204,18 +212,25 @@ def _exist(pair: Pair) -> None:
             raise ValueError(f"'{path}' does not exist.")
 
 
-def _refuse_no_data(path: Path, image: Array) -> None:
-    """Values on a scale of their own would be learned from, -9999 as a depth of ten kilometres."""
-    if image.dtype != np.float32 or path.suffix.lower() not in TIFF_SUFFIXES:
+def _refuse_no_data(path: Path, image: Array, labelled: Array) -> None:
+    """Values on a scale of their own would be learned from, -9999 as a depth of ten kilometres.
+
+    16 bits hold none beyond their scale: there it counts where a label asks to learn from it, and where all bands have
+    it, as one alone may be saturated. In 8 bits it never counts: headers call 0 or 255 no data, and it is black or
+    white as well.
+    """
+    deep = image.dtype in (np.float32, np.uint16) and path.suffix.lower() in TIFF_SUFFIXES
+    value = tiff_header(path).no_data if deep else 0
+    if not value:
         return
-    value = tiff_header(path).no_data
     with np.errstate(over="ignore"):
-        pixels = int((image == value).any(axis=2).sum()) if value else 0
+        found = image == value
+    if image.dtype == np.float32:
+        pixels, told = int(found.any(axis=2).sum()), _SPOILS
+    else:
+        pixels, told = int((found.all(axis=2) & labelled).sum()), _IS_LEARNED
     if pixels:
-        raise ValueError(
-            f"'{path}' holds {value:g} in {pixels:,} pixels, which its header calls no data (GDAL_NODATA); it would "
-            "spoil the weights. Fill them (with 0, say), and give those pixels the ignore value in the mask."
-        )
+        raise ValueError(f"'{path}' holds {value:g} in {pixels:,} {told}")
 
 
 def _hidden_fault(path: Path) -> str:
@@ -230,8 +245,8 @@ def _hidden_fault(path: Path) -> str:
 def _decoded(pair: Pair, read_mask: MaskReader, channels: int, extras: Sequence[Extra]) -> _Look:
     mask = read_mask(pair.mask, pair.window)
     image = read_image(pair.image, channels, pair.window)
-    _refuse_no_data(pair.image, image)
     check_sizes(pair, image.shape[:2], mask.shape)
+    _refuse_no_data(pair.image, image, mask < read_mask.labels.num_classes)
     brought = read_extras(extras, pair.extras, pair.window, mask.shape)
     depths = {extra.name: brought[extra.name].dtype.name for extra in extras if extra.kind == "image"}
     labelled = mask != read_mask.labels.fill
