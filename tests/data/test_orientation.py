@@ -13,7 +13,9 @@ import tifffile
 from PIL import Image, ImageOps, PngImagePlugin
 
 from perpixel.data.decode import image_shape, read_image, read_values
+from perpixel.data.inspection import check_sizes
 from perpixel.data.orientation import upright
+from perpixel.data.pairs import Pair
 from perpixel.data.tiff import Window
 
 STORED = np.random.default_rng(0).integers(0, 65536, (20, 30, 3), np.uint16)
@@ -100,3 +102,12 @@ def test_plain_tiffs_are_turned_and_not_reflowed(tmp_path: Path, kind: str, orie
     for window in (None, WINDOW):
         read = read_values(path, window)[..., None] if bands == 1 else read_image(path, bands, window)
         np.testing.assert_array_equal(read, expected if window is None else expected[window.slices])
+
+
+@pytest.mark.parametrize("name", ["8-bit.tif", "exif.png", "exif.webp"])
+def test_an_orientation_that_only_the_image_has_is_told(tmp_path: Path, name: str) -> None:
+    WRITERS[name](tmp_path / name, 6)
+    for mask, told in (("mask.png", r"orientation 6, the mask's by 1 \(1 is upright\)"), (name, r"same size\.$")):
+        Image.fromarray(STORED[..., 0].astype(np.uint8)).save(tmp_path / "mask.png")
+        with pytest.raises(ValueError, match=told):
+            check_sizes(Pair("a", tmp_path / name, tmp_path / mask), (30, 20), (20, 30))

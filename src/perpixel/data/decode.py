@@ -128,6 +128,16 @@ def image_shape(path: Path) -> tuple[int, int]:
         return upright_shape((height, width), orientation_of(image))
 
 
+def stored_orientation(path: Path) -> int:
+    """How a file's header has it turned, by EXIF's number; 1 where it says nothing, or is no picture."""
+    with suppress(ValueError):
+        if path.suffix.lower() in TIFF_SUFFIXES:
+            return tiff_header(path).orientation
+        with _opened(path) as image:
+            return orientation_of(image)
+    return 1
+
+
 def is_cut_short(path: Path) -> bool:
     """Whether a JPEG, PNG or WebP lacks its proper end: it is truncated, or something was appended."""
     suffix = path.suffix.lower()

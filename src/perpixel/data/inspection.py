@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from perpixel.data import jpeg, png
-from perpixel.data.decode import TIFF_SUFFIXES, image_shape, read_image
+from perpixel.data.decode import TIFF_SUFFIXES, image_shape, read_image, stored_orientation
 from perpixel.data.extras import Extra, check_size, read_extras
 from perpixel.data.masks import MaskReader
 from perpixel.data.pairs import Pair
@@ -197,13 +197,23 @@ def check_sizes(pair: Pair, image: tuple[int, ...], mask: tuple[int, ...]) -> No
     """Image and mask must show the same picture.
 
     Raises:
-        ValueError: names both files and their sizes.
+        ValueError: names both files and their sizes, and their orientations where these are why they differ.
     """
     if image != mask:
         raise ValueError(
             f"image '{pair.image}' is {image[0]}×{image[1]} (H×W), but its mask '{pair.mask}' is {mask[0]}×{mask[1]}: "
-            "they must be the same picture at the same size."
+            f"they must be the same picture at the same size.{_turned(pair) if image == mask[::-1] else ''}"
         )
+
+
+def _turned(pair: Pair) -> str:
+    of_image, of_mask = stored_orientation(pair.image), stored_orientation(pair.mask)
+    if of_image == of_mask:
+        return ""
+    return (
+        f" The image's header has it turned by orientation {of_image}, the mask's by {of_mask} (1 is upright): save "
+        "both upright, or with the same orientation."
+    )
 
 
 def _exist(pair: Pair) -> None:

@@ -61,6 +61,7 @@ class TiffHeader(NamedTuple):
 
     Attributes:
         shape: (H, W), upright.
+        orientation: as it is stored (see ``perpixel.data.orientation``).
         pages: pictures of one size and depth that stand first; overviews and masks do not count.
         bands: samples per pixel, of all pages.
         plain: one 8-bit picture (grey, palette, RGB, CMYK, with alpha or not): Pillow reads all compressions of these.
@@ -73,6 +74,7 @@ class TiffHeader(NamedTuple):
     """
 
     shape: tuple[int, int]
+    orientation: int
     pages: int
     bands: int
     plain: bool
@@ -102,6 +104,7 @@ def tiff_header(path: Path) -> TiffHeader:
         white_is_zero = page.photometric.name == "MINISWHITE" and page.samplesperpixel == 1
         return TiffHeader(
             upright_shape((int(page.imagelength), int(page.imagewidth)), _orientation(page)),
+            _orientation(page),
             len(pages),
             len(pages) * int(page.samplesperpixel),
             plain,
