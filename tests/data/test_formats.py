@@ -634,3 +634,13 @@ def test_a_file_too_large_to_read_whole_says_how_to_read_it_by_window(
     Image.fromarray(BANDS[..., :3].astype(np.uint8)).save(tmp_path / "large.png")
     with pytest.raises(ValueError, match=r"save it as a TIFF with tiles or strips and set data\.source\.tile"):
         read_image(tmp_path / "large.png")
+
+
+def test_bands_and_depth_count_towards_what_is_read_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = geotiff(tmp_path / "a.tif", planarconfig="contig", tile=(16, 16))
+    monkeypatch.setattr("perpixel.data.decode.MAX_BYTES", BANDS.nbytes)
+    assert read_image(path, 6).shape == BANDS.shape
+    monkeypatch.setattr("perpixel.data.decode.MAX_BYTES", BANDS.nbytes - 1)
+    with pytest.raises(ValueError, match=rf"a\.tif' takes {BANDS.nbytes:,} bytes.* set data\.source\.tile"):
+        read_image(path, 6)
+    assert read_image(path, 6, WINDOW).shape == (30, 41, 6)

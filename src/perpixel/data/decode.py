@@ -40,6 +40,10 @@ MAX_PIXELS = 178_956_970
 file can decode to gigabytes. (It is Pillow's own default bound, which any library in the process may have switched
 off.)"""
 
+MAX_BYTES = 1 << 32
+"""The same of a decoded TIFF's bytes, whose bands and depth no bound on pixels counts: a Sentinel-2 scene with all its
+13 bands of 16 bits, 3 GB, may still be read whole."""
+
 _CUT = "or cut it into tiles"
 _SET_TILE = f"set data.source.tile=[1024,1024] to have it read by window, {_CUT}"
 _TILES = f"save it as a TIFF with tiles or strips and set data.source.tile, {_CUT}"
@@ -210,9 +214,12 @@ def _tiff(path: Path, window: Window | None, channels: int, is_mask: bool) -> Ar
         check_pixels(*header.shape, f"'{path}'", needs if window and header.needs else _TILES)
         return None
     height, width = window[2:] if window else header.shape
-    check_pixels(height, width, f"'{path}'", _SET_TILE if window is None else _TILES)
+    mend = _SET_TILE if window is None else _TILES
+    check_pixels(height, width, f"'{path}'", mend)
     if header.bands > max(channels, COLOUR_BANDS):  # a header can claim 65535
         raise ValueError(f"'{path}' has {header.bands} bands, but the data set is read with {channels} channels.")
+    if (size := height * width * header.pixel_bytes) > MAX_BYTES:
+        raise ValueError(f"'{path}' takes {size:,} bytes decoded, more than {MAX_BYTES:,}: {mend}.")
     if window is not None:
         window.check_within(header.shape, path)
     pixels = read_tiff(path, window)

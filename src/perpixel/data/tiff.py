@@ -64,6 +64,7 @@ class TiffHeader(NamedTuple):
         orientation: as it is stored (see ``perpixel.data.orientation``).
         pages: pictures of one size and depth that stand first; overviews and masks do not count.
         bands: samples per pixel, of all pages.
+        pixel_bytes: of a pixel, decoded, with all its bands.
         plain: one 8-bit picture (grey, palette, RGB, CMYK, with alpha or not): Pillow reads all compressions of these.
         by_window: whether ``read_tiff`` gives the same pixels of a plain picture as Pillow, and so parts of it too.
         blurred: whether it is compressed as JPEG, which changes values.
@@ -77,6 +78,7 @@ class TiffHeader(NamedTuple):
     orientation: int
     pages: int
     bands: int
+    pixel_bytes: int
     plain: bool
     by_window: bool
     blurred: bool
@@ -107,6 +109,7 @@ def tiff_header(path: Path) -> TiffHeader:
             _orientation(page),
             len(pages),
             len(pages) * int(page.samplesperpixel),
+            len(pages) * int(page.samplesperpixel) * (page.dtype.itemsize if page.dtype else 1),
             plain,
             plain and alike and "ASSOCALPHA" not in kinds and not needs,
             page.compression in (_OLD_JPEG, _JPEG),
