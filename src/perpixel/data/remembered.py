@@ -14,7 +14,7 @@ from uuid import uuid4
 
 from perpixel.data.hashing import digest
 
-SCHEMA = 10
+SCHEMA = 11
 """Raised whenever what is kept, or how it is found out, changes: nothing that an older perpixel kept counts then."""
 
 
