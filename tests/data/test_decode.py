@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from perpixel.data.decode import MAX_PIXELS, image_shape, read_image, read_values
+from perpixel.data.bounds import MAX_PIXELS
+from perpixel.data.decode import image_shape, read_image, read_values
 from perpixel.data.masks import ColourMasks
 from perpixel.data.tiff import Window
 from perpixel.labels import LabelSpace

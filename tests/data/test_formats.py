@@ -429,7 +429,7 @@ def test_windows_of_8_bit_tiffs_read_the_tiles_they_touch(tmp_path: Path, kind: 
 
 
 def test_tiles_of_a_tiff_beyond_the_cap(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("perpixel.data.decode.MAX_PIXELS", 32 * 32)
+    monkeypatch.setattr("perpixel.data.bounds.MAX_PIXELS", 32 * 32)
     for folder, bands in (("images", BANDS[..., :3]), ("masks", BANDS[..., 0] % 2)):
         for index in range(4):
             path = tmp_path / folder / f"{index}.tif"
@@ -617,7 +617,7 @@ def test_a_file_too_large_to_read_whole_says_how_to_read_it_by_window(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mode: str
 ) -> None:
     """A tiled TIFF needs no saving again; a PNG does."""
-    monkeypatch.setattr("perpixel.data.decode.MAX_PIXELS", 1000)
+    monkeypatch.setattr("perpixel.data.bounds.MAX_PIXELS", 1000)
     pixels = BANDS if mode == "16-bit bands" else BANDS[..., :3].astype(np.uint8)
     path = tmp_path / "large.tif"
     tifffile.imwrite(
@@ -638,9 +638,9 @@ def test_a_file_too_large_to_read_whole_says_how_to_read_it_by_window(
 
 def test_bands_and_depth_count_towards_what_is_read_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = geotiff(tmp_path / "a.tif", planarconfig="contig", tile=(16, 16))
-    monkeypatch.setattr("perpixel.data.decode.MAX_BYTES", BANDS.nbytes)
+    monkeypatch.setattr("perpixel.data.bounds.MAX_BYTES", BANDS.nbytes)
     assert read_image(path, 6).shape == BANDS.shape
-    monkeypatch.setattr("perpixel.data.decode.MAX_BYTES", BANDS.nbytes - 1)
+    monkeypatch.setattr("perpixel.data.bounds.MAX_BYTES", BANDS.nbytes - 1)
     with pytest.raises(ValueError, match=rf"a\.tif' takes {BANDS.nbytes:,} bytes.* set data\.source\.tile"):
         read_image(path, 6)
     assert read_image(path, 6, WINDOW).shape == (30, 41, 6)

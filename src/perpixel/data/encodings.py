@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from perpixel.data.decode import MASK_SUFFIXES
 from perpixel.data.masks import BinaryMasks, ColourMasks, IndexMasks, MaskReader
 from perpixel.data.palettes import RGB, rgb, voc_colours
 from perpixel.data.policy import Policy
 from perpixel.data.shapes import ShapeMasks
+from perpixel.data.suffixes import MASK_SUFFIXES
 from perpixel.labels import LabelSpace
 
 Encoding = Literal["index", "colour", "labelme", "coco"]

@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from perpixel.augment.windowed import Windowed
 from perpixel.data.base import NOTHING, Array, DataSource, Sample, Split, SplitName
-from perpixel.data.decode import MASK_SUFFIXES, image_shape, read_image
+from perpixel.data.decode import image_shape, read_image
 from perpixel.data.decoded import decoded
 from perpixel.data.extras import Extra, read_extras
 from perpixel.data.hashing import digest, file_digest
@@ -23,6 +23,7 @@ from perpixel.data.pairs import Pair
 from perpixel.data.policy import apply_policy
 from perpixel.data.remembered import remembered
 from perpixel.data.statistics import channel_statistics, evenly, readable
+from perpixel.data.suffixes import MASK_SUFFIXES
 from perpixel.data.table import PairTable
 from perpixel.data.tiff import Window
 

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
-from perpixel.data.decode import IMAGE_SUFFIXES, UNREAD_SUFFIXES
 from perpixel.data.extras import Extra
 from perpixel.data.inspection import SHOWN
 from perpixel.data.pairs import Pair, unique_names
 from perpixel.data.shapes import coco_files
+from perpixel.data.suffixes import IMAGE_SUFFIXES, UNREAD_SUFFIXES
 from perpixel.data.texts import composed
 from perpixel.data.unused import Unused
 from perpixel.data.walking import files_below, matching

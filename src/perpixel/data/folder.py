@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from perpixel.data.decode import IMAGE_SUFFIXES
 from perpixel.data.encodings import SUFFIXES, Encoding, Labelling
 from perpixel.data.extras import extras_of
 from perpixel.data.files import FileSource, OnBadFile
@@ -16,6 +15,7 @@ from perpixel.data.pairs import tiled
 from perpixel.data.plan import SplitPlan, SplitRule
 from perpixel.data.policy import Policy
 from perpixel.data.properties import property_of
+from perpixel.data.suffixes import IMAGE_SUFFIXES
 
 _OF_NO_PAIR = frozenset(
     [

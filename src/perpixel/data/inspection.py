@@ -14,10 +14,11 @@ import numpy as np
 import numpy.typing as npt
 
 from perpixel.data import jpeg, png
-from perpixel.data.decode import TIFF_SUFFIXES, image_shape, read_image, stored_orientation
+from perpixel.data.decode import image_shape, read_image, stored_orientation
 from perpixel.data.extras import Extra, check_size, read_extras
 from perpixel.data.masks import MaskReader
 from perpixel.data.pairs import Pair
+from perpixel.data.suffixes import TIFF_SUFFIXES
 from perpixel.data.tiff import tiff_header
 
 SHOWN = 5

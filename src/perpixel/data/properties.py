@@ -10,8 +10,8 @@ from itertools import chain, repeat
 from pathlib import Path
 from typing import NamedTuple
 
-from perpixel.data.decode import IMAGE_SUFFIXES, MASK_SUFFIXES
 from perpixel.data.inspection import SHOWN
+from perpixel.data.suffixes import IMAGE_SUFFIXES, MASK_SUFFIXES
 from perpixel.data.texts import composed, read_text
 
 _FILES = frozenset((*IMAGE_SUFFIXES, *MASK_SUFFIXES, ".json"))

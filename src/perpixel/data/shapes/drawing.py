@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from PIL import Image
 
-from perpixel.data.decode import check_pixels
+from perpixel.data.bounds import check_pixels
 from perpixel.data.shapes.geometry import Inside, Painted, Points, checked_points, filled, stroked
 from perpixel.data.shapes.rle import decode_rle
 from perpixel.data.tiff import Window

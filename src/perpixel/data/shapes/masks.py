@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from perpixel.data.decode import check_pixels
+from perpixel.data.bounds import check_pixels
 from perpixel.data.masks import MaskReader
 from perpixel.data.shapes.drawing import Frame, draw
 from perpixel.data.texts import read_text

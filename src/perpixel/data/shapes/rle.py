@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from perpixel.data.decode import check_pixels
+from perpixel.data.bounds import check_pixels
 
 _LONGEST = 35  # bits of a run's length, as far as COCO's own tools go
 
