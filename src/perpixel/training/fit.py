@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -81,7 +82,8 @@ def _fit_and_score(
     signals: Signals,
 ) -> dict[str, Scores]:
     rollbacks = Rollbacks(CheckpointStore(run / "checkpoints"), newest)
-    module, fitter = _trained(experiment, trainer, training, run, signals, rollbacks)
+    fit_once = partial(_fit_once, experiment, trainer, training, run, signals, rollbacks)
+    module, fitter = _trained(fit_once, experiment, training, rollbacks)
     load_best(module, run)
     watch = [Watchdog(training.timeout_s, partial(_note_hang, run))] if training.timeout_s else []
     scores = {
@@ -102,11 +104,9 @@ def _fit_and_score(
 
 
 def _trained(
+    fit_once: Callable[[], tuple[SegmentationModule, pl.Trainer]],
     experiment: Experiment,
-    trainer: TrainerConfig,
     training: TrainingConfig,
-    run: Path,
-    signals: Signals,
     rollbacks: Rollbacks,
 ) -> tuple[SegmentationModule, pl.Trainer]:
     """Fit; after a rollback once more, from the last state that was good.
@@ -117,7 +117,7 @@ def _trained(
     modes = {module: module.training for model in (experiment.model, experiment.loss) for module in model.modules()}
     while True:
         try:
-            return _fit_once(experiment, trainer, training, run, signals, rollbacks)
+            return fit_once()
         except NonFinite as found:
             if training.on_nan != "rollback" or not rollbacks.may_go_back(found):
                 raise
