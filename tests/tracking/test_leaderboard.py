@@ -124,6 +124,35 @@ def test_a_failed_runs_scores_do_not_rank(tmp_path: Path) -> None:
     assert [place.run.status for place in standings(load_sweep(tmp_path))] == ["finished", "failed"]
 
 
+def test_scores_of_a_part_are_marked(sweep_dir: Path) -> None:
+    write_leaderboard(sweep_dir)
+    assert "scored in part" not in (sweep_dir / "leaderboard.md").read_text()
+    path = sweep_dir / "0_job" / "metrics.json"
+    metrics = json.loads(path.read_text())
+    metrics["val"]["part"] = {"pixels": 1536, "of": 6144}
+    path.write_text(json.dumps(metrics))
+    write_leaderboard(sweep_dir)
+    marks = {row["run"]: row["scored in part"] for row in read_csv(sweep_dir / "leaderboard.csv")}
+    assert (marks["0_job"], marks["2_job"]) == ("val: 1,536 of 6,144 pixels", "")
+    table = (sweep_dir / "leaderboard.md").read_text()
+    assert "| val: 1,536 of 6,144 pixels |" in table
+    assert "evaluate run=… scores all of it" in table
+
+
+def test_the_best_epoch_is_the_one_whose_weights_were_kept(tmp_path: Path) -> None:
+    lines = [(0, 0.9, 0.2), (1, 0.5, 0.6), (1, 0.4, 0.3), (2, 0.7, 0.5)]  # two validations in one epoch
+    text = "".join(json.dumps({"epoch": e, "val/loss": loss, "val/mIoU": miou}) + "\n" for e, loss, miou in lines)
+    (tmp_path / "metrics.jsonl").write_text(text)
+    assert load_run(tmp_path).best_epoch == 1
+    (tmp_path / "config.yaml").write_text("training: {checkpoint: {monitor: val/IoU/a}}")
+    assert load_run(tmp_path).best_epoch is None
+    lines[3] = (2, 0.3, 0.5)
+    text = "".join(json.dumps({"epoch": e, "val/loss": loss, "val/mIoU": miou}) + "\n" for e, loss, miou in lines)
+    (tmp_path / "metrics.jsonl").write_text(text)
+    (tmp_path / "config.yaml").write_text("training: {checkpoint: {monitor: val/loss}}")
+    assert load_run(tmp_path).best_epoch == 2
+
+
 def test_jobs_may_write_at_once(sweep_dir: Path) -> None:
     processes = [
         multiprocessing.get_context("fork").Process(target=write_leaderboard, args=(sweep_dir,)) for _ in "1234"

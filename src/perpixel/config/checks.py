@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import re
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import fields, is_dataclass
 from typing import Any
 
 from perpixel.config.errors import nearest
+from perpixel.config.monitor import monitor_faults
 from perpixel.config.schema import TrainConfig
 
 Fault = str
@@ -53,33 +55,118 @@ def _rates(cfg: Any) -> Iterator[Fault]:
 
 
 # Lightning's names (lightning.pytorch.Trainer, 2.6); a name registered by a plug-in can be told from a slip by its use.
-ACCELERATORS = ("auto", "cpu", "cuda", "gpu", "mps", "tpu")
-PRECISIONS = ("16-mixed", "bf16-mixed", "32-true", "64-true", "16-true", "bf16-true", "16", "32", "64", "bf16")
+ACCELERATORS = ("auto", "cpu", "cuda", "gpu", "mps")
+PRECISIONS = ("16-mixed", "bf16-mixed", "32-true", "16", "32", "bf16")
 STRATEGIES = ("auto", "ddp", "ddp_find_unused_parameters_true", "ddp_find_unused_parameters_false")
-SCORES = ("loss", "mIoU", "fwIoU", "mDice", "mPrecision", "mRecall", "pixel_accuracy", "mean_accuracy", "kappa")
-PER_CLASS = ("IoU", "Dice", "precision", "recall")
+PROFILERS = ("simple", "advanced", "pytorch")
+CLIPPINGS = ("norm", "value")
+IDLE = {
+    "overfit_batches": "take data.overfit=<number of samples>, or experiment=overfit_one_batch: they train on and "
+    "score the same samples",
+    "barebones": "it measures Lightning's bare loop and takes away what a run consists of. To save time take "
+    "trainer.enable_progress_bar=false, trainer.enable_checkpointing=false, training.overlays=0",
+    "log_every_n_steps": "losses are logged as means over an epoch. For more lines take trainer.val_check_interval, or "
+    "shorter epochs (trainer.limit_train_batches)",
+    "limit_predict_batches": "a training predicts nothing. What is scored is limited by trainer.limit_val_batches and "
+    "trainer.limit_test_batches, what is drawn by training.overlays",
+    "enable_model_summary": "take python src/shapes.py with the same model=, encoder= and decoder=",
+}
+"""Arguments of Lightning's Trainer that have no use here, and what to use."""
+
+UNMIXED = ("64-true", "64", "16-true", "bf16-true")
 
 
 def _names(cfg: Any) -> Iterator[Fault]:
-    choices = {"accelerator": ACCELERATORS, "precision": (*PRECISIONS, None), "strategy": STRATEGIES}
+    choices = {
+        "accelerator": ACCELERATORS,
+        "precision": (*PRECISIONS, None),
+        "strategy": STRATEGIES,
+        "profiler": (*PROFILERS, None),
+        "gradient_clip_algorithm": (*CLIPPINGS, None),
+        "deterministic": (True, False, "warn", None),
+    }
     for key, valid in choices.items():
-        value, named = cfg.trainer[key], [name for name in valid if name]
-        if value not in valid:
+        value, named = cfg.trainer[key], [str(name).lower() for name in valid if name is not None]
+        if key == "precision" and value in UNMIXED:
+            yield f"trainer.precision={value}: {_why_not(value)}"
+        elif value not in valid:
             yield f"trainer.{key}={value}: choose one of {', '.join(named)}.{nearest(str(value), named)}"
     if (given := cfg.data.on_bad_file) not in ON_BAD_FILE:
         yield f"data.on_bad_file={given}: choose one of {', '.join(ON_BAD_FILE)}.{nearest(given, ON_BAD_FILE)}"
 
 
+def _why_not(precision: str) -> str:
+    if precision.startswith("64"):
+        return "images are read as float32, so 64 bits add nothing to them; choose 32-true."
+    return (
+        "an optimiser's small steps, and the average of the weights, are lost in weights of 16 bits; choose "
+        f"{precision.removesuffix('-true')}-mixed, which computes in 16 bits and keeps weights of 32."
+    )
+
+
+def _idle(cfg: Any) -> Iterator[Fault]:
+    """Arguments of Lightning's that nothing here acts on."""
+    untouched = TrainConfig().trainer
+    for key, instead in IDLE.items():
+        if cfg.trainer[key] not in (None, getattr(untouched, key)):
+            yield f"trainer.{key}={cfg.trainer[key]} has no use here: {instead}."
+    if cfg.trainer.gradient_clip_algorithm is not None and cfg.trainer.gradient_clip_val is None:
+        yield (
+            f"trainer.gradient_clip_algorithm={cfg.trainer.gradient_clip_algorithm} clips nothing without "
+            "trainer.gradient_clip_val=<most>: give both, or neither."
+        )
+
+
 def _counts(cfg: Any) -> Iterator[Fault]:
     trainer = cfg.trainer
-    for key in ("accumulate_grad_batches", "max_epochs", "limit_train_batches"):
-        if trainer[key] is not None and (trainer[key] == 0 or trainer[key] < -1):
+    for key in ("accumulate_grad_batches", "max_epochs", "max_steps", "limit_train_batches"):
+        endless = key in ("max_epochs", "max_steps") and trainer[key] == -1
+        if trainer[key] is not None and trainer[key] <= 0 and not endless:
             yield f"trainer.{key}={trainer[key]}: with that nothing would be trained; give 1 or more."
     if trainer.limit_val_batches == 0:
         yield "trainer.limit_val_batches=0: best weights are chosen by validation; give 1 or more."
+    for key in ("limit_train_batches", "limit_val_batches", "limit_test_batches"):
+        if (limit := trainer[key]) is not None and (limit < 0 or (limit > 1 and limit % 1)):
+            yield f"trainer.{key}={limit}: give a number of batches, or a share of them between 0.0 and 1.0."
+    yield from _least(trainer, {"min_epochs": 0, "min_steps": 0, "reload_dataloaders_every_n_epochs": 0})
+    yield from _least(trainer, {"num_sanity_val_steps": -1, "gradient_clip_val": 0})
+    for least, most in (("min_epochs", "max_epochs"), ("min_steps", "max_steps")):
+        if trainer[least] is not None and trainer[most] not in (None, -1) and trainer[least] > trainer[most]:
+            yield f"trainer.{least}={trainer[least]} is more than trainer.{most}={trainer[most]}."
+    dev = trainer.fast_dev_run
+    if not isinstance(dev, bool) and (not isinstance(dev, int) or dev < 0):
+        yield f"trainer.fast_dev_run={dev}: give true, false or a number of batches."
+    if trainer.max_time is not None and not re.fullmatch(r"\d+:\d\d:\d\d:\d\d", trainer.max_time):
+        yield f"trainer.max_time={trainer.max_time}: give days:hours:minutes:seconds, as in 00:08:00:00."
     for key in ("limit", "overfit"):
         if cfg.data[key] is not None and cfg.data[key] < 1:
             yield f"data.{key}={cfg.data[key]}: give 1 sample or more, or null."
+
+
+def _least(trainer: Any, floors: Mapping[str, int]) -> Iterator[Fault]:
+    for key, floor in floors.items():
+        if trainer[key] is not None and trainer[key] < floor:
+            yield f"trainer.{key}={trainer[key]}: give {floor} or more."
+
+
+def _rhythm(cfg: Any) -> Iterator[Fault]:
+    """When a validation takes place."""
+    interval, epochs = cfg.trainer.val_check_interval, cfg.trainer.check_val_every_n_epoch
+    if interval is not None and (interval <= 0 or (interval > 1 and interval % 1)):
+        yield (
+            f"trainer.val_check_interval={interval}: give a number of training batches (10), or a share of an epoch "
+            "(0.5)."
+        )
+    if epochs is not None and epochs < 1:
+        yield (
+            f"trainer.check_val_every_n_epoch={epochs}: give 1 epoch or more, or null with "
+            "trainer.val_check_interval=<number of training batches>."
+        )
+    if epochs is None and isinstance(interval, float):
+        yield (
+            f"trainer.val_check_interval={interval} with check_val_every_n_epoch=null counts batches across epochs: "
+            f"give their number, or trainer.check_val_every_n_epoch=1."
+        )
 
 
 def _endless(cfg: Any) -> Iterator[Fault]:
@@ -120,7 +207,7 @@ def _reliability(cfg: Any) -> Iterator[Fault]:
         yield f"training.on_nan={training.on_nan}: choose stop or rollback."
     if training.nan_check_steps < 1:
         yield f"training.nan_check_steps={training.nan_check_steps}: give 1 step or more."
-    if training.on_nan == "rollback" and (cfg.trainer.enable_checkpointing is False or cfg.trainer.barebones):
+    if training.on_nan == "rollback" and cfg.trainer.enable_checkpointing is False:
         yield "training.on_nan=rollback goes back to a checkpoint, and trainer switches them off: leave them on."
     if checkpoint.keep < 2:
         yield f"training.checkpoint.keep={checkpoint.keep}: keep 2 or more, so that a damaged one has a predecessor."
@@ -130,22 +217,20 @@ def _reliability(cfg: Any) -> Iterator[Fault]:
 
 
 def _monitor(cfg: Any) -> Iterator[Fault]:
-    checkpoint = cfg.training.checkpoint
-    if checkpoint.mode not in ("max", "min"):
-        yield f"training.checkpoint.mode={checkpoint.mode}: choose max (scores) or min (losses)."
-    split, _, score = checkpoint.monitor.partition("/")
-    if split != "val" or (score not in SCORES and score.partition("/")[0] not in PER_CLASS):
-        named = [f"val/{name}" for name in SCORES]
-        yield (
-            f"training.checkpoint.monitor={checkpoint.monitor}: choose one of {', '.join(named)}, or "
-            f"val/IoU/<class> and its kin.{nearest(checkpoint.monitor, named)}"
-        )
+    checkpoint, stopping = cfg.training.checkpoint, cfg.training.early_stopping
+    yield from monitor_faults(checkpoint.monitor, checkpoint.mode)
+    if stopping.patience is not None and stopping.patience < 0:
+        yield f"training.early_stopping.patience={stopping.patience}: give 0 validations or more, or null."
+    if stopping.min_delta < 0:
+        yield f"training.early_stopping.min_delta={stopping.min_delta}: give 0 or more, whatever the score."
 
 
 RULES: tuple[Callable[[Any], Iterator[Fault]], ...] = (
     _strangers,
     _sizes,
     _counts,
+    _rhythm,
+    _idle,
     _endless,
     _rates,
     _names,

@@ -160,6 +160,7 @@ def _hydra(verb: str) -> Iterator[ConfigLoaderImpl]:
 
 def _compose(loader: ConfigLoaderImpl, overrides: list[str], verb: str, config_dir: str | None) -> Job:
     _check_search_path(overrides, loader)
+    _check_single_choices(overrides, loader)
     extra = [f"hydra.searchpath=[file://{Path(config_dir).resolve()}]"] if config_dir else []
     try:
         cfg = hydra_compose(verb, overrides=overrides + extra, return_hydra_config=True)
@@ -199,6 +200,27 @@ def _check_search_path(overrides: list[str], loader: ConfigLoaderImpl) -> None:
             faults = [fault for fault in map(guard.search_path_fault, entries) if fault]
             if faults:
                 raise together(faults)
+
+
+def _check_single_choices(overrides: list[str], loader: ConfigLoaderImpl) -> None:
+    """Of several choices in one group Hydra would take the last; only experiments are made to be put together."""
+    groups = {group for group in _groups(loader) if not group.startswith("hydra")} - {"experiment"}
+    if faults := [_several(one) for one in _parse(overrides, loader) if _is_choice(one, groups) and _is_list(one)]:
+        raise together(faults)
+
+
+def _is_list(override: Override) -> bool:
+    return not override.is_delete() and isinstance(override.value(), list)
+
+
+def _several(override: Override) -> str:
+    group, names = override.key_or_group, ",".join(map(str, override.value()))  # type: ignore[arg-type]
+    instead = "metrics.jsonl has all scores beside any logger" if group == "logger" else ""
+    instead = "sums of losses are choices of their own, as loss=ce_dice" if group == "loss" else instead
+    return (
+        f"{override.input_line}: {group} takes one choice, not a list{f' ({instead})' if instead else ''}. To train "
+        f"one run with each give -m {group}={names}."
+    )
 
 
 def _diagnose(error: Exception, overrides: list[str], loader: ConfigLoaderImpl, verb: str) -> ConfigError:

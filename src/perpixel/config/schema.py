@@ -58,6 +58,8 @@ class SchedulerConfig(dict[str, Any]):
 class TrainerConfig:
     """Every argument of Lightning's Trainer that is a plain value, with Lightning's own meaning and defaults.
 
+    The last five are refused unless they are left as they are, with what to use (``config.checks``).
+
     Left out because perpixel sets them: ``logger`` and ``callbacks`` (from ``logger=`` and ``training``),
     ``default_root_dir`` (the run directory), ``use_distributed_sampler`` (the data module shards by itself), and the
     object-valued ``plugins``, ``model_registry`` and ``enable_autolog_hparams``.
@@ -77,31 +79,31 @@ class TrainerConfig:
     limit_train_batches: int | float | None = None
     limit_val_batches: int | float | None = None
     limit_test_batches: int | float | None = None
-    limit_predict_batches: int | float | None = None
-    overfit_batches: int | float = 0.0
     val_check_interval: int | float | None = None
     check_val_every_n_epoch: int | None = 1
     num_sanity_val_steps: int | None = 0
-    log_every_n_steps: int | None = 10
     enable_checkpointing: bool | None = None
     enable_progress_bar: bool | None = None
-    enable_model_summary: bool | None = False
     accumulate_grad_batches: int = 1
     gradient_clip_val: float | None = None
     gradient_clip_algorithm: str | None = None
     deterministic: Any = None  # true, false or "warn"
     benchmark: bool | None = None
     inference_mode: bool = True
-    profiler: str | None = None
+    profiler: str | None = None  # simple | advanced | pytorch: writes fit-profile* into the run directory
     detect_anomaly: bool = False
-    barebones: bool = False
     sync_batchnorm: bool = False
     reload_dataloaders_every_n_epochs: int = 0
+    limit_predict_batches: int | float | None = None
+    overfit_batches: int | float = 0.0
+    log_every_n_steps: int | None = None
+    enable_model_summary: bool | None = False
+    barebones: bool = False
 
 
 @dataclass
 class EarlyStoppingConfig:
-    """Stop when the monitored score has not risen for ``patience`` validations; null never stops."""
+    """Stop when the monitored score has not become better for ``patience`` validations; null never stops."""
 
     patience: int | None = None
     min_delta: float = 0.0
@@ -112,7 +114,7 @@ class CheckpointConfig:
     """Which weights are kept."""
 
     monitor: str = "val/mIoU"
-    mode: str = "max"
+    mode: str | None = None  # max | min; null follows the score (a loss is best where it is lowest)
     every_n_steps: int | None = None  # write the training state every n optimiser steps
     every_minutes: float | None = 5.0  # and at the first step boundary after so many minutes
     keep: int = 2  # how many states, and how many best weights; a damaged one needs a predecessor

@@ -14,7 +14,7 @@ from perpixel.reporting.differences import compare, flatten
 from perpixel.reporting.gallery import embedded, gallery
 from perpixel.reporting.quality import COLUMNS, quality_tables
 from perpixel.tracking.files import locked, write_atomically
-from perpixel.tracking.leaderboard import Standing, seed_groups, standings
+from perpixel.tracking.leaderboard import PARTS_NOTE, Standing, seed_groups, standings
 from perpixel.tracking.runs import SWEEP_FILE, Run, Status, Sweep, load_sweep
 
 REPORT_FILE = "report.html"
@@ -65,6 +65,7 @@ def render(sweep: Sweep, *, single: bool) -> str:
                 **_headline(places),
                 **_comparisons(runs),
                 "seed_groups": seed_groups(sweep),
+                "parts_note": PARTS_NOTE,
                 "charts": _charts(sweep, runs[:MOST_CURVES]),
                 "frame": curves,
                 "tables": _class_tables(runs, single=single),

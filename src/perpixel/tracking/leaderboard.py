@@ -13,6 +13,11 @@ from perpixel.tracking.files import locked, write_atomically
 from perpixel.tracking.runs import Run, Status, Sweep, load_sweep
 
 SEED = "seed"
+PART = "scored in part"
+PARTS_NOTE = (
+    "Scores of a part of a split (trainer.limit_val_batches, limit_test_batches, fast_dev_run) do not compare with "
+    "those of the whole: evaluate run=… scores all of it."
+)
 _FINAL = ("mBoundaryIoU", "mThinRecall", "mSmallObjectRecall", "ECE")  # in the CSV; the page for people stays narrow
 _ORDER: dict[Status, int] = {"finished": 0, "running": 1, "pending": 2, "interrupted": 3, "failed": 4}
 
@@ -122,7 +127,9 @@ def _seed_group(choices: dict[str, str], runs: Sequence[Run]) -> SeedGroup:
 def _rows(sweep: Sweep) -> list[dict[str, object]]:
     """One mapping per run, full precision; None becomes an empty cell."""
     classes = tuple(dict.fromkeys(name for run in sweep.runs for name in run.classes))
-    return [_row(place, sweep.axes, classes) for place in standings(sweep)]
+    rows = [_row(place, sweep.axes, classes) for place in standings(sweep)]
+    any_part = any(run.part for run in sweep.runs)
+    return rows if any_part else [{key: value for key, value in row.items() if key != PART} for row in rows]
 
 
 def _row(place: Standing, axes: Sequence[str], classes: Sequence[str]) -> dict[str, object]:
@@ -134,6 +141,7 @@ def _row(place: Standing, axes: Sequence[str], classes: Sequence[str]) -> dict[s
         "status": run.status,
         "val mIoU": run.score("val", "mIoU"),
         "test mIoU": run.score("test", "mIoU"),
+        PART: run.part,
         "val pixel_accuracy": run.score("val", "pixel_accuracy"),
         **{f"val {name}": run.score("val", name) for name in _FINAL},
         **{f"val IoU/{name}": run.score("val", f"IoU/{name}") for name in classes},
@@ -166,6 +174,8 @@ def _markdown(sweep: Sweep) -> str:
     counts = {status: sum(run.status == status for run in sweep.runs) for status in _ORDER}
     summary = ", ".join(f"{count} {status}" for status, count in counts.items() if count)
     parts = ["# Leaderboard", f"{len(sweep.runs)} runs: {summary}. Ranked by val mIoU.", _markdown_runs(sweep)]
+    if any(run.part for run in sweep.runs):
+        parts.append(PARTS_NOTE)
     if groups := seed_groups(sweep):
         parts += ["## Over seeds", "Mean ± sample standard deviation of the n finished runs.", _markdown_seeds(groups)]
     return "\n\n".join(parts) + "\n"

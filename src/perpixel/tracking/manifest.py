@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from importlib import metadata
@@ -82,12 +82,14 @@ def count_look(run: Path, split: str) -> int:
 
 
 @contextmanager
-def recording(run: Path, **facts: Any) -> Iterator[None]:
+def recording(run: Path, went_on: Callable[[], bool] = lambda: True, **facts: Any) -> Iterator[None]:
     """Keep a run's manifest true: running inside the block, after it finished, interrupted (it can go on) or failed
-    (with the error). A run that goes on keeps the time it was started, and its durations add up.
+    (with the error). A run that goes on keeps the time it was started, and its durations add up. A finished one stays
+    finished where it ends before it has got any further.
 
     Args:
         run: the run directory.
+        went_on: whether a run that was resumed has got further than it was.
         facts: what the caller knows: name, job, sweep, seed.
     """
     before = read(run)
@@ -108,16 +110,31 @@ def recording(run: Path, **facts: Any) -> Iterator[None]:
         update(run, **facts)
         (run / "error.txt").unlink(missing_ok=True)  # of the attempt before
         yield
-    except (SystemExit, KeyboardInterrupt) as stop:
-        if read(run):  # else it was stopped before there was one
-            _close(run, began, status="interrupted", error=f"{_describe(stop)}; go on with resume={run}")
-        raise
     except BaseException as error:
+        if before.get("status") == "finished" and not went_on():
+            with suppress(OSError, ValueError):
+                _put_back(run, before)
+        else:
+            _close_broken(run, began, error)
+        raise
+    _close(run, began, status="finished", error=None)
+
+
+def _put_back(run: Path, before: dict[str, Any]) -> None:
+    """All but the looks at test, which were taken."""
+    with locked(run):
+        looks = read(run).get("looks", before.get("looks", {}))
+        write_atomically(run / MANIFEST, json.dumps(before | {"looks": looks}, indent=2) + "\n")
+
+
+def _close_broken(run: Path, began: float, error: BaseException) -> None:
+    if isinstance(error, SystemExit | KeyboardInterrupt):
+        if read(run):  # else it was stopped before there was one
+            _close(run, began, status="interrupted", error=f"{_describe(error)}; go on with resume={run}")
+    else:
         with suppress(OSError, ValueError):  # a full disk is reported as itself, not as what could not be written
             _fail(run, began, _describe(error))
             write_atomically(run / "error.txt", traceback.format_exc())
-        raise
-    _close(run, began, status="finished", error=None)
 
 
 def add_time(run: Path) -> None:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Literal, cast, get_args
 
 from perpixel.config import ConfigError, read_yaml
+from perpixel.config.monitor import direction
 from perpixel.tracking.files import is_in_use
 
 Status = Literal["pending", "running", "finished", "interrupted", "failed"]
@@ -39,6 +40,7 @@ class Run:
         palette: one (R, G, B) per class.
         scores: per split ("val", "test") the final scores by metric name; None where a score is undefined.
         confusions: per split the confusion matrix, rows = truth, columns = prediction, in pixels.
+        parts: per split of which only a part was scored, the labelled pixels that were counted, and those there are.
     """
 
     directory: Path
@@ -54,6 +56,7 @@ class Run:
     palette: tuple[tuple[int, int, int], ...] = ()
     scores: Mapping[str, Mapping[str, float | None]] = field(default_factory=dict)
     confusions: Mapping[str, tuple[tuple[int, ...], ...]] = field(default_factory=dict)
+    parts: Mapping[str, tuple[int, int]] = field(default_factory=dict)
 
     def score(self, split: str, metric: str) -> float | None:
         """A final score, such as ``score("val", "mIoU")``; None where the run has none."""
@@ -70,10 +73,23 @@ class Run:
         return {key.lstrip("+~").lstrip("/"): value for key, _, value in pairs}
 
     @property
+    def part(self) -> str | None:
+        """Of how much its scores are, where that is not the whole: ``val: 1,536 of 7,680 pixels``."""
+        told = (f"{split}: {counted:,} of {there:,} pixels" for split, (counted, there) in self.parts.items())
+        return "; ".join(told) or None
+
+    @property
+    def monitor(self) -> str:
+        """The score that chose its best weights."""
+        found = _mapping(_mapping(self.config.get("training")).get("checkpoint")).get("monitor")
+        return found if isinstance(found, str) else "val/mIoU"
+
+    @property
     def best_epoch(self) -> int | None:
-        """The (first) epoch with the highest val mIoU, counted as logged."""
-        points = self.series("val/mIoU")
-        return max(points, key=lambda point: point[1])[0] if points else None
+        """The (first) epoch with a validation that has the best monitored score, counted as logged."""
+        points = [(line, value) for line in self.history if (value := line.get(self.monitor)) is not None]
+        choose = max if direction(self.monitor) == "max" else min
+        return int(choose(points, key=lambda point: point[1])[0]["epoch"] or 0) if points else None
 
     @property
     def seconds(self) -> float | None:
@@ -147,6 +163,7 @@ def load_run(directory: Path) -> Run:
         palette=tuple((int(r), int(g), int(b)) for r, g, b in metrics.get("palette", ())),
         scores={split: _scores(metrics[split]) for split in ("val", "test") if metrics.get(split)},
         confusions={split: found for split in ("val", "test") if (found := _confusion(metrics.get(split)))},
+        parts={split: part for split in ("val", "test") if (part := _part(metrics.get(split)))},
     )
 
 
@@ -219,6 +236,12 @@ def _scores(split: Mapping[str, Any]) -> dict[str, float | None]:
 
 def _confusion(split: Mapping[str, Any] | None) -> tuple[tuple[int, ...], ...]:
     return tuple(tuple(int(count) for count in row) for row in (split or {}).get("confusion") or ())
+
+
+def _part(split: Mapping[str, Any] | None) -> tuple[int, int] | None:
+    part = _mapping((split or {}).get("part"))
+    counted, there = (_finite(part.get(name)) for name in ("pixels", "of"))
+    return None if counted is None or there is None else (int(counted), int(there))
 
 
 def _finite(value: object) -> float | None:

@@ -33,6 +33,7 @@ class Experiment:
         fit_callbacks: further callbacks while training.
         val_callbacks: callbacks of the final evaluation on val.
         on_look: called with a split's name before it is scored for the record.
+        pixels: a split's name → how many labelled pixels it has; asked where only a part of it is scored.
         on_rollback: called when a step was not finite and training goes back; all ranks call it.
     """
 
@@ -48,9 +49,10 @@ class Experiment:
     fit_callbacks: Sequence[Callback] = ()
     val_callbacks: Sequence[Callback] = ()
     on_look: Callable[[str], None] = field(default=lambda split: None)
+    pixels: Callable[[str], int] = field(default=lambda split: 0)
     on_rollback: Callable[[NonFinite], None] = field(default=lambda found: None)
 
 
 def trainer_arguments(trainer: TrainerConfig) -> dict[str, Any]:
-    """What Lightning's trainers here have in common: loaders shard themselves, and checkpoints are ours."""
-    return {**asdict(trainer), "use_distributed_sampler": False, "enable_checkpointing": None}
+    """What Lightning's trainers here have in common: loaders shard themselves; only ``fit`` profiles and saves."""
+    return {**asdict(trainer), "use_distributed_sampler": False, "enable_checkpointing": False, "profiler": None}

@@ -12,8 +12,10 @@ from typing import Any
 import lightning.pytorch as pl
 from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
 from lightning.pytorch.callbacks import Callback, EarlyStopping, TQDMProgressBar
+from lightning.pytorch.profilers import AdvancedProfiler, Profiler, PyTorchProfiler, SimpleProfiler
 from torch import Tensor
 
+from perpixel.config.monitor import direction
 from perpixel.config.schema import TrainerConfig, TrainingConfig
 from perpixel.tracking import manifest
 from perpixel.training.callbacks import (
@@ -29,6 +31,7 @@ from perpixel.training.callbacks import (
     Watchdog,
 )
 from perpixel.training.checkpoint_index import Entry
+from perpixel.training.end import validate_end
 from perpixel.training.experiment import Experiment, trainer_arguments
 from perpixel.training.launch import patient_strategy
 from perpixel.training.lightning_warnings import silence_lightning_warnings
@@ -48,7 +51,7 @@ def fit(
     run: Path,
     newest: tuple[Path, Entry] | None = None,
 ) -> dict[str, Scores]:
-    """Train, load the best weights, score val and (once) test.
+    """Train, validate what it ends with, load the best weights, score val and (once) test.
 
     Writes ``checkpoints/``, ``metrics.jsonl`` and ``metrics.json`` into the run directory. The module's network holds
     the best weights afterwards: with EMA, the averaged ones.
@@ -84,15 +87,15 @@ def _fit_and_score(
     rollbacks = Rollbacks(CheckpointStore(run / "checkpoints"), newest)
     fit_once = partial(_fit_once, experiment, trainer, training, run, signals, rollbacks)
     module, fitter = _trained(fit_once, experiment, training, rollbacks)
-    load_best(module, run)
     watch = [Watchdog(training.timeout_s, partial(_note_hang, run))] if training.timeout_s else []
-    scores = {
-        split: evaluate(
-            module, experiment, trainer, split, [*watch, *(experiment.val_callbacks if split == "val" else ())]
-        )
-        for split in ("val", "test")
-        if split in experiment.splits and (split == "val" or training.test)
-    }
+    validate_end(module, fitter, experiment, trainer, watch)
+    load_best(module, run)
+    scores: dict[str, Scores] = {}
+    for split in ("val", "test"):
+        if split in experiment.splits and (split == "val" or training.test):
+            drawing = experiment.val_callbacks if split == "val" else ()
+            if (found := evaluate(module, experiment, trainer, split, [*watch, *drawing])) is not None:
+                scores[split] = found
     if "val" in scores and not math.isfinite(scores["val"].values["loss"]):
         last = Step(fitter.global_step, fitter.current_epoch)
         raise NonFinite(last, [], "the loss of the val split with the weights to keep was")
@@ -149,7 +152,12 @@ def _fit_once(
     )
     store = CheckpointStore(run / "checkpoints", training.checkpoint.keep)
     fitter = pl.Trainer(
-        **{**trainer_arguments(trainer), "strategy": patient_strategy(trainer.strategy, training.timeout_s)},
+        **{
+            **trainer_arguments(trainer),
+            "strategy": patient_strategy(trainer.strategy, training.timeout_s),
+            "enable_checkpointing": trainer.enable_checkpointing is not False,
+            "profiler": _profiler(trainer.profiler, run),
+        },
         logger=list(experiment.loggers) or False,
         callbacks=_callbacks(experiment, trainer, training, run, store, signals),
         plugins=_plugins(store),
@@ -162,6 +170,12 @@ def _fit_once(
         log.info("going on from %s", newest)
     fitter.fit(module, datamodule=experiment.data, ckpt_path=newest, weights_only=True if newest else None)
     return module, fitter
+
+
+def _profiler(name: str | None, run: Path) -> Profiler | None:
+    """``trainer.profiler``; what it found stands in the run directory."""
+    kinds: dict[str, type[Profiler]] = {"simple": SimpleProfiler, "advanced": AdvancedProfiler}
+    return None if name is None else kinds.get(name, PyTorchProfiler)(dirpath=run, filename="profile")
 
 
 def _plugins(store: CheckpointStore) -> list[Any]:
@@ -182,7 +196,7 @@ def _callbacks(
     guard = NonFiniteGuard(training.nan_check_steps)
     average = EMA(training.ema_decay) if training.ema_decay is not None else None
     checkpoints = None
-    if trainer.enable_checkpointing is not False and not trainer.barebones:
+    if trainer.enable_checkpointing is not False:
         weights = average.weights if average else _own_weights
         at_start, touched = training.on_nan == "rollback", partial(manifest.add_time, run)
         checkpoints = Checkpoints(store, training.checkpoint, weights, guard.check, at_start, touched)
@@ -196,7 +210,7 @@ def _callbacks(
         StopOnSignal(signals, checkpoints),
         Watchdog(training.timeout_s, partial(_note_hang, run)) if training.timeout_s else None,
         _early_stopping(training) if training.early_stopping.patience is not None else None,
-        TQDMProgressBar(leave=False) if trainer.enable_progress_bar is not False and not trainer.barebones else None,
+        TQDMProgressBar(leave=False) if trainer.enable_progress_bar is not False else None,
         checkpoints,
     ]
     return [callback for callback in found if callback is not None]
@@ -217,6 +231,6 @@ def _early_stopping(training: TrainingConfig) -> Callback:
         checkpoint.monitor,
         min_delta=stopping.min_delta,
         patience=stopping.patience,
-        mode=checkpoint.mode,
+        mode=direction(checkpoint.monitor),
         check_finite=False,
     )

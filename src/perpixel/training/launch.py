@@ -41,10 +41,15 @@ def num_ranks(accelerator: str, devices: object) -> int:
     """How many ranks this machine runs for ``trainer.accelerator`` and ``trainer.devices``.
 
     Raises:
-        ValueError: more GPUs are asked for than there are.
+        ValueError: more GPUs are asked for than there are, or others.
     """
     gpus = 0 if accelerator == "cpu" else torch.cuda.device_count()
     if isinstance(devices, Sequence) and not isinstance(devices, str):
+        if accelerator != "mps" and not torch.backends.mps.is_available() and (not gpus or max(devices) >= gpus):
+            raise ValueError(
+                f"trainer.devices={list(devices)}: a list holds the indices of GPUs, of which "
+                f"{f'this machine has {gpus}' if gpus else 'none are used'}. Give a number of devices."
+            )
         return len(devices)
     if devices in ("auto", -1, "-1"):
         return max(gpus, 1)

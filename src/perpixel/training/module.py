@@ -31,6 +31,8 @@ class Scores:
         values: scores by name; NaN where undefined.
         details: what else the metrics tell, ready for JSON: ``absent`` (classes with neither truth nor prediction, left
             out of the means), ``confusion`` (rows = truth, columns = prediction, pixels), and of ``final_metrics``.
+            Where only a part of the split was scored also ``part``: the labelled ``pixels`` that were counted, ``of``
+            those there are.
     """
 
     values: dict[str, float]
@@ -55,6 +57,10 @@ class SegmentationModule(pl.LightningModule):
         channels_last: keep network and images in channels-last memory format.
         final_metrics: what is measured beside the confusion matrix when a split is scored for the record; validations
             while training do without.
+
+    Attributes:
+        last: what the last evaluation found; None before one.
+        for_record: whether an evaluation outside of a training takes ``final_metrics``.
     """
 
     def __init__(
@@ -80,6 +86,8 @@ class SegmentationModule(pl.LightningModule):
         self._make_optimizer = make_optimizer
         self._make_schedule = make_schedule
         self._run: Callable[[Tensor], Any] | None = None
+        self.last: Scores | None = None
+        self.for_record = True
 
     def forward(self, image: Tensor) -> Any:
         """The network's output for (B, C, H, W) images."""
@@ -170,8 +178,8 @@ class SegmentationModule(pl.LightningModule):
         return cast(dict[str, MeanMetric], dict(self.val_parts.items()))
 
     def _metrics(self) -> list[PixelMetric]:
-        fitting = self.trainer.state.fn == TrainerFn.FITTING
-        return [self.val_metrics, *([] if fitting else self.final_metrics)]
+        is_plain = self.trainer.state.fn == TrainerFn.FITTING or not self.for_record
+        return [self.val_metrics, *([] if is_plain else self.final_metrics)]
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """The optimiser, and the schedule stepping once per optimiser step."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -52,12 +53,16 @@ def evaluate(
     trainer: TrainerConfig,
     split: str,
     callbacks: Sequence[Callback] = (),
-) -> Scores:
+) -> Scores | None:
     """Score the module's present weights on ``val`` or ``test``; every rank gets the scores of the whole split.
 
-    A trainer of its own: the training's EMA callback would swap weights here, too.
+    A trainer of its own: the training's EMA callback would swap weights here, too. Where ``trainer`` limits the batches
+    the scores say of how many pixels they are; None where it leaves no batch at all.
     """
     silence_lightning_warnings()
+    limit = trainer.limit_test_batches if split == "test" else trainer.limit_val_batches
+    if limit == 0 and not trainer.fast_dev_run:
+        return None
     experiment.on_look(split)
     scorer = pl.Trainer(
         **{**trainer_arguments(trainer), "enable_progress_bar": False},
@@ -65,8 +70,22 @@ def evaluate(
         callbacks=list(callbacks),
     )
     run = scorer.test if split == "test" else scorer.validate
+    module.last = None  # where nothing is scored, what was found before must not pass for it
     run(module, datamodule=experiment.data, verbose=False)
-    return module.last
+    if module.last is None or not (trainer.fast_dev_run or _limits(limit)):
+        return module.last
+    return _marked(module.last, experiment.pixels(split))
+
+
+def _limits(batches: int | float | None) -> bool:
+    """Of Lightning's limits only None and 1.0 let all batches pass; 1 is a single one."""
+    return batches is not None and not (isinstance(batches, float) and batches == 1.0)
+
+
+def _marked(found: Scores, there: int) -> Scores:
+    counted = sum(map(sum, found.details["confusion"]))
+    part = {"part": {"pixels": counted, "of": there}} if counted < there else {}
+    return replace(found, details={**found.details, **part})
 
 
 def final_values(scores: Mapping[str, Scores]) -> dict[str, float]:

@@ -17,8 +17,10 @@ from omegaconf import DictConfig, OmegaConf
 from perpixel.augment import Recipe
 from perpixel.bundle.bundle import read_bundle_weights
 from perpixel.config import admit, build, faults, together
+from perpixel.config.monitor import refuse_unknown_class
 from perpixel.config.schema import DataConfig
 from perpixel.data import DataModule, DataSource
+from perpixel.data.base import SplitName
 from perpixel.data.files.class_pixels import total_pixels
 from perpixel.data.loading.canary import Canary, outside_canary
 from perpixel.data.loading.fixed import FixedSamples
@@ -268,6 +270,7 @@ def assemble(cfg: DictConfig, run: Path, tracker_logger: Any, on_look: Callable[
         on_look: called with a split's name before it is scored for the record.
     """
     source = build_source(cfg)
+    refuse_unknown_class(cfg.training.checkpoint.monitor, source.labels.names)
     settle_normalisation(cfg, source)
     data = build_data(cfg, source)
     model = build_model(cfg, source.labels.num_classes, source.channels)
@@ -298,4 +301,5 @@ def assemble(cfg: DictConfig, run: Path, tracker_logger: Any, on_look: Callable[
         ],
         val_callbacks=[Overlays(cfg.training.overlays, len(source.split("val")), pictures.overlay)],
         on_look=on_look,
+        pixels=lambda split: sum(total_pixels(source.split(cast(SplitName, split)), source.labels).pixels),
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import os
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import torch
+from lightning.fabric.utilities.exceptions import MisconfigurationException
 from omegaconf import DictConfig, OmegaConf
 
 from perpixel.analysis.checkerboard import advice_for
@@ -92,8 +94,6 @@ def run_job(
     Raises:
         ValueError: the directory is another process's, or holds a run already.
     """
-    if cfg.trainer.sync_batchnorm and not torch.cuda.is_available():
-        raise ValueError("trainer.sync_batchnorm=true: torch synchronises batch norm on GPUs only, and here is none.")
     make_directory(run)
     with in_use(run):
         before = manifest.read(run)
@@ -111,24 +111,44 @@ def run_job(
                 write_atomically(run / "overrides.yaml", OmegaConf.to_yaml(OmegaConf.create(overrides)))
             facts = {"name": run.name, "job": job, "sweep": sweep, "seed": cfg.seed, "looks": {}}
         CheckpointStore(run / "checkpoints").tidy()  # here, where one process has the directory for itself
-        with _config_kept(cfg, run), manifest.recording(run, **facts):  # what has a manifest can be resumed
+        finished = before.get("status") == "finished"
+        # what has a config and a manifest can be resumed
+        with _config_kept(cfg, run, finished) as went_on, manifest.recording(run, went_on, **facts):
             _run_ranks(cfg, run, resume)
         _summarise(run)
 
 
+def _refuse_absent(cfg: DictConfig) -> None:
+    """Refuse what needs a device that this machine does not have."""
+    if cfg.trainer.sync_batchnorm and not torch.cuda.is_available():
+        raise ValueError("trainer.sync_batchnorm=true: torch synchronises batch norm on GPUs only, and here is none.")
+    apple = torch.backends.mps.is_available()
+    there = {"cuda": torch.cuda.is_available(), "mps": apple, "gpu": torch.cuda.is_available() or apple}
+    if not there.get(accelerator := cfg.trainer.accelerator, True):
+        raise ValueError(f"trainer.accelerator={accelerator}: torch finds no such device here. Choose auto or cpu.")
+
+
 @contextmanager
-def _config_kept(cfg: DictConfig, run: Path) -> Iterator[None]:
-    """Save the config; where a resumed run does not get as far as its next state, the one it had comes back.
+def _config_kept(cfg: DictConfig, run: Path, finished: bool) -> Iterator[Callable[[], bool]]:
+    """Save the config; where a resumed run fails before its next state, the one it had comes back. (One that is told to
+    stop keeps it for its next turn, unless it was finished.)
 
     That the data may have changed is said once, not for ever.
+
+    Yields:
+        Tells whether the run has got further than it was.
     """
     path, store = run / "config.yaml", CheckpointStore(run / "checkpoints")
     before, states = path.read_text(encoding="utf-8") if path.exists() else None, store.entries("state")
     write_atomically(path, OmegaConf.to_yaml(cfg, resolve=True))
+
+    def went_on() -> bool:
+        return store.entries("state") != states
+
     try:
-        yield
-    except Exception:
-        if before is not None and store.entries("state") == states:
+        yield went_on
+    except BaseException as error:
+        if before is not None and not went_on() and (finished or isinstance(error, Exception)):
             write_atomically(path, before)
         raise
     finally:
@@ -139,6 +159,7 @@ def _config_kept(cfg: DictConfig, run: Path) -> Iterator[None]:
 
 
 def _run_ranks(cfg: DictConfig, run: Path, resume: bool) -> None:
+    _refuse_absent(cfg)
     ranks = num_ranks(cfg.trainer.accelerator, _plain(cfg.trainer.devices))
     if ranks > 1 and not started_by_launcher():
         log.info("starting %d ranks", ranks)
@@ -165,6 +186,11 @@ def resume_job(directory: Path, overrides: Sequence[str]) -> Callable[[], None]:
         raise ConfigError(
             f"resume={directory}: this run is finished. To train longer name what changes, as trainer.max_epochs=…"
         )
+    if status == "finished" and cfg.trainer.enable_checkpointing is False and not (run / "checkpoints").exists():
+        raise ConfigError(
+            f"resume={directory}: this run is finished and kept no state to go on from. Start a new one with "
+            f"init_from={directory}, which begins with its weights."
+        )
     return lambda: run_job(cfg, run, changes, sweep=None, job=None, resume=True)
 
 
@@ -182,6 +208,8 @@ def train(cfg: DictConfig, run: Path, resume: bool = False) -> None:
         raise ValueError(f"{error}\nThe whole list stands in '{run / BAD_FILES}'.") from error
     except torch.OutOfMemoryError as error:
         raise OutOfMemory(f"{error}\n{OUT_OF_MEMORY}") from error
+    except MisconfigurationException as error:
+        raise ValueError(f"trainer: {error}") from error
     except ValueError as error:
         if "more than 1 value per channel" not in str(error):
             raise
@@ -208,6 +236,7 @@ def _train(cfg: DictConfig, run: Path, resume: bool) -> None:
         logger = tracker.start(_identity(cfg, run, newest[1].step if newest else None)) if tracker else None
         experiment = assemble(cfg, run, logger, lambda split: _look(run, split, first))
         experiment = replace(experiment, on_rollback=lambda found: _note_rollback(run, found, first))
+        _refuse_no_batch(cfg, cast(DataModule, experiment.data))
         if first:
             if not resume:
                 write_atomically(run / "config.yaml", OmegaConf.to_yaml(cfg, resolve=True))  # with what was settled
@@ -219,6 +248,19 @@ def _train(cfg: DictConfig, run: Path, resume: bool) -> None:
     finally:
         if tracker is not None:
             tracker.finish(failed)
+
+
+def _refuse_no_batch(cfg: DictConfig, data: DataModule) -> None:
+    """Refuse shares of a split that are less than one batch, before a training that they would end."""
+    for split in ("val", "test"):
+        share = cfg.trainer[f"limit_{split}_batches"]
+        if not isinstance(share, float) or not 0 < share < 1 or split not in data.source.splits:
+            continue
+        if (count := len(data.eval_dataloader(split))) * share < 1:  # type: ignore[arg-type]
+            raise ValueError(
+                f"trainer.limit_{split}_batches={share} of {count} batches is none: give "
+                f"{math.ceil(1000 / count) / 1000} or more, a number of batches, or a smaller data.eval_batch_size."
+            )
 
 
 def typed(cfg: DictConfig) -> TrainConfig:
@@ -343,8 +385,13 @@ def _summarise(run: Path) -> None:
     path = run / "metrics.json"
     if path.is_file():
         found = json.loads(path.read_text(encoding="utf-8"))
-        line = ", ".join(f"{split} mIoU {written(found[split]['mIoU'])}" for split in ("val", "test") if split in found)
+        line = ", ".join(f"{split} mIoU {_told(found[split])}" for split in ("val", "test") if split in found)
         log.info("finished: %s (%s)", line, run)
+
+
+def _told(scores: Mapping[str, Any]) -> str:
+    part = scores.get("part")
+    return written(scores["mIoU"]) + (f" (of {part['pixels']:,} of {part['of']:,} pixels)" if part else "")
 
 
 @handle_signals()

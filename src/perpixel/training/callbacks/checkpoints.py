@@ -11,6 +11,7 @@ from typing import Any
 import lightning.pytorch as pl
 from torch import Tensor
 
+from perpixel.config.monitor import direction
 from perpixel.config.schema import CheckpointConfig
 from perpixel.training.ranks import any_rank
 from perpixel.training.store import CheckpointStore
@@ -29,7 +30,7 @@ class Checkpoints(pl.callbacks.Checkpoint):
 
     Args:
         store: where they go.
-        settings: monitored score, direction and cadence.
+        settings: monitored score and cadence.
         weights: module → the state to evaluate later; the averaged one, with EMA.
         check: called by all ranks before a state is written; raises if it is not worth keeping.
         at_start: also write the state that training starts from.
@@ -52,12 +53,14 @@ class Checkpoints(pl.callbacks.Checkpoint):
         self.at_start = at_start
         self.on_saved = on_saved
         self.best: float | None = None
+        self._other_monitor = False
         self._written_at = time.monotonic()
         self._written_step = 0
         self._took_s = 0.0
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Start the clock."""
+        self.recall(trainer.global_step)
         self._written_at, self._written_step = time.monotonic(), trainer.global_step
         if self.at_start and trainer.global_step == 0:
             self.save(trainer)
@@ -128,18 +131,31 @@ class Checkpoints(pl.callbacks.Checkpoint):
         """
         if not _fits(trainer):
             return
-        score = self._score(trainer)
-        if not math.isfinite(score):
-            log.warning("%s is not finite at step %d: not kept as best", self.settings.monitor, trainer.global_step)
-        elif self.best is None or self._better(score, self.best):
-            self.best = score
-            if trainer.is_global_zero:
-                self.store.write("best", {"state_dict": self.weights(pl_module)}, trainer.global_step, score)
+        self.keep_if_best(trainer, pl_module, trainer.callback_metrics)
         if trainer.should_stop and not trainer.fit_loop._should_accumulate():  # within an epoch no other hook comes
             self.save(trainer)
 
-    def _score(self, trainer: pl.Trainer) -> float:
-        known = trainer.callback_metrics
+    def keep_if_best(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, found: Mapping[str, Tensor | float]
+    ) -> None:
+        """Write the best weights if a validation's scores (``val/…``) say so; every rank calls."""
+        score, step = self._score(found), trainer.global_step
+        if not math.isfinite(score):
+            log.warning("%s is not finite at step %d: not kept as best", self.settings.monitor, step)
+        elif self.best is None or self._better(score, self.best):
+            self.best = score
+            if trainer.is_global_zero:
+                self.store.write("best", {"state_dict": self.weights(pl_module)}, step, score)
+
+    def recall(self, step: int) -> None:
+        """A state may be older than the best weights that were kept up to its step: those count, too."""
+        for entry in self.store.entries("best") if not self._other_monitor else ():
+            if entry.score is None or entry.step > step:
+                continue
+            if self.best is None or self._better(entry.score, self.best):
+                self.best = entry.score
+
+    def _score(self, known: Mapping[str, Tensor | float]) -> float:
         if self.settings.monitor not in known:
             raise ValueError(
                 f"training.checkpoint.monitor={self.settings.monitor}: validation gives no such score, only "
@@ -148,15 +164,16 @@ class Checkpoints(pl.callbacks.Checkpoint):
         return float(known[self.settings.monitor])
 
     def _better(self, score: float, best: float) -> bool:
-        return score > best if self.settings.mode == "max" else score < best
+        return score > best if direction(self.settings.monitor) == "max" else score < best
 
     def state_dict(self) -> dict[str, Any]:
         """The best score goes with the state, wherever the run directory is moved."""
-        return {"best": self.best}
+        return {"best": self.best, "monitor": self.settings.monitor}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """See ``state_dict``."""
-        self.best = state_dict["best"]
+        """See ``state_dict``. Where another score is monitored than before, what was best by that one says nothing."""
+        self._other_monitor = state_dict.get("monitor", self.settings.monitor) != self.settings.monitor
+        self.best = None if self._other_monitor else state_dict["best"]
 
 
 def _fits(trainer: pl.Trainer) -> bool:

@@ -46,7 +46,14 @@ class ExactResume(pl.Callback):
     def on_load_checkpoint(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
     ) -> None:
-        """Keep the random states until training starts: set-up draws random numbers, too."""
+        """Keep the random states until training starts: set-up draws random numbers, too.
+
+        Raises:
+            ValueError: the training is to end before what the checkpoint has behind it.
+        """
+        epochs = checkpoint["loops"]["fit_loop"]["epoch_progress"]["current"]["started"]
+        _refuse_less("max_epochs", trainer.max_epochs, epochs, "epochs")
+        _refuse_less("max_steps", trainer.max_steps, checkpoint["global_step"], "steps")
         self._random = checkpoint["random"]
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -58,6 +65,14 @@ class ExactResume(pl.Callback):
             patience = (cb for cb in trainer.early_stopping_callbacks if isinstance(cb, EarlyStopping))
             trainer.should_stop |= any(callback.wait_count >= callback.patience for callback in patience)
         self._random = None
+
+
+def _refuse_less(key: str, most: int | None, done: int, what: str) -> None:
+    if most is not None and 0 <= most < done:
+        raise ValueError(
+            f"trainer.{key}={most} ends before what this run has done: {done} {what} were begun. Give more, or leave "
+            "it out; a shorter training is a new run."
+        )
 
 
 def _epoch_is_open(trainer: pl.Trainer) -> bool:
