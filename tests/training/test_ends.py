@@ -22,7 +22,7 @@ from perpixel.tracking.runs import load_run
 from perpixel.training import CheckpointStore
 from perpixel.training.fit import _early_stopping
 
-FAST = ["training.overlays=0", "evaluation.spatial=false", "evaluation.calibration=false", "scheduler=constant"]
+FAST = ["training.overlays=0", "evaluation=none", "scheduler=constant"]
 
 
 def lines(run: Path) -> list[dict[str, Any]]:
@@ -117,10 +117,10 @@ def test_a_finished_run_without_best_weights_is_scored_from_what_it_left(copied:
     shutil.rmtree(copied / "model")
     assert scores(copied) == best
     shutil.rmtree(copied / "checkpoints")
-    with pytest.raises(ValueError, match=r"neither in checkpoints/ nor in model/"):
+    with pytest.raises(ValueError, match=r"neither in model/ nor in checkpoints/"):
         scores(copied)
     manifest.update(copied, status="failed")
-    with pytest.raises(ValueError, match="this run is failed and has no best weights"):
+    with pytest.raises(ValueError, match="this run is failed and left no weights"):
         scores(copied)
 
 
@@ -153,7 +153,7 @@ def test_a_training_that_fails_behind_its_first_state_is_failed(copied: Path, mo
     def broken(*_: Any) -> None:
         raise RuntimeError("no model")
 
-    monkeypatch.setattr("perpixel.workflows.job.save_bundle", broken)
+    monkeypatch.setattr("perpixel.bundle.ModelBundle.save", broken)
     with pytest.raises(RuntimeError, match="no model"):
         perpixel.train([f"resume={copied}", "trainer.max_steps=8"])
     assert load_run(copied).status == "failed"
