@@ -21,3 +21,8 @@ def __getattr__(name: str) -> Any:
 
         return getattr(api, name)
     raise AttributeError(f"module 'perpixel' has no attribute '{name}'")
+
+
+def __dir__() -> list[str]:
+    """What a notebook completes: the public names, loaded or not."""
+    return sorted({*globals(), *__all__})

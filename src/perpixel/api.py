@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from perpixel.config import compose, resume_directory
+from perpixel.config.texts import is_text_in, quoted_texts
 
 if TYPE_CHECKING:
     from perpixel.bundle import Predictor
@@ -47,6 +48,7 @@ def train(overrides: Sequence[str] = ()) -> TrainResult:
         assert resumed is not None
         directory, start = resumed, resume_job(resumed, overrides)
     else:
+        job = compose(quoted_texts(overrides, is_text_in(job.cfg)))
         check_nodes(job.cfg)
         directory = job.run_dir.resolve()
         start = partial(run_job, job.cfg, directory, job.overrides, sweep=None, job=None)

@@ -5,11 +5,14 @@ from __future__ import annotations
 import importlib
 import sys
 
+from perpixel.cli.output import let_readers_leave
+
 VERBS = ("train", "evaluate", "audit", "shapes")
 
 
 def main() -> None:
     """Run the verb named by the first argument; the rest are its overrides."""
+    let_readers_leave()
     verb = sys.argv[1] if len(sys.argv) > 1 else ""
     if verb not in VERBS:
         asked_for_help = verb in ("-h", "--help", "")

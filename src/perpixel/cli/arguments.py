@@ -14,7 +14,10 @@ import hydra
 from hydra._internal.utils import get_args_parser
 from omegaconf import DictConfig
 
+from perpixel.cli.output import let_readers_leave
 from perpixel.config import ConfigError, Job, compose, conf_dir, expand
+from perpixel.config.short import write_out
+from perpixel.config.texts import is_text_in, quoted_texts, typed_as_text
 from perpixel.tracking.files import is_in_use, owner
 
 USAGE_ERROR = 2  # as argparse and the shell have it
@@ -22,6 +25,7 @@ USAGE_ERROR = 2  # as argparse and the shell have it
 
 def parse() -> argparse.Namespace:
     """Hydra's own command line (overrides, -m, --cfg, --config-dir, …)."""
+    let_readers_leave()
     return get_args_parser().parse_args()
 
 
@@ -33,11 +37,18 @@ def checked_jobs(args: argparse.Namespace, verb: str) -> list[Job]:
     try:
         if args.config_path or args.config_name or args.experimental_rerun:
             raise ConfigError("--config-path, --config-name and --experimental-rerun are not taken: use --config-dir.")
+        quote_texts(args, typed_as_text(verb))
         if args.multirun:
             return expand(args.overrides, verb, args.config_dir)
         return [compose(args.overrides, verb, args.config_dir)]
     except ConfigError as error:
         refuse(error)
+
+
+def with_texts(args: argparse.Namespace, verb: str, jobs: list[Job]) -> list[Job]:
+    """The jobs, composed once more where a class takes a text for what was read as a number."""
+    tests = [is_text_in(job.cfg) for job in jobs]
+    return checked_jobs(args, verb) if quote_texts(args, lambda key: any(test(key) for test in tests)) else jobs
 
 
 def refuse(error: ConfigError) -> NoReturn:
@@ -49,6 +60,15 @@ def refuse(error: ConfigError) -> NoReturn:
 def shows_only(args: argparse.Namespace) -> bool:
     """Whether the command line asks for help or for the configuration, and starts nothing."""
     return bool(args.help or args.hydra_help or args.cfg or args.info or args.shell_completion)
+
+
+def quote_texts(args: argparse.Namespace, is_text: Callable[[str], bool]) -> bool:
+    """Put quotes around texts that look like numbers, for us and for Hydra; whether there were any."""
+    quoted_ones = dict(zip(args.overrides, quoted_texts(args.overrides, is_text), strict=True))
+    changed = any(old != new for old, new in quoted_ones.items())
+    args.overrides = list(map(quoted_ones.__getitem__, args.overrides))
+    sys.argv[1:] = [quoted_ones.get(argument, argument) for argument in sys.argv[1:]]
+    return changed
 
 
 def run_hydra(task: Callable[[DictConfig], Any], verb: str, extra: Sequence[str] = ()) -> None:
@@ -63,7 +83,7 @@ def _answering(task: Callable[[DictConfig], Any]) -> Callable[[DictConfig], Any]
     @functools.wraps(task)
     def answering(cfg: DictConfig) -> Any:
         try:
-            return task(cfg)
+            return task(write_out(cfg))
         except (ValueError, OSError) as error:
             sys.exit(f"perpixel: {error}")
 

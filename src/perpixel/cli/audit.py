@@ -11,7 +11,7 @@ from typing import cast
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
-from perpixel.cli.arguments import checked_jobs, parse, run_hydra
+from perpixel.cli.arguments import checked_jobs, parse, run_hydra, shows_only, with_texts
 from perpixel.config.compose import job_name
 
 log = logging.getLogger(__name__)
@@ -22,7 +22,9 @@ def main() -> None:
     args = parse()
     if args.multirun:
         sys.exit("perpixel: audit takes one data set; -m belongs to train.")
-    checked_jobs(args, "audit")
+    jobs = checked_jobs(args, "audit")
+    if not shows_only(args):
+        with_texts(args, "audit", jobs)
     run_hydra(audit, "audit")
 
 

@@ -16,6 +16,7 @@ from omegaconf import DictConfig
 from perpixel.cli.arguments import checked_jobs, parse, refuse, run_hydra, shows_only
 from perpixel.config.compose import job_name
 from perpixel.config.errors import together
+from perpixel.config.short import is_size
 
 if TYPE_CHECKING:
     from perpixel.analysis.shapes import Stage
@@ -43,9 +44,10 @@ def check(cfg: DictConfig) -> list[str]:
     """Faults of the verb's own keys, told before torch is imported."""
     least = {"in_channels": 1, "num_classes": 1, "measured": 0, "seed": 0}
     faults = [f"{key}={cfg[key]}: give a whole number, {low} or more." for key, low in least.items() if cfg[key] < low]
-    size = cfg.size
-    if len(size) != 2 or min(size) < 1:
-        faults.append(f"size={size}: give height and width in pixels, as in size=[256,256].")
+    if not is_size(cfg.size):
+        faults.append(
+            f"size={cfg.size}: give height and width in pixels, as in size=[256,192], or one number for both."
+        )
     return faults
 
 

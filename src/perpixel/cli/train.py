@@ -23,10 +23,12 @@ from perpixel.cli.arguments import (
     refuse,
     run_hydra,
     shows_only,
+    with_texts,
 )
 from perpixel.config import ConfigError, Job, install, resume_directory, together
 from perpixel.config.compose import job_name
 from perpixel.config.errors import UserFacingError
+from perpixel.config.own import located
 from perpixel.tracking.files import write_atomically
 from perpixel.tracking.manifest import COMMAND
 from perpixel.tracking.runs import SWEEP_FILE
@@ -46,6 +48,7 @@ def main() -> None:
         if args.multirun:
             refuse(ConfigError("-m starts a sweep; leave it out to look at one run's configuration."))
         return run_hydra(task, "train")
+    jobs = with_texts(args, "train", jobs)
     _check_nodes(jobs)
     if args.multirun:
         return _sweep(jobs)
@@ -73,7 +76,7 @@ def _check_nodes(jobs: Sequence[Job]) -> None:
     """The second half of checking needs the classes themselves, and so torch."""
     from perpixel.workflows.assembly import config_faults
 
-    if faults := [fault for job in jobs for fault in config_faults(job.cfg)]:
+    if faults := [located(fault, job.own) for job in jobs for fault in config_faults(job.cfg)]:
         refuse(together(faults))
 
 

@@ -10,6 +10,7 @@ from typing import Any
 from perpixel.config.errors import nearest
 from perpixel.config.monitor import monitor_faults
 from perpixel.config.schema import TrainConfig
+from perpixel.config.short import is_size
 
 Fault = str
 
@@ -21,22 +22,27 @@ def check_values(cfg: Any) -> list[Fault]:
     return [fault for rule in RULES for fault in rule(cfg)]
 
 
-def _strangers(cfg: Any, schema: Any = TrainConfig, where: str = "") -> Iterator[Fault]:
-    """Keys added with ``+`` where the schema is closed: nobody would read them."""
+def strangers(cfg: Any, schema: Any = TrainConfig, where: str = "") -> Iterator[Fault]:
+    """Keys where the schema is closed (added with ``+``, or of a file): nobody would read them."""
+    if not isinstance(cfg, Mapping):
+        yield f"{where.rstrip('.')}={cfg}: keys with values belong here."
+        return
     defaults = schema()
     known = [field.name for field in fields(schema)]
     for key in cfg:
         child = getattr(defaults, key, None) if key in known else None
         if is_dataclass(child):
-            yield from _strangers(cfg[key], type(child), f"{where}{key}.")
+            yield from strangers(cfg[key], type(child), f"{where}{key}.")
         elif key not in known and not issubclass(schema, dict):
             yield f"{where}{key}: nothing reads this key.{nearest(where + str(key), (where + name for name in known))}"
 
 
 def _sizes(cfg: Any) -> Iterator[Fault]:
-    size = list(cfg.data.size)
-    if len(size) != 2 or min(size) < 1:
-        yield f"data.size={size}: give height and width in pixels, as in data.size=[256,256]."
+    if not is_size(cfg.data.size):
+        yield (
+            f"data.size={cfg.data.size}: give height and width in pixels, as in data.size=[256,192], or one number for "
+            "both."
+        )
     for key in ("batch_size", "eval_batch_size"):
         if cfg.data[key] < 1:
             yield f"data.{key}={cfg.data[key]}: a batch holds 1 sample or more."
@@ -226,7 +232,7 @@ def _monitor(cfg: Any) -> Iterator[Fault]:
 
 
 RULES: tuple[Callable[[Any], Iterator[Fault]], ...] = (
-    _strangers,
+    strangers,
     _sizes,
     _counts,
     _rhythm,

@@ -5,9 +5,9 @@ from __future__ import annotations
 import hashlib
 import itertools
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,12 +18,16 @@ from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError  # type: ignore[import-untyped,unused-ignore]
 
 from perpixel.config import environment, guard
 from perpixel.config.checks import check_values
 from perpixel.config.errors import ConfigError, nearest, together
+from perpixel.config.own import OwnFile, faults_of, located, own_files
 from perpixel.config.paths import conf_dir
 from perpixel.config.schema import register
+from perpixel.config.short import write_out
+from perpixel.config.texts import quoted_texts, typed_as_text
 
 if TYPE_CHECKING:
     from hydra._internal.config_loader_impl import ConfigLoaderImpl
@@ -43,12 +47,16 @@ class Job:
         cfg: the config without Hydra's node.
         run_dir: where the job goes when it runs alone.
         sweep_dir: where the sweep goes that it is part of.
+        own: the user's files (``--config-dir``) that it is made of.
+        axes: values that the config itself sweeps over, by key (``hydra.sweeper.params``, in an experiment).
     """
 
     overrides: list[str]
     cfg: DictConfig
     run_dir: Path
     sweep_dir: Path
+    axes: Mapping[str, str] = field(default_factory=dict)
+    own: Sequence[OwnFile] = ()
 
 
 def job_name(overrides: Sequence[str], constant: Sequence[str] = ()) -> str:
@@ -98,29 +106,56 @@ def compose(overrides: Sequence[str], verb: str = "train", config_dir: str | Non
     Raises:
         ConfigError: every fault, each with its key and the nearest valid name.
     """
-    with _hydra(verb) as loader:
-        return _compose(loader, list(overrides), verb, config_dir)
+    with _hydra(verb, config_dir) as loader:
+        return _compose(loader, quoted_texts(overrides, typed_as_text(verb)), verb, config_dir)
 
 
 def expand(overrides: Sequence[str], verb: str = "train", config_dir: str | None = None) -> list[Job]:
     """Compose and check every job of a grid (``loss=ce,dice seed=1,2``): the product of all sweeps, last varying
-    fastest.
+    fastest. Axes that the config brings (``hydra.sweeper.params``) come first; one that is typed, too, has what is
+    typed.
 
     Raises:
         ConfigError: the faults of all jobs.
     """
-    with _hydra(verb) as loader:
-        choices = [_choices(override) for override in _parse(overrides, loader)]
+    overrides = quoted_texts(overrides, typed_as_text(verb))
+    with _hydra(verb, config_dir) as loader:
+        axes = _axes(loader, overrides, verb)
+        lines = [*(f"{key}={values}" for key, values in axes.items()), *overrides]
+        choices = {one.get_key_element(): _choices(one) for one in _parse(lines, loader)}  # as Hydra's sweeper has it
         jobs: list[Job] = []
         faults: list[str] = []
-        for job in itertools.product(*choices):
+        for combination in itertools.product(*choices.values()):
             try:
-                jobs.append(_compose(loader, list(job), verb, config_dir))
+                job = _compose(loader, list(combination), verb, config_dir)
+                faults += _late_axes(job, axes)
+                jobs.append(job)
             except ConfigError as error:
                 faults += error.faults
         if faults:
             raise together(faults)
         return jobs
+
+
+def _axes(loader: ConfigLoaderImpl, overrides: Sequence[str], verb: str) -> Mapping[str, str]:
+    """What the config of the whole sweep sweeps over: Hydra composes it of what is not swept itself."""
+    fixed = [one.input_line or "" for one in _parse(overrides, loader) if not one.is_sweep_override()]
+    _check_search_path(fixed, loader)
+    try:
+        cfg = hydra_compose(verb, overrides=fixed, return_hydra_config=True)
+        return {str(key): str(values) for key, values in (OmegaConf.select(cfg, "hydra.sweeper.params") or {}).items()}
+    except (HydraException, OmegaConfBaseException, YAMLError, ValueError):
+        return {}  # the jobs have the same fault
+
+
+def _late_axes(job: Job, axes: Mapping[str, str]) -> list[str]:
+    """Axes of a choice that is itself swept come too late: Hydra would leave them out without a word."""
+    late = {key: values for key, values in job.axes.items() if axes.get(key) != values}
+    return [
+        f"hydra.sweeper.params.{key}={values}: the axes of an experiment count where the experiment is fixed, not "
+        f"where it is swept. Sweep each experiment by itself, or type {key}={values}."
+        for key, values in late.items()
+    ]
 
 
 def _parse(overrides: Sequence[str], loader: ConfigLoaderImpl) -> list[Override]:
@@ -144,15 +179,25 @@ def _choices(override: Override) -> list[str]:
 
 
 @contextmanager
-def _hydra(verb: str) -> Iterator[ConfigLoaderImpl]:
+def _hydra(verb: str, config_dir: str | None) -> Iterator[ConfigLoaderImpl]:
+    from hydra._internal.config_repository import ConfigRepository
+    from hydra.core.config_search_path import SearchPathElement
     from hydra.core.global_hydra import GlobalHydra
+
+    if config_dir is not None and not Path(config_dir).is_dir():
+        raise ConfigError(f"--config-dir={config_dir}: there is no such folder (seen from {Path.cwd()}).")
 
     install()
     state = GlobalHydra.instance().hydra
     GlobalHydra.instance().clear()
     try:
         with initialize_config_dir(config_dir=str(conf_dir()), job_name=verb, version_base="1.3"):
-            yield GlobalHydra.instance().hydra.config_loader  # type: ignore[union-attr,misc]
+            loader: ConfigLoaderImpl = GlobalHydra.instance().hydra.config_loader  # type: ignore[union-attr,assignment]
+            if config_dir is not None:
+                own = SearchPathElement("command-line", f"file://{Path(config_dir).resolve()}")
+                loader.config_search_path.get_path().insert(-1, own)  # the schemas stay last
+                loader.repository = ConfigRepository(loader.config_search_path)
+            yield loader
     finally:
         if state is not None:
             GlobalHydra.instance().initialize(state)
@@ -161,12 +206,18 @@ def _hydra(verb: str) -> Iterator[ConfigLoaderImpl]:
 def _compose(loader: ConfigLoaderImpl, overrides: list[str], verb: str, config_dir: str | None) -> Job:
     _check_search_path(overrides, loader)
     _check_single_choices(overrides, loader)
-    extra = [f"hydra.searchpath=[file://{Path(config_dir).resolve()}]"] if config_dir else []
     try:
-        cfg = hydra_compose(verb, overrides=overrides + extra, return_hydra_config=True)
-    except (HydraException, OmegaConfBaseException, ValueError) as error:
-        raise _diagnose(error, overrides, loader, verb) from None
-    return _checked(cfg, overrides, verb)
+        cfg = hydra_compose(verb, overrides=overrides, return_hydra_config=True)
+    except (HydraException, OmegaConfBaseException, YAMLError, ValueError) as error:
+        if faults := _own_faults(_own_files(overrides, loader, config_dir), loader):
+            raise together(faults) from None
+        raise _diagnose(error, overrides, loader, verb, config_dir) from None
+    files = _own_files(overrides, loader, config_dir)
+    try:
+        return replace(_checked(cfg, overrides, verb), own=files)
+    except ConfigError as error:
+        told = _own_faults(files, loader) or [located(fault, files) for fault in error.faults]
+        raise together(told) from None
 
 
 def _checked(cfg: DictConfig, overrides: list[str], verb: str) -> Job:
@@ -177,18 +228,21 @@ def _checked(cfg: DictConfig, overrides: list[str], verb: str) -> Job:
         raise ConfigError(_first_lines(error)) from None
     with open_dict(cfg):
         del cfg["hydra"]
-    if missing := sorted(OmegaConf.missing_keys(cfg)):
-        raise together([f"{key}: a value is needed; give it as {key}=…" for key in missing])
     try:
+        write_out(cfg)
+        if missing := sorted(OmegaConf.missing_keys(cfg)):
+            raise together([f"{key}: a value is needed; give it as {key}=…" for key in missing])
         plain = OmegaConf.to_container(cfg, resolve=True)
     except OmegaConfBaseException as error:
-        raise ConfigError(_first_lines(error)) from None
+        raise ConfigError(_keyed(error)) from None
     faults = guard.check_hydra(hydra) + guard.check_job(plain)
     if verb == "train":
         faults += check_values(cfg)
     if faults:
         raise together(faults)
-    return Job(overrides, cfg, run_dir, sweep_dir)
+    sweeper: Any = hydra["sweeper"] if isinstance(hydra, dict) else {}
+    axes = {str(key): str(values) for key, values in (sweeper.get("params") or {}).items()}
+    return Job(overrides, cfg, run_dir, sweep_dir, axes)
 
 
 def _check_search_path(overrides: list[str], loader: ConfigLoaderImpl) -> None:
@@ -223,7 +277,29 @@ def _several(override: Override) -> str:
     )
 
 
-def _diagnose(error: Exception, overrides: list[str], loader: ConfigLoaderImpl, verb: str) -> ConfigError:
+def _own_files(overrides: list[str], loader: ConfigLoaderImpl, config_dir: str | None) -> list[OwnFile]:
+    """The files of ``--config-dir`` that the overrides choose."""
+    chosen = [] if config_dir is None else _parse(overrides, loader)
+    choices = [
+        (override.key_or_group, str(name))
+        for override in chosen
+        if not override.is_delete() and not override.is_sweep_override()
+        for name in _listed(override.value())
+    ]
+    return own_files([Path(config_dir).resolve()] if config_dir else [], choices)
+
+
+def _listed(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value]
+
+
+def _own_faults(files: Sequence[OwnFile], loader: ConfigLoaderImpl) -> list[str]:
+    return [fault for file in files for fault in faults_of(file, loader.get_group_options)]
+
+
+def _diagnose(
+    error: Exception, overrides: list[str], loader: ConfigLoaderImpl, verb: str, config_dir: str | None
+) -> ConfigError:
     """Name every faulty override, where Hydra stops at the first and does not suggest a name."""
     parsed = _parse(overrides, loader)
     if sweeps := [override.input_line or "" for override in parsed if override.is_sweep_override()]:
@@ -235,13 +311,25 @@ def _diagnose(error: Exception, overrides: list[str], loader: ConfigLoaderImpl, 
     sound = [o for o in parsed if _is_choice(o, groups) and not _choice_faults(o, groups, loader)]
     try:
         base = hydra_compose(verb, overrides=[o.input_line or "" for o in sound])
-    except (HydraException, OmegaConfBaseException):
-        return together(faults or [_placed(_first_lines(error))])
+    except (HydraException, OmegaConfBaseException, YAMLError, ValueError):
+        files = _own_files(overrides, loader, config_dir)
+        return together(faults or [_placed(_in_file(error, files) or _first_lines(error))])
     known = set(_keys(base)) | groups
     for override in parsed:
         if not _is_choice(override, groups) and not override.key_or_group.startswith("hydra"):
             faults += _value_faults(override, known, [o.input_line or "" for o in sound], verb)
     return together(faults or [_first_lines(error)])
+
+
+def _in_file(error: BaseException, files: Sequence[OwnFile]) -> str:
+    """Hydra's word on a value of one of the user's files, with the file and line; empty where it is on something else.
+
+    OmegaConf names the key on a line of its own, Hydra keeps OmegaConf's error as the cause.
+    """
+    told = "\n".join(map(str, (error, error.__cause__ or "")))
+    key = re.search(r"full_key: (\S+)", told)
+    text = f"{key[1]}: {_first_lines(error.__cause__ or error)}" if key else ""
+    return found if text and (found := located(text, files)) != text else ""
 
 
 def _is_choice(override: Override, groups: set[str]) -> bool:
@@ -314,6 +402,12 @@ def _keys(node: Any, where: str = "") -> Iterator[str]:
             yield path
             if not OmegaConf.is_missing(node, key) and not OmegaConf.is_interpolation(node, key):
                 yield from _keys(node[key], path)
+
+
+def _keyed(error: BaseException) -> str:
+    """OmegaConf's word, behind the key that it is on."""
+    key = re.search(r"full_key: (\S+)", str(error))
+    return f"{key[1]}: {_first_lines(error)}" if key else _first_lines(error)
 
 
 def _first_lines(error: BaseException) -> str:

@@ -13,7 +13,7 @@ import inspect
 import os
 import types
 import typing
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
 from omegaconf import DictConfig, ListConfig, OmegaConf
@@ -193,7 +193,8 @@ def _argument_faults(target: type, node: Mapping[str, Any], where: str, given: s
     ]
     hints = _hints(target)
     found += [
-        f"{where}.{key}={node[key]!r}: {target.__qualname__} takes {_show(hints[key])} here.{_how(hints[key])}"
+        f"{where}.{key}={node[key]!r}: {target.__qualname__} takes {_show(hints[key])} here."
+        + _how(hints[key], node[key])
         for key in sorted(named & set(hints))
         if not _fits(node[key], hints[key])
     ]
@@ -211,8 +212,10 @@ def _show(hint: Any) -> str:
     return hint.__name__ if isinstance(hint, type) and not typing.get_args(hint) else str(hint).replace("typing.", "")
 
 
-def _how(hint: Any) -> str:
-    """How objects are written where some are expected."""
+def _how(hint: Any, value: object) -> str:
+    """How objects are written where some are expected, and texts that look like numbers."""
+    if str in _options(hint) and isinstance(value, int | float):
+        return " A text that looks like a number is written in quotes, in a file as '2024'."
     ours = any(_is_our_base(leaf) for leaf in _leaves(hint))
     return " Write an object as {_target_: <its class>, <argument>: <value>, …}." if ours else ""
 
@@ -220,6 +223,28 @@ def _how(hint: Any) -> str:
 def _is_our_base(hint: Any) -> bool:
     """An abstract class of an admitted package: no plain value can be one, unlike a Sequence."""
     return inspect.isabstract(hint) and hint.__module__.partition(".")[0] in PACKAGES | PLUGINS
+
+
+def argument_takes_text(target: str, names: Sequence[str], where: str) -> bool:
+    """Whether a class takes a text, and no number, for an argument (or for the values of one that is a mapping).
+
+    Args:
+        target: the class, as a config names it; it is imported.
+        names: the argument, and the key within it.
+        where: config path of the node, for messages.
+
+    Raises:
+        ConfigError: there is no such class, or its package is not admitted.
+    """
+    hint = _hints(locate(target, where)).get(names[0])
+    mappings = [option for option in _options(hint) if isinstance(typing.get_origin(option), type)]
+    if len(names) == 2 and len(mappings) == 1 and issubclass(typing.get_origin(mappings[0]), Mapping):
+        return typing.get_args(mappings[0])[1] is str
+    return len(names) == 1 and not mappings and str in (kinds := set(_leaves(hint))) and not kinds & {int, float, bool}
+
+
+def _options(hint: Any) -> tuple[Any, ...]:
+    return typing.get_args(hint) if typing.get_origin(hint) in (typing.Union, types.UnionType) else (hint,)
 
 
 def _fits(value: Any, hint: Any) -> bool:

@@ -15,10 +15,14 @@ from omegaconf.errors import OmegaConfBaseException
 from perpixel.config import guard
 from perpixel.config.checks import check_values
 from perpixel.config.errors import ConfigError, nearest, together
+from perpixel.config.short import write_out
+from perpixel.config.texts import is_text_in, quoted_texts, typed_as_text
 from perpixel.config.untrusted import read_run_config
 
 KEY = "resume"
 NETWORK = ("model", "encoder", "decoder")
+STARTING_WEIGHTS = ("encoder.weights", "encoder.sha256")
+"""Keys of the network that may change until a state is saved: a run whose weights were not found can go on."""
 
 
 def resume_directory(overrides: Sequence[str]) -> Path | None:
@@ -49,8 +53,9 @@ def resumed_config(run: Path, overrides: Sequence[str]) -> tuple[DictConfig, lis
         raise ConfigError(f"{KEY}={run}: this is no run directory (it has no config.yaml).")
     cfg = read_run_config(path)
     # The run's path may hold characters that have a meaning in Hydra's grammar.
-    changes = _parsed([line for line in overrides if not line.startswith(f"{KEY}=")])
-    return _changed(cfg, changes), [change.input_line or "" for change in changes]
+    changes = _parsed(cfg, [line for line in overrides if not line.startswith(f"{KEY}=")])
+    trained = any((run / "checkpoints").glob("state-*"))
+    return _changed(cfg, changes, trained), [change.input_line or "" for change in changes]
 
 
 def changed_config(cfg: DictConfig, overrides: Sequence[str]) -> DictConfig:
@@ -63,32 +68,34 @@ def changed_config(cfg: DictConfig, overrides: Sequence[str]) -> DictConfig:
     Raises:
         ConfigError: changes that a run cannot take; all faults at once.
     """
-    return _changed(cfg, _parsed(overrides))
+    return _changed(cfg, _parsed(cfg, overrides), trained=True)
 
 
-def _parsed(overrides: Sequence[str]) -> list[Override]:
+def _parsed(cfg: DictConfig, overrides: Sequence[str]) -> list[Override]:
+    texts = quoted_texts(quoted_texts(overrides, typed_as_text("train")), is_text_in(cfg))
     try:
-        parsed = OverridesParser.create().parse_overrides(list(overrides))
+        parsed = OverridesParser.create().parse_overrides(texts)
     except HydraException as error:
         raise ConfigError(f"{error} (an override reads key=value)") from None
     return [change for change in parsed if not change.key_or_group.startswith("hydra")]
 
 
-def _changed(cfg: DictConfig, changes: Sequence[Override]) -> DictConfig:
-    faults = [fault for change in changes for fault in _apply(cfg, change)]
+def _changed(cfg: DictConfig, changes: Sequence[Override], trained: bool) -> DictConfig:
+    faults = [fault for change in changes for fault in _apply(cfg, change, trained)]
+    write_out(cfg)
     faults = faults or guard.check_job(OmegaConf.to_container(cfg)) + check_values(cfg)
     if faults:
         raise together(faults)
     return cfg
 
 
-def _apply(cfg: DictConfig, change: Override) -> Iterator[str]:
+def _apply(cfg: DictConfig, change: Override, trained: bool) -> Iterator[str]:
     key, line = change.key_or_group, change.input_line
     if change.is_add() or change.is_delete() or change.is_sweep_override():
         yield f"{line}: a resumed run takes key=value, nothing added, deleted or swept."
     elif (known := _keys(cfg)) and key not in known:
         yield f"{key}: this run's config has no such key.{nearest(key, known)}"
-    elif key.partition(".")[0] in NETWORK:
+    elif key.partition(".")[0] in NETWORK and (trained or key not in STARTING_WEIGHTS):
         yield (
             f"{line}: the state fits the network that it was saved from. For another network start a new run, with "
             f"init_from=<this run> if it is to begin with these weights."

@@ -10,7 +10,7 @@ import warnings
 from dataclasses import dataclass, field
 from typing import Any
 
-from omegaconf import MISSING
+from omegaconf import MISSING, OmegaConf
 
 # OmegaConf 2.3 warns of Dict subclasses because 2.4 may replace them; pyproject holds it below 2.4 for this reason.
 warnings.filterwarnings("ignore", message="Class `.*` subclasses `Dict`", category=UserWarning)
@@ -24,7 +24,7 @@ class DataConfig:
     policy: str | None = None  # a label policy file: names, colours, rules, merges, what is ignored
     on_bad_file: str = "error"  # error | skip: leave faulty files out, and name them in the manifest
     max_bad: float = 0.01  # greatest share of faulty files that skip tolerates
-    size: list[int] = field(default_factory=lambda: [256, 256])  # H, W of a training sample, pixels
+    size: Any = field(default_factory=lambda: [256, 256])  # H, W of a training sample, pixels; 256 is [256, 256]
     batch_size: int = 8  # per rank
     eval_batch_size: int = 8  # per rank
     num_workers: int = 0  # per rank
@@ -192,7 +192,7 @@ class ShapesConfig:
     decoder: Any = MISSING
     model: Any = MISSING
     loss: Any = None  # a model may bring one; nothing is trained here
-    size: list[int] = field(default_factory=lambda: [256, 256])  # H, W of the image
+    size: Any = field(default_factory=lambda: [256, 256])  # H, W of the image; 256 is [256, 256]
     in_channels: int = 3
     num_classes: int = 6
     run: str | None = None  # a run directory: its trained model
@@ -209,5 +209,8 @@ def register() -> None:
     """Put the schemas where YAMLs find them: ``defaults: [train_schema, …]``."""
     from hydra.core.config_store import ConfigStore
 
-    for verb, node in SCHEMAS.items():
+    for verb, schema in SCHEMAS.items():
+        node = OmegaConf.structured(schema)
+        if verb == "evaluate":  # which keys there are, the run's config says
+            OmegaConf.set_struct(node.data.source, False)
         ConfigStore.instance().store(name=f"{verb}_schema", node=node, provider="perpixel")

@@ -16,6 +16,7 @@ from perpixel.config import guard
 from perpixel.config.checks import check_values
 from perpixel.config.errors import ConfigError, together
 from perpixel.config.schema import TrainConfig
+from perpixel.config.short import write_out
 
 MOST_BYTES = 1 << 20
 MOST_NODES = 100_000
@@ -62,7 +63,7 @@ def read_run_config(path: Path) -> DictConfig:
     if faults := [*faults, *guard.check_job(found)]:
         raise together([f"'{path}': {fault}" for fault in faults])
     try:
-        cfg = cast(DictConfig, OmegaConf.merge(OmegaConf.structured(TrainConfig), found))
+        cfg = write_out(cast(DictConfig, OmegaConf.merge(OmegaConf.structured(TrainConfig), found)))
         faults = check_values(cfg)
     except OmegaConfBaseException as error:
         faults = [str(error).splitlines()[0]]

@@ -6,11 +6,14 @@ decayed: shrinking it towards zero regularises nothing (He et al. 2019, "Bag of 
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from typing import Any
 
 import torch
 from torch import nn
+
+from perpixel.optim.ranges import within
 
 
 class OptimizerFactory(ABC):
@@ -20,12 +23,17 @@ class OptimizerFactory(ABC):
         lr: learning rate of everything outside the encoder.
         encoder_lr: learning rate of ``model.encoder``; None for the same.
         weight_decay: of parameters with two dimensions or more.
+
+    Raises:
+        ValueError: a value outside its range, named by its key.
     """
 
     def __init__(self, lr: float, encoder_lr: float | None = None, weight_decay: float = 0.0) -> None:
-        self.lr = lr
-        self.encoder_lr = lr if encoder_lr is None else encoder_lr
-        self.weight_decay = weight_decay
+        self.lr = within("optimizer.lr", lr, 0, math.inf, "a learning rate")
+        self.encoder_lr = within(
+            "optimizer.encoder_lr", lr if encoder_lr is None else encoder_lr, 0, math.inf, "a learning rate"
+        )
+        self.weight_decay = within("optimizer.weight_decay", weight_decay, 0, math.inf, "a decay")
 
     def __call__(self, model: nn.Module) -> torch.optim.Optimizer:
         """An optimiser over all trainable parameters of a model.
@@ -73,8 +81,10 @@ class AdamW(OptimizerFactory):
         eps: float = 1e-8,
     ) -> None:
         super().__init__(lr, encoder_lr, weight_decay)
+        if not all(0 <= beta < 1 for beta in betas):
+            raise ValueError(f"optimizer.betas={list(betas)}: both are 0 or more and less than 1.")
         self.betas = (betas[0], betas[1])
-        self.eps = eps
+        self.eps = within("optimizer.eps", eps, 0, math.inf, "what is added to the denominator")
 
     def make(self, groups: list[dict[str, Any]]) -> torch.optim.Optimizer:
         return torch.optim.AdamW(groups, betas=self.betas, eps=self.eps)
@@ -92,7 +102,9 @@ class SGD(OptimizerFactory):
         nesterov: bool = True,
     ) -> None:
         super().__init__(lr, encoder_lr, weight_decay)
-        self.momentum = momentum
+        self.momentum = within("optimizer.momentum", momentum, 0, 1, "a momentum")
+        if nesterov and momentum == 0:
+            raise ValueError("optimizer.nesterov=true needs a momentum: set optimizer.nesterov=false, too.")
         self.nesterov = nesterov
 
     def make(self, groups: list[dict[str, Any]]) -> torch.optim.Optimizer:

@@ -9,6 +9,8 @@ from collections.abc import Sequence
 import torch
 from torch.optim.lr_scheduler import LambdaLR
 
+from perpixel.optim.ranges import within
+
 
 class Schedule(ABC):
     """A factor of the learning rate for every optimiser step.
@@ -16,17 +18,15 @@ class Schedule(ABC):
     Args:
         warmup_steps: the first steps, in which the factor rises linearly from ``warmup_start`` to where the curve
             begins.
-        warmup_start: factor at step 0 when there is a warm-up.
+        warmup_start: factor at step 0 when there is a warm-up, in 0…1.
 
     Raises:
-        ValueError: a negative number of steps.
+        ValueError: a negative number of steps, or a factor outside its range.
     """
 
     def __init__(self, warmup_steps: int = 0, warmup_start: float = 0.0) -> None:
-        if warmup_steps < 0:
-            raise ValueError(f"scheduler.warmup_steps={warmup_steps}: a number of steps is 0 or more.")
-        self.warmup_steps = warmup_steps
-        self.warmup_start = warmup_start
+        self.warmup_steps = int(within("scheduler.warmup_steps", warmup_steps, 0, math.inf, "a number of steps"))
+        self.warmup_start = within("scheduler.warmup_start", warmup_start, 0, 1, "a share of optimizer.lr")
 
     @abstractmethod
     def curve(self, progress: float) -> float:
@@ -62,11 +62,11 @@ class Constant(Schedule):
 
 
 class Cosine(Schedule):
-    """Half a cosine from 1 to ``end`` (Loshchilov & Hutter 2017, one cycle)."""
+    """Half a cosine from 1 to ``end``, in 0…1 (Loshchilov & Hutter 2017, one cycle)."""
 
     def __init__(self, warmup_steps: int = 0, warmup_start: float = 0.0, end: float = 0.0) -> None:
         super().__init__(warmup_steps, warmup_start)
-        self.end = end
+        self.end = within("scheduler.end", end, 0, 1, "a share of optimizer.lr")
 
     def curve(self, progress: float) -> float:
         return _cosine(1.0, self.end, progress)
@@ -75,8 +75,13 @@ class Cosine(Schedule):
 class OneCycle(Schedule):
     """Cosine rise from ``start`` to 1 over the first ``rise`` of the run, cosine fall to ``end`` (Smith & Topin 2018).
 
+    torch's ``OneCycleLR(max_lr=optimizer.lr)`` starts and ends at the same rates and differs in two things. It turns
+    at step ``rise``·total − 1, this one at ``rise``·(total − 1), up to a step later. And it moves the momentum (Adam's
+    first beta) between 0.95 and 0.85 against the rate; here it stays as ``optimizer`` has it, as with torch's
+    ``cycle_momentum=False``. ``end`` is a share of the peak; torch's ``final_div_factor`` divides the start.
+
     Raises:
-        ValueError: ``rise`` outside 0…1.
+        ValueError: ``rise``, ``start`` or ``end`` outside 0…1.
     """
 
     def __init__(
@@ -88,9 +93,9 @@ class OneCycle(Schedule):
         end: float = 4e-6,
     ) -> None:
         super().__init__(warmup_steps, warmup_start)
-        if not 0.0 <= rise <= 1.0:
-            raise ValueError(f"scheduler.rise={rise}: the share of the run that rises lies between 0 and 1.")
-        self.rise, self.start, self.end = rise, start, end
+        self.rise = within("scheduler.rise", rise, 0, 1, "a share of the run")
+        self.start = within("scheduler.start", start, 0, 1, "a share of optimizer.lr")
+        self.end = within("scheduler.end", end, 0, 1, "a share of optimizer.lr")
 
     def curve(self, progress: float) -> float:
         if progress < self.rise:
@@ -99,18 +104,18 @@ class OneCycle(Schedule):
 
 
 class Poly(Schedule):
-    """(1 − progress)^power, the schedule of DeepLab (Chen et al. 2017)."""
+    """(1 − progress)^power, the schedule of DeepLab (Chen et al. 2017); ``power`` is 0 or more."""
 
     def __init__(self, warmup_steps: int = 0, warmup_start: float = 0.0, power: float = 0.9) -> None:
         super().__init__(warmup_steps, warmup_start)
-        self.power = power
+        self.power = within("scheduler.power", power, 0, math.inf, "an exponent")
 
     def curve(self, progress: float) -> float:
         return float((1.0 - progress) ** self.power)
 
 
 class Step(Schedule):
-    """gamma^k after the k-th milestone; milestones are shares of the run in 0…1."""
+    """gamma^k after the k-th milestone; milestones are shares of the run in 0…1, ``gamma`` is 0 or more."""
 
     def __init__(
         self,
@@ -124,7 +129,8 @@ class Step(Schedule):
             raise ValueError(
                 f"scheduler.milestones={list(milestones)}: milestones are shares of the run, between 0 and 1."
             )
-        self.milestones, self.gamma = tuple(milestones), gamma
+        self.milestones = tuple(milestones)
+        self.gamma = within("scheduler.gamma", gamma, 0, math.inf, "a factor")
 
     def curve(self, progress: float) -> float:
         return float(self.gamma ** sum(progress >= milestone for milestone in self.milestones))

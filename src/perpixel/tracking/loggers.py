@@ -29,6 +29,7 @@ class RunIdentity:
         group: the sweep it belongs to, None for a single run.
         config: the resolved config.
         resumed_at: optimiser steps behind the state that it goes on from, None for a new one.
+        id: what no other run is called, kept when the run is resumed or its directory moved; None: made of the path.
     """
 
     directory: Path
@@ -36,6 +37,7 @@ class RunIdentity:
     group: str | None
     config: Mapping[str, Any]
     resumed_at: int | None = None
+    id: str | None = None
 
 
 class Tracker(ABC):
@@ -98,8 +100,9 @@ class TensorBoard(Tracker):
 class WandB(Tracker):
     """Weights & Biases (``pip install 'perpixel[wandb]'``): one run per job, grouped by sweep.
 
-    Without an API key the run is kept offline in the run directory; ``wandb sync`` sends it later. A run's id follows
-    from its directory, so a resumed run goes on as the same one.
+    Without an API key the run is kept offline in the run directory; ``wandb sync`` sends it later. A run's id is drawn
+    from its full path and the time it was started, and kept in its manifest: runs that are named alike stay apart, and
+    a resumed run goes on as the same one, wherever its directory has been moved.
 
     W&B keeps its own log on disk in either mode. Where its server does not answer in time, the run goes on offline; at
     the end the upload gets as long again, and what is left can be sent with ``wandb sync``.
@@ -156,7 +159,7 @@ class WandB(Tracker):
             entity=self.entity,
             mode=mode,  # type: ignore[arg-type]
             dir=run.directory,
-            id=_identifier(run),
+            id=run.id or new_identifier(run.directory, ""),
             name=run.name,
             group=run.group,
             resume="allow",
@@ -187,11 +190,11 @@ class WandB(Tracker):
         return f"send it later with: wandb sync --include-online {directory}" if directory else super().mend()
 
 
-def _identifier(run: RunIdentity) -> str:
+def new_identifier(directory: Path, moment: str) -> str:
+    """An id for a run that starts at a moment in a directory: 16 hexadecimal digits."""
     import hashlib
 
-    key = f"{run.group}/{run.directory.name}"
-    return hashlib.sha256(key.encode()).hexdigest()[:16]
+    return hashlib.sha256(f"{directory.resolve()} {moment}".encode()).hexdigest()[:16]
 
 
 def _require(package: str) -> None:

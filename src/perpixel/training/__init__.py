@@ -4,6 +4,7 @@ from perpixel.training.callbacks import CanaryScores, FirstBatch, NonFinite, Ove
 from perpixel.training.experiment import Experiment
 from perpixel.training.fit import fit
 from perpixel.training.launch import RankFailed, launch_ranks, num_ranks, prepare_rank, started_by_launcher
+from perpixel.training.misconfigured import misconfigured
 from perpixel.training.module import Scores, SegmentationModule
 from perpixel.training.scoring import evaluate, load_best, write_scores
 from perpixel.training.signals import Interrupted, handle_signals
@@ -26,6 +27,7 @@ __all__ = [
     "handle_signals",
     "launch_ranks",
     "load_best",
+    "misconfigured",
     "num_ranks",
     "prepare_rank",
     "started_by_launcher",

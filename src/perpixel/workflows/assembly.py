@@ -71,7 +71,9 @@ PLACES: Mapping[str, Place] = {
 
 
 def config_faults(cfg: DictConfig) -> list[str]:
-    """Everything wrong with a config's nodes, found by signature: neither data nor model are built."""
+    """Everything wrong with a config's nodes, found by signature, and by making what is small: neither data nor model
+    are built.
+    """
     found = [
         fault
         for path, place in PLACES.items()
@@ -79,7 +81,18 @@ def config_faults(cfg: DictConfig) -> list[str]:
     ]
     loss = OmegaConf.to_container(cfg.loss, resolve=True)
     found += evaluation_faults(cfg.evaluation)
-    return found or [*_unused(cfg), *_misfits(cfg), *loss_faults(loss)]
+    return found or [*_unused(cfg), *_misfits(cfg), *loss_faults(loss), *_out_of_range(cfg)]
+
+
+def _out_of_range(cfg: DictConfig) -> list[str]:
+    """What the constructors refuse of objects that need neither data nor network: a factor of −1, a time of 0."""
+    found = []
+    for path in ("encoder", "decoder", "optimizer", "scheduler", "logger"):
+        try:
+            _build(cfg, path)
+        except ValueError as error:
+            found.append(str(error))
+    return found
 
 
 def _unused(cfg: DictConfig) -> list[str]:
@@ -260,7 +273,9 @@ def _evaluator_nodes(node: Any) -> list[tuple[str, Any]]:
     return [(str(name), each) for name, each in (plain or {}).items() if each is not None]
 
 
-def assemble(cfg: DictConfig, run: Path, tracker_logger: Any, on_look: Callable[[str], None]) -> Experiment:
+def assemble(
+    cfg: DictConfig, run: Path, tracker_logger: Any, on_look: Callable[[str], None], restored: bool = False
+) -> Experiment:
     """All objects of one training.
 
     Args:
@@ -268,13 +283,14 @@ def assemble(cfg: DictConfig, run: Path, tracker_logger: Any, on_look: Callable[
         run: the run directory, for pictures.
         tracker_logger: Lightning logger of the tracking service, None on ranks other than 0.
         on_look: called with a split's name before it is scored for the record.
+        restored: a checkpoint will bring all weights, so nothing is said of those that the network begins with.
     """
     source = build_source(cfg)
     refuse_unknown_class(cfg.training.checkpoint.monitor, source.labels.names)
     settle_normalisation(cfg, source)
     data = build_data(cfg, source)
     model = build_model(cfg, source.labels.num_classes, source.channels)
-    if OmegaConf.select(cfg, "encoder.weights") == "none":
+    if not restored and OmegaConf.select(cfg, "encoder.weights") == "none":
         log.info("encoder %s starts from random weights (encoder.weights=none)", cfg.encoder.name)
     if cfg.init_from is not None:
         adaptation: Any = OmegaConf.select(cfg, "encoder.input_adaptation", default="repeat")

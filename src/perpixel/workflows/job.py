@@ -10,11 +10,11 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, cast
 
 import torch
-from lightning.fabric.utilities.exceptions import MisconfigurationException
 from omegaconf import DictConfig, OmegaConf
 
 from perpixel.analysis.checkerboard import advice_for
@@ -22,6 +22,7 @@ from perpixel.bundle import ModelBundle
 from perpixel.config import ConfigError, resumed_config
 from perpixel.config.errors import UserFacingError
 from perpixel.config.schema import TrainConfig
+from perpixel.config.short import make_absolute, started_in
 from perpixel.data import DataModule, DataSource
 from perpixel.data.checks.cross_split_files import shared_samples, warning_of
 from perpixel.data.files.inspection import BadFiles
@@ -36,7 +37,7 @@ from perpixel.reporting.tables import written
 from perpixel.tracking import manifest
 from perpixel.tracking.files import in_use, make_directory, naming, write_atomically
 from perpixel.tracking.leaderboard import write_leaderboard
-from perpixel.tracking.loggers import RunIdentity, Tracker
+from perpixel.tracking.loggers import RunIdentity, Tracker, new_identifier
 from perpixel.tracking.runs import SWEEP_FILE
 from perpixel.tracking.symlinks import refuse_links
 from perpixel.training import (
@@ -47,6 +48,7 @@ from perpixel.training import (
     fit,
     handle_signals,
     launch_ranks,
+    misconfigured,
     num_ranks,
     prepare_rank,
     started_by_launcher,
@@ -94,6 +96,7 @@ def run_job(
     Raises:
         ValueError: the directory is another process's, or holds a run already.
     """
+    make_absolute(cfg, started_in())
     make_directory(run)
     with in_use(run):
         before = manifest.read(run)
@@ -109,7 +112,8 @@ def run_job(
         else:
             if not resume:  # else the process died before it could write its manifest
                 write_atomically(run / "overrides.yaml", OmegaConf.to_yaml(OmegaConf.create(overrides)))
-            facts = {"name": run.name, "job": job, "sweep": sweep, "seed": cfg.seed, "looks": {}}
+            identifier = new_identifier(run, datetime.now(UTC).isoformat())
+            facts = {"name": run.name, "id": identifier, "job": job, "sweep": sweep, "seed": cfg.seed, "looks": {}}
         CheckpointStore(run / "checkpoints").tidy()  # here, where one process has the directory for itself
         finished = before.get("status") == "finished"
         # what has a config and a manifest can be resumed
@@ -202,14 +206,13 @@ def train(cfg: DictConfig, run: Path, resume: bool = False) -> None:
         ValueError: files are faulty; all of them are listed in the run directory.
     """
     try:
-        _train(cfg, run, resume)
+        with misconfigured():
+            _train(cfg, run, resume)
     except BadFiles as error:
         write_atomically(run / BAD_FILES, error.listing + "\n")
         raise ValueError(f"{error}\nThe whole list stands in '{run / BAD_FILES}'.") from error
     except torch.OutOfMemoryError as error:
         raise OutOfMemory(f"{error}\n{OUT_OF_MEMORY}") from error
-    except MisconfigurationException as error:
-        raise ValueError(f"trainer: {error}") from error
     except ValueError as error:
         if "more than 1 value per channel" not in str(error):
             raise
@@ -234,7 +237,7 @@ def _train(cfg: DictConfig, run: Path, resume: bool) -> None:
     failed = True
     try:
         logger = tracker.start(_identity(cfg, run, newest[1].step if newest else None)) if tracker else None
-        experiment = assemble(cfg, run, logger, lambda split: _look(run, split, first))
+        experiment = assemble(cfg, run, logger, lambda split: _look(run, split, first), restored=newest is not None)
         experiment = replace(experiment, on_rollback=lambda found: _note_rollback(run, found, first))
         _refuse_no_batch(cfg, cast(DataModule, experiment.data))
         if first:
@@ -256,10 +259,11 @@ def _refuse_no_batch(cfg: DictConfig, data: DataModule) -> None:
         share = cfg.trainer[f"limit_{split}_batches"]
         if not isinstance(share, float) or not 0 < share < 1 or split not in data.source.splits:
             continue
-        if (count := len(data.eval_dataloader(split))) * share < 1:  # type: ignore[arg-type]
+        if (count := len(data.eval_dataloader(split))) * share < 1:
             raise ValueError(
-                f"trainer.limit_{split}_batches={share} of {count} batches is none: give "
-                f"{math.ceil(1000 / count) / 1000} or more, a number of batches, or a smaller data.eval_batch_size."
+                f"trainer.limit_{split}_batches={share}: the split has {count} batches, and that share is less than "
+                f"one of them. Give {math.ceil(1000 / count) / 1000} or more, a number of batches, or a smaller "
+                "data.eval_batch_size."
             )
 
 
@@ -280,7 +284,8 @@ def _plain(value: Any) -> Any:
 
 def _identity(cfg: DictConfig, run: Path, step: int | None) -> RunIdentity:
     config = cast(dict[str, Any], OmegaConf.to_container(cfg, resolve=True))
-    return RunIdentity(run, run.name, manifest.read(run).get("sweep"), config, step)
+    known = manifest.read(run)
+    return RunIdentity(run, run.name, known.get("sweep"), config, step, known.get("id"))
 
 
 def _look(run: Path, split: str, first: bool) -> None:

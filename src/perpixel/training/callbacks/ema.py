@@ -14,10 +14,15 @@ from torch import Tensor
 class EMA(WeightAveraging):
     """Averages the weights after every optimiser step; validation, checkpoints and the saved model use the average.
 
-    The decay warms up as min(decay, (1 + n) / (10 + n)) over the updates n, so that a short run is not an average of
-    its initial weights (as TensorFlow's ExponentialMovingAverage with ``num_updates``). Lightning's own EMA callback
-    updates tensor by tensor; this one hands all of them to the multi-tensor kernels at once. Batch-norm statistics are
-    averaged with the weights; integer buffers are copied.
+    The decay warms up as min(decay, (1 + n) / (10 + n)) over the updates n = 0, 1, 2 …, so that a short run is not an
+    average of its initial weights. The rule is that of TensorFlow's ExponentialMovingAverage with ``num_updates=n``,
+    and three things differ from it. The first update (n = 0) copies the weights, where TensorFlow keeps a tenth of the
+    initial ones. The updates are counted here, one an optimiser step, where TensorFlow takes the count from its caller.
+    And batch-norm statistics are averaged with the weights (integer buffers are copied), where TensorFlow averages the
+    variables it is given, usually the trainable ones.
+
+    Lightning's own EMA callback updates tensor by tensor; this one hands all of them to the multi-tensor kernels at
+    once.
 
     Args:
         decay: share of the old average that is kept at each update, in 0…1.
