@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import torch
 from omegaconf import OmegaConf
-from torch.overrides import TorchFunctionMode
+from tests.uninitialised import Uninitialised
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from perpixel.analysis.shapes import describe
@@ -379,15 +379,6 @@ def test_without_skips_no_parameter_is_left_without_gradient(model: str) -> None
     network = build(encoder=encoder, upsampling=Transposed(), num_classes=CLASSES, skips=False, **arguments).train()
     network(torch.randn(2, 3, 64, 64)).square().mean().backward()
     assert [name for name, parameter in network.named_parameters() if parameter.grad is None] == []
-
-
-class Uninitialised(TorchFunctionMode):
-    """Spares the large encoders the time to draw their weights."""
-
-    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        if getattr(func, "__name__", "") in ("normal_", "uniform_", "erfinv_", "kaiming_uniform_", "kaiming_normal_"):
-            return args[0] if args else kwargs["tensor"]
-        return func(*args, **(kwargs or {}))
 
 
 ENCODERS = sorted(file.stem for file in (conf_dir() / "encoder").glob("*.yaml") if file.stem != "none")

@@ -40,7 +40,7 @@ PAIRS = [
     (PAN, smp.PAN, Bilinear(), "resnet18", {}),
     (PSPNet, smp.PSPNet, Bilinear(), "resnet18", {"encoder_depth": 5}),
     (DeepLabV3, smp.DeepLabV3, Bilinear(), "resnet18", {}),
-    (DeepLabV3Plus, smp.DeepLabV3Plus, Bilinear(), "resnet18", {}),
+    (DeepLabV3Plus, smp.DeepLabV3Plus, Bilinear(), "resnet18", {"decoder_atrous_rates": (6, 12, 18)}),
     (Segformer, smp.Segformer, Bilinear(), "mit_b0", {}),  # on convolutional encoders smp's takes one map more
     (UPerNet, smp.UPerNet, Bilinear(), "resnet18", {}),
 ]

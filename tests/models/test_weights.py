@@ -6,6 +6,7 @@ import hashlib
 import importlib.resources
 import importlib.util
 import logging
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -14,12 +15,27 @@ from pathlib import Path
 import numpy as np
 import pytest
 import safetensors.torch
+import segmentation_models_pytorch as smp
 import torch
 import torch.nn.functional as F
 from PIL import Image
+from tests.uninitialised import Uninitialised
 from torch import nn
 
-from perpixel.models import Bilinear, Encoder, Mask2Former, Nearest, Unet, transfer
+from perpixel.bundle.bundle import read_bundle_weights as bundle_weights
+from perpixel.models import (
+    DPT,
+    FPN,
+    Bilinear,
+    DeepLabV3Plus,
+    Encoder,
+    Linknet,
+    Mask2Former,
+    Nearest,
+    Transposed,
+    Unet,
+    transfer,
+)
 from perpixel.models.encoder import resolve
 from perpixel.models.weight_files import read_safetensors, read_weights
 from perpixel.models.weights import adapt_input, match_weights
@@ -578,3 +594,160 @@ def test_transfer_of_next_to_nothing_is_a_warning() -> None:
 def test_transfer_refuses_what_does_not_fit_at_all() -> None:
     with pytest.raises(ValueError, match=r"no tensor fits.*another architecture"):
         transfer(small(5), {"backbone.weight": torch.zeros(3)})
+
+
+# What has the encoder's tensors and more of the same kind, into the shallower or plainer encoder.
+OF_ANOTHER = [
+    ("resnet18", "resnet34", "layer1.2.conv1.weight"),
+    ("resnet50", "resnet101", "layer3.6.conv1.weight"),
+    ("tu-resnet18", "tu-seresnet18", "layer1.0.se.fc1.weight"),
+    ("efficientnet_b0", "efficientnet_b1", "blocks.0.1.conv_dw.weight"),
+    ("mit_b1", "mit_b2", "block1.2.norm1.weight"),
+]
+
+
+@pytest.mark.parametrize(("name", "file", "example"), OF_ANOTHER)
+@pytest.mark.parametrize("prefix", ["", "model.encoder."])
+def test_a_file_of_a_deeper_network_is_refused(name: str, file: str, example: str, prefix: str, tmp_path) -> None:
+    with Uninitialised():
+        torch.save(prefixed(prefix, Encoder(file).build().state_dict()), tmp_path / "deeper.pth")
+        with pytest.raises(ValueError, match=rf"more in the encoder's own stages \(.*{example}.*Set encoder.name"):
+            Encoder(name, weights=str(tmp_path / "deeper.pth")).build()
+
+
+def test_counters_and_layers_beside_the_stages_are_no_other_network(resnet, tmp_path) -> None:
+    beside = {
+        "layer1.0.conv1.total_ops": torch.zeros(1),
+        "fc.0.weight": torch.zeros(2),
+        "projector.bias": torch.ones(1),
+    }
+    torch.save({**resnet, **beside}, tmp_path / "weights.pth")
+    Encoder("resnet18", weights=str(tmp_path / "weights.pth")).build()
+
+
+@pytest.mark.parametrize("prefix", ["model.encoder.", "net.backbone.", "student.model.encoder."])
+def test_a_notebooks_checkpoint_gives_its_encoder(prefix: str, resnet, tmp_path) -> None:
+    """smp + Lightning notebooks keep the image statistics as buffers, first of all."""
+    state = {"std": torch.ones(1, 3, 1, 1), "mean": torch.zeros(1, 3, 1, 1), **prefixed(prefix, without_fc(resnet))}
+    torch.save({"epoch": 3, "state_dict": state, "hyper_parameters": {"arch": "Unet"}}, tmp_path / "last.ckpt")
+    network = Encoder("resnet18", weights=str(tmp_path / "last.ckpt")).build()
+    assert torch.equal(network.layer4[1].conv2.weight, resnet["layer4.1.conv2.weight"])
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs", "upsampling", "options"),
+    [
+        (Unet, smp.Unet, Nearest(), {}),
+        (Linknet, smp.Linknet, Transposed(kernel_size=4), {}),
+        (FPN, smp.FPN, Bilinear(), {}),
+        (DeepLabV3Plus, smp.DeepLabV3Plus, Bilinear(), {"decoder_atrous_rates": (6, 12, 18)}),
+    ],
+)
+@pytest.mark.parametrize("notebook", [False, True])
+def test_transfer_takes_a_whole_model_of_smp(ours, theirs, upsampling, options, notebook: bool, tmp_path) -> None:
+    model = ours(Encoder("resnet18"), upsampling, num_classes=3)
+    reference = theirs("resnet18", encoder_weights=None, classes=3, **options)
+    if notebook:
+        statistics = {"std": torch.ones(1, 3, 1, 1), "mean": torch.zeros(1, 3, 1, 1)}
+        state = {**statistics, **prefixed("model.", reference.state_dict())}
+        torch.save({"state_dict": state, "epoch": 1}, tmp_path / "last.ckpt")
+        report = transfer(model, bundle_weights(tmp_path / "last.ckpt"))
+        assert report.unused == ["std", "mean"]
+    else:
+        reference.save_pretrained(tmp_path)
+        report = transfer(model, bundle_weights(tmp_path))
+        assert report.unused == []
+    assert report.missing == []
+    assert report.differing == {}
+    assert torch.equal(model.head.conv.weight, reference.segmentation_head[0].weight)
+
+
+def test_transfer_takes_smps_dpt_with_its_head() -> None:
+    reference = smp.DPT("tu-vit_tiny_patch16_224", encoder_weights=None, classes=3)
+    model = DPT(Encoder("vit_tiny_patch16_224"), Bilinear(), num_classes=3)
+    report = transfer(model, reference.state_dict())
+    assert not [name for name in report.missing if name.startswith("head.")]
+    assert torch.equal(model.head.conv.weight, reference.segmentation_head.head[4].weight)
+    assert torch.equal(model.head.refine[0].weight, reference.segmentation_head.head[0].weight)
+
+
+def test_transfer_leaves_smps_head_for_other_classes() -> None:
+    report = transfer(small(5), prefixed("model.", smp_unet(4).state_dict()))
+    assert set(report.differing) == {"head.conv.weight", "head.conv.bias"}
+
+
+def smp_unet(classes: int) -> nn.Module:
+    return smp.Unet("resnet18", encoder_weights=None, classes=classes, decoder_channels=(16, 8, 8, 8, 8))
+
+
+@pytest.mark.parametrize("layout", ["published", "module"])
+def test_hugging_faces_mit_gives_its_maps(layout: str, tmp_path) -> None:
+    """Under the names of published files, and under those of transformers 5's modules."""
+    transformers = pytest.importorskip("transformers")
+    theirs = transformers.SegformerForSemanticSegmentation(transformers.SegformerConfig(num_labels=3)).eval()
+    for parameter in theirs.parameters():
+        if parameter.ndim == 1:  # biases and scales: none may be alike
+            nn.init.uniform_(parameter, 0.5, 1.5)
+    file = tmp_path / "model.safetensors"
+    if layout == "published":
+        theirs.save_pretrained(tmp_path)
+    else:
+        safetensors.torch.save_file(theirs.state_dict(), file)
+    network = Encoder("mit_b0", weights=str(file)).build().eval()
+    images = torch.randn(1, 3, 64, 64)
+    with torch.no_grad():
+        maps = theirs.segformer(images, output_hidden_states=True).hidden_states
+        for ours, expected in zip(network(images)[2:], maps, strict=True):
+            torch.testing.assert_close(ours, expected, rtol=1e-3, atol=1e-3)
+
+
+MMSEG = (
+    (r"patch_embed(\d)\.proj", lambda m: f"layers.{int(m[1]) - 1}.0.projection"),
+    (r"patch_embed(\d)\.norm", lambda m: f"layers.{int(m[1]) - 1}.0.norm"),
+    (r"block(\d)\.(\d+)", lambda m: f"layers.{int(m[1]) - 1}.1.{m[2]}"),
+    (r"^norm(\d)", lambda m: f"layers.{int(m[1]) - 1}.2"),
+    (r"attn\.proj", lambda m: "attn.attn.out_proj"),
+    (r"mlp\.fc1", lambda m: "ffn.layers.0"),
+    (r"mlp\.dwconv\.dwconv", lambda m: "ffn.layers.1"),
+    (r"mlp\.fc2", lambda m: "ffn.layers.4"),
+)
+"""smp's names in mmsegmentation's (mmseg/models/backbones/mit.py), whose queries, keys and values are one matrix."""
+
+
+def test_mmsegmentations_mit_is_renamed(tmp_path) -> None:
+    state = Encoder("mit_b0").build().state_dict()
+    theirs: dict[str, torch.Tensor] = {"decode_head.conv_seg.weight": torch.zeros(3)}
+    for name, tensor in state.items():
+        if ".attn.kv." in name:
+            continue
+        renamed = functools.reduce(lambda text, rule: re.sub(*rule, text), MMSEG, name)
+        if ".attn.q." in name:
+            renamed, tensor = (
+                renamed.replace(".q.", ".attn.in_proj_"),
+                torch.cat([tensor, state[name.replace(".q.", ".kv.")]]),
+            )
+        linear = ".ffn.layers." in renamed and tensor.ndim == 2  # there 1×1 convolutions
+        theirs[f"backbone.{renamed}"] = tensor[..., None, None] if linear else tensor
+    torch.save({"meta": {"epoch": 160}, "state_dict": theirs}, tmp_path / "mmseg.pth")
+    network = Encoder("mit_b0", weights=str(tmp_path / "mmseg.pth")).build()
+    assert all(torch.equal(tensor, state[name]) for name, tensor in network.state_dict().items())
+
+
+@pytest.mark.parametrize("head", ["classifier.4.weight", "decode_head.conv_seg.weight"])  # torchvision's, mmseg's
+def test_a_whole_model_of_another_project_is_sent_to_encoder_weights(head: str, resnet, tmp_path) -> None:
+    state = {**prefixed("backbone.", without_fc(resnet)), head: torch.zeros(3)}
+    with pytest.raises(ValueError, match=r"no tensor fits.*backbone fits the encoder.*encoder.weights=<file>"):
+        transfer(small(5), state)
+    torch.save(state, tmp_path / "whole.pth")
+    network = Encoder("resnet18", weights=str(tmp_path / "whole.pth")).build()
+    assert torch.equal(network.conv1.weight, resnet["conv1.weight"])
+
+
+@pytest.mark.parametrize("name", ["tu-inception_v3", "tu-vgg11", "tu-vit_tiny_patch16_224", "tu-mobilevit_xxs"])
+def test_what_is_no_encoder_for_our_decoders_says_so_or_works(name: str) -> None:
+    with Uninitialised():
+        if name in ("tu-vgg11", "tu-mobilevit_xxs"):
+            Encoder(name).build()
+            return
+        with pytest.raises(ValueError, match=r"encoder 'tu-.*Use|encoder 'tu-.*cannot be built|model=dpt"):
+            Encoder(name).build()

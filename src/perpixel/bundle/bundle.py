@@ -16,7 +16,7 @@ from perpixel._version import __version__
 from perpixel.config import ConfigError
 from perpixel.models import SegmentationModel
 from perpixel.models.build import build_network
-from perpixel.models.weight_files import read_safetensors
+from perpixel.models.weight_files import read_safetensors, read_weights
 from perpixel.spec import ModelSpec
 from perpixel.tracking.files import make_directory, replacing, write_atomically
 from perpixel.tracking.symlinks import refuse_links
@@ -102,19 +102,23 @@ def find_bundle(path: Path) -> Path:
             f"resume={path}."
         )
     raise ValueError(
-        f"'{path}' holds no saved model (no {DESCRIPTION}): give a run directory, its model/ folder, or a copy of that "
-        "folder."
+        f"'{path}' holds no saved model (no {DESCRIPTION}): give a finished run's directory, its model/ folder, or a "
+        "copy of that folder."
     )
 
 
 def read_bundle_weights(path: Path) -> dict[str, Tensor]:
-    """Weights by name, of a bundle (checked against its SHA-256) or of a single safetensors file.
+    """Weights by name, of a bundle (checked against its SHA-256), of a folder that smp's ``save_pretrained`` wrote, or
+    of a file (.safetensors, .ckpt, .pth).
 
     Raises:
-        ValueError: there is neither at the path, or the file is damaged.
+        ValueError: there is none of these at the path, or the file is damaged.
     """
-    if path.is_file() and path.suffix == ".safetensors" and not (path.parent / DESCRIPTION).is_file():
-        return read_safetensors(path)
+    folder = path if path.is_dir() else path.parent
+    if path.is_file() and not (folder / DESCRIPTION).is_file():
+        return read_weights(str(path))
+    if path.is_dir() and (path / WEIGHTS).is_file() and not (path / DESCRIPTION).is_file():
+        return read_safetensors(path / WEIGHTS)
     directory = find_bundle(path)
     return _weights(directory, _description(directory / DESCRIPTION))
 

@@ -100,6 +100,8 @@ def _apply(cfg: DictConfig, change: Override, trained: bool) -> Iterator[str]:
             f"{line}: the state fits the network that it was saved from. For another network start a new run, with "
             f"init_from=<this run> if it is to begin with these weights."
         )
+    elif key.startswith("data.") and key.endswith("._target_"):
+        yield f"{line}: a run keeps the kind of data that it was trained on. For other data start a new run."
     elif OmegaConf.is_dict(OmegaConf.select(cfg, key)) and not _leaves_out(change):
         yield (
             f"{line}: a resumed run keeps its {key}; single keys can change ({key}.<key>=…). For another {key} start a "

@@ -1,4 +1,4 @@
-"""Atrous spatial pyramid pooling's image-level branch, without a resize."""
+"""Atrous spatial pyramid pooling: which rates, and its image-level branch without a resize."""
 
 from __future__ import annotations
 
@@ -23,3 +23,16 @@ class ImagePooling(nn.Sequential):
 def repeat_pooled(aspp: ASPP) -> None:
     """Let the image-level branch repeat its value instead of interpolating it."""
     aspp.convs[-1] = ImagePooling(aspp.convs[-1])
+
+
+def rates_at(output_stride: int) -> tuple[int, int, int]:
+    """The papers' dilations of the three atrous branches (Chen et al. 2017, section 4.1): doubled where maps are.
+
+    Args:
+        output_stride: 16 or 8.
+
+    Returns:
+        6, 12 and 18 pixels of a map at 1/16; 12, 24 and 36 at 1/8, which are as many pixels of the image.
+    """
+    unit = 96 // output_stride
+    return unit, 2 * unit, 3 * unit

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from segmentation_models_pytorch.decoders.deeplabv3.decoder import DeepLabV3PlusDecoder
 
-from perpixel.models.aspp import repeat_pooled
+from perpixel.models.aspp import rates_at, repeat_pooled
 from perpixel.models.base import SegmentationModel, forked_rng
 from perpixel.models.encoder import Encoder
 from perpixel.models.head import PixelHead
@@ -24,7 +24,8 @@ class DeepLabV3Plus(SegmentationModel):
         in_channels: channels of the images.
         output_stride: 16 or 8; the encoder's last stages are dilated instead of strided.
         channels: channels of the decoder.
-        atrous_rates: dilations of the three atrous branches, in pixels of the output stride.
+        atrous_rates: dilations of the three atrous branches, in pixels of the output stride; None: the papers', see
+            :func:`perpixel.models.aspp.rates_at`.
         separable: depthwise separable atrous convolutions.
         dropout: share of context features dropped in training.
         aux: auxiliary heads, see :class:`perpixel.models.aux.Auxiliary`.
@@ -38,17 +39,18 @@ class DeepLabV3Plus(SegmentationModel):
         in_channels: int = 3,
         output_stride: Literal[8, 16] = 16,
         channels: int = 256,
-        atrous_rates: tuple[int, int, int] = (12, 24, 36),
+        atrous_rates: tuple[int, int, int] | None = None,
         separable: bool = True,
         dropout: float = 0.5,
         aux: Mapping[str, Any] | None = None,
     ) -> None:
+        rates = atrous_rates or rates_at(output_stride)
         network = encoder.build(in_channels, output_stride=output_stride)
         decoder = DeepLabV3PlusDecoder(
             encoder_channels=network.out_channels,
             encoder_depth=5,
             out_channels=channels,
-            atrous_rates=atrous_rates,
+            atrous_rates=rates,
             output_stride=output_stride,
             aspp_separable=separable,
             aspp_dropout=dropout,

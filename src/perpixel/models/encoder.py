@@ -15,6 +15,8 @@ from segmentation_models_pytorch.encoders import encoders as smp_encoders
 from segmentation_models_pytorch.encoders._efficientnet import EfficientNet as EfficientNetPytorch
 from torch import nn
 
+from perpixel.models.base import forked_rng
+from perpixel.models.dilation import COARSEST, dilate, refuse_attention
 from perpixel.models.probe import evaluating, meta_images, run_on_meta
 from perpixel.models.weight_files import read_weights
 from perpixel.models.weights import InputAdaptation, load_weights, resample_vit
@@ -110,17 +112,21 @@ class Encoder:
         """
         name = resolve(self.name)
         self._refuse_fixed_size(name)
-        network = self._construct(name, in_channels, depth, output_stride)
+        network = self._construct(name, in_channels, depth)
+        self._refuse_uneven(network, in_channels)
         if depth < DEPTH:
             self._cut(network, in_channels, depth)
         else:
             remove_leftovers(network)
+        if output_stride < COARSEST:
+            self._dilate(network, name, in_channels, output_stride)
         if self.weights != "none":
             if self.weights == "imagenet":
-                source = self._fetched(lambda: self._construct(name, 3, depth, 32, weights="imagenet"))
+                source = self._fetched(lambda: self._construct(name, 3, depth, weights="imagenet"))
             else:
                 source = read_weights(self.weights, self.sha256)
-            load_weights(network, source, f"{self.name} from {self.weights}", self.input_adaptation)
+            whole = self._whole(name)
+            load_weights(network, source, f"{self.name} from {self.weights}", self.input_adaptation, whole)
         return network
 
     def build_vit(self, in_channels: int = 3, levels: int = 4) -> VisionTransformer:
@@ -159,7 +165,7 @@ class Encoder:
             )
 
     def _construct(
-        self, name: str, in_channels: int, depth: int, output_stride: int, weights: str | None = None
+        self, name: str, in_channels: int, depth: int, output_stride: int = COARSEST, weights: str | None = None
     ) -> EncoderNetwork:
         try:
             with warnings.catch_warnings():
@@ -170,6 +176,48 @@ class Encoder:
             raise ValueError(
                 f"encoder '{self.name}' cannot be built with in_channels={in_channels}, depth={depth}, "
                 f"output_stride={output_stride}, weights={weights or 'none'}: {error}"
+            ) from error
+
+    def _refuse_uneven(self, network: EncoderNetwork, in_channels: int) -> None:
+        """Its maps must lie at 1/2, 1/4 … of an image, or no decoder could put them together."""
+        height, width = 128, 160
+        try:
+            maps = run_on_meta(network, meta_images(in_channels, height, width))
+        except (RuntimeError, ValueError, TypeError, AttributeError, IndexError, AssertionError) as error:
+            raise ValueError(
+                f"encoder '{self.name}' cannot run on images of {height}×{width} pixels: {error}. "
+                f"Use an encoder that takes any multiple of 32, such as encoder=resnet50 or encoder=efficientnet_b0."
+            ) from error
+        found = [tuple(each.shape[-2:]) for each in maps]
+        wanted = [(height >> level, width >> level) for level in range(len(found))]
+        if found != wanted:
+            level = next(level for level, sizes in enumerate(zip(found, wanted, strict=True)) if sizes[0] != sizes[1])
+            given, needed = found[level], wanted[level]
+            raise ValueError(
+                f"encoder '{self.name}' gives a map of {given[0]}×{given[1]} pixels where 1/{2**level} of "
+                f"{height}×{width} is {needed[0]}×{needed[1]}, so that no decoder here fits it (it does not pad its "
+                f"convolutions, or has other strides). Use another encoder, such as encoder=resnet50."
+            )
+
+    def _whole(self, name: str) -> list[str]:
+        """The tensors of the network of which the encoder is a part, classifier included where timm has it."""
+        with forked_rng(), torch.device("meta"):
+            try:
+                own = timm.create_model(name.removeprefix("tu-")) if name.startswith("tu-") else None
+                return [*self._construct(name, 3, DEPTH).state_dict(), *(own.state_dict() if own else ())]
+            except (ValueError, RuntimeError):  # some draw numbers while they are built
+                return []
+
+    def _dilate(self, network: EncoderNetwork, name: str, in_channels: int, output_stride: int) -> None:
+        try:
+            refuse_attention(network)
+            with forked_rng(), torch.device("meta"):
+                self._construct(name, in_channels, DEPTH, output_stride)  # smp or timm may have no dilated form
+            dilate(network, in_channels, output_stride)
+        except ValueError as error:
+            raise ValueError(
+                f"encoder '{self.name}' cannot be built with output_stride={output_stride}: {error}. "
+                f"Use encoder=resnet50, or a model without model.output_stride."
             ) from error
 
     def _cut(self, network: EncoderNetwork, in_channels: int, depth: int) -> None:
@@ -199,11 +247,12 @@ class Encoder:
         return cast(VisionTransformer, network)
 
     def _load_vit(self, network: VisionTransformer, name: str, levels: int) -> None:
+        known: list[str] = []
         if self.weights == "imagenet":
             source = self._fetched(lambda: self._construct_vit(name, 3, levels, pretrained=True))
         else:
-            source = resample_vit(read_weights(self.weights, self.sha256), network)
-        load_weights(network, source, f"{self.name} from {self.weights}", self.input_adaptation)
+            source, known = resample_vit(read_weights(self.weights, self.sha256), network)
+        load_weights(network, source, f"{self.name} from {self.weights}", self.input_adaptation, known)
 
     def _fetched(self, construct: Callable[[], nn.Module]) -> dict[str, torch.Tensor]:
         """The weights of a network that ``construct`` builds with a download; it was built without one before."""

@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from torch import Tensor, nn
 
-from perpixel.models.weights import InputAdaptation, adapt_input, is_rgb_version
+from perpixel.models.weights import (
+    MATCHED_AT_LEAST,
+    InputAdaptation,
+    adapt_input,
+    is_rgb_version,
+    match_weights,
+    prefixes,
+    translated,
+)
 
 TRANSFORMERS = {
     "model.pixel_level_module.decoder.": "decoder.pixel_decoder.",
@@ -17,6 +26,13 @@ TRANSFORMERS = {
 }
 """How the transformers library's Mask2Former begins the names of the modules that ours shares with it."""
 
+SMP = (
+    (r"segmentation_head\.0\.", "head.conv."),
+    (r"segmentation_head\.head\.([013])\.", r"head.refine.\1."),  # DPT's
+    (r"segmentation_head\.head\.4\.", "head.conv."),
+    (r"(decoder\.blocks\.\d+\.block\.1\.0)\.(?!conv\.)", r"\1.conv."),  # Linknet's transposed convolution
+)
+"""How smp begins names of modules that stand elsewhere in our models; its encoders and decoders have the same names."""
 
 TAKEN_AT_LEAST = 0.5
 """Share of a model's tensors under which taking over is worth a warning: an encoder's alone are more than half."""
@@ -71,6 +87,7 @@ def transfer(model: nn.Module, state_dict: Mapping[str, Tensor], adaptation: Inp
     Tensors fit by name and shape; a first convolution for RGB is adapted to another number of input channels. The rest,
     such as the head for another number of classes, stays as it was initialised. A file of the transformers library's
     Mask2Former gives its pixel decoder and transformer; its backbone has other modules than our encoders and is left.
+    A model of smp gives its head, too, also from within a LightningModule (``model.encoder.…``).
 
     Args:
         model: any model; changed in place.
@@ -81,7 +98,7 @@ def transfer(model: nn.Module, state_dict: Mapping[str, Tensor], adaptation: Inp
         ValueError: not a single tensor fits.
     """
     own = model.state_dict()
-    state_dict = {_as_ours(name, own): tensor for name, tensor in state_dict.items()}
+    given, state_dict = state_dict, _as_ours(state_dict, own)
     report = Transfer(unused=[name for name in state_dict if name not in own], adaptation=adaptation)
     values: dict[str, Tensor] = {}
     for name, tensor in own.items():
@@ -97,18 +114,48 @@ def transfer(model: nn.Module, state_dict: Mapping[str, Tensor], adaptation: Inp
     if not values:
         raise ValueError(
             f"init_from: no tensor fits. The model has, for example, {_grouped(list(own))}; "
-            f"the file has {_grouped(list(state_dict))}. Is it a model of another architecture?"
+            f"the file has {_grouped(list(state_dict))}. {_advice(model, given)}"
         )
     report.taken.extend(values)
     model.load_state_dict({**own, **values})
     return report
 
 
-def _as_ours(name: str, own: Mapping[str, Tensor]) -> str:
+def _as_ours(source: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """A file's tensors by our names, without what stands before all of them (a LightningModule's ``model.``)."""
+    renamed = {_our_name(name, own): tensor for name, tensor in source.items()}
+    candidates = ["", *prefixes(renamed, own)]
+    matched = {prefix: sum(prefix + name in renamed for name in own) for prefix in candidates}
+    prefix = max(matched, key=lambda each: matched[each])
+    return {name.removeprefix(prefix): tensor for name, tensor in renamed.items()}
+
+
+def _our_name(name: str, own: Mapping[str, Tensor]) -> str:
     for theirs, ours in TRANSFORMERS.items():
-        if name.startswith(theirs) and (translated := ours + name.removeprefix(theirs)) in own:
-            return translated
+        if name.startswith(theirs) and (translated_name := ours + name.removeprefix(theirs)) in own:
+            return translated_name
+    for pattern, replacement in SMP:
+        if found := re.search(rf"(?:^|\.){pattern}", name):
+            start = found.start() + (name[found.start()] == ".")
+            renamed = re.sub(pattern, replacement, name[start:], count=1)
+            return name[:start] + renamed if renamed in own else name
     return name
+
+
+def _advice(model: nn.Module, source: Mapping[str, Tensor]) -> str:
+    """What to do with a file that holds the encoder of another project's model, or nothing of the model."""
+    encoder = getattr(model, "encoder", None)
+    if encoder is not None and encoder.state_dict():
+        match = match_weights(encoder, translated(source, encoder), "repeat")
+        if match.share >= MATCHED_AT_LEAST:
+            return (
+                f"Its backbone fits the encoder ({match.matched} tensors): leave init_from out and give the file as "
+                f"encoder.weights=<file>, which takes the backbone and leaves the rest."
+            )
+    return (
+        "Is it a model of another architecture? A backbone of torchvision, timm or mmsegmentation, or a whole model "
+        "with one, goes to encoder.weights=<file>, with the encoder of that name."
+    )
 
 
 def _grouped(names: list[str], shown: int = 4) -> str:

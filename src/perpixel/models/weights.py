@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import contextlib
 import io
+import itertools
 import logging
 import sys
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import torch
 from timm.models import vision_transformer
 from torch import Tensor, nn
+
+from perpixel.models.mit_names import as_smps_mit
 
 logger = logging.getLogger(__name__)
 
@@ -27,6 +31,8 @@ PREFIXES = (
     "module.",
     "encoder.",
     "encoder.model.",
+    "model.encoder.",  # a LightningModule around a model of smp
+    "model.encoder.model.",
     "backbone.",
     "state_dict.",
     "module.encoder_q.",  # MoCo, He et al. 2020
@@ -34,10 +40,27 @@ PREFIXES = (
     "teacher.backbone.",  # DINO, Caron et al. 2021, flattened
     "module.backbone.",
 )
-"""What other projects put before a backbone's keys."""
+"""What other projects put before a backbone's keys, most wanted first; any other prefix is found, too."""
+
+PREFIXES_TRIED = 8
+"""Of those found in a file, the most frequent are tried."""
+
+MEASUREMENTS = ("num_batches_tracked", "total_ops", "total_params")
+"""Buffers that count batches (batch norm) or operations (thop): they are no weights."""
 
 
-def resample_vit(source: Mapping[str, Tensor], network: nn.Module) -> dict[str, Tensor]:
+def prefixes(source: Iterable[str], wanted: Collection[str]) -> list[str]:
+    """What may stand before the wanted names in a file: :data:`PREFIXES`, then those found, most frequent first."""
+    found: Counter[str] = Counter()
+    for name in source:
+        parts = name.split(".")
+        for cut in range(1, len(parts)):
+            if ".".join(parts[cut:]) in wanted:
+                found[".".join(parts[:cut]) + "."] += 1
+    return list(dict.fromkeys([*PREFIXES, *(prefix for prefix, _ in found.most_common(PREFIXES_TRIED))]))
+
+
+def resample_vit(source: Mapping[str, Tensor], network: nn.Module) -> tuple[dict[str, Tensor], list[str]]:
     """A vision transformer's weights with patches and position embedding resampled to the network's.
 
     The filter that timm keeps for the network's class does it, as for its own downloads: patches by the pseudo-inverse
@@ -50,7 +73,7 @@ def resample_vit(source: Mapping[str, Tensor], network: nn.Module) -> dict[str, 
 
     Returns:
         tensors by timm's names behind the file's prefix, and for the account of what matched those that the filter
-        leaves out.
+        leaves out; and the names of the latter.
 
     Raises:
         ValueError: the filter cannot read the file.
@@ -67,12 +90,14 @@ def resample_vit(source: Mapping[str, Tensor], network: nn.Module) -> dict[str, 
             f"encoder.weights: the file's tensors cannot be fitted to {type(model).__name__} ({error!r}). "
             f"Is it the file of another architecture?"
         ) from error
-    return {**_dropped(source, prefix, kept), **{prefix + name: tensor for name, tensor in kept.items()}}
+    dropped = _dropped(source, prefix, kept)
+    return {**dropped, **{prefix + name: tensor for name, tensor in kept.items()}}, list(dropped)
 
 
 def _vit_prefix(source: Mapping[str, Tensor]) -> str:
     """timm's filters look for whole names, so that what others put before them must go first."""
-    return next((prefix for prefix in PREFIXES if f"{prefix}patch_embed.proj.weight" in source), "")
+    anchor = "patch_embed.proj.weight"
+    return next((prefix for prefix in prefixes(source, [anchor]) if prefix + anchor in source), "")
 
 
 def _dropped(source: Mapping[str, Tensor], prefix: str, kept: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -94,6 +119,7 @@ class Match:
         missing: tensors of the network that the file does not fill.
         unexpected: tensors of the file that fill nothing, by the file's names.
         layout: how the file names its tensors.
+        prefix: what stands before the encoder's names in the file.
         adapted: those of ``tensors`` that were adapted from RGB.
         differing: those of ``missing`` that the file has in another shape, with that shape.
     """
@@ -102,6 +128,7 @@ class Match:
     missing: list[str]
     unexpected: list[str]
     layout: str
+    prefix: str
     adapted: list[str]
     differing: dict[str, tuple[int, ...]]
 
@@ -122,7 +149,11 @@ def _counts_steps(name: str) -> bool:
 
 
 def load_weights(
-    network: nn.Module, source: Mapping[str, Tensor], description: str, adaptation: InputAdaptation = "repeat"
+    network: nn.Module,
+    source: Mapping[str, Tensor],
+    description: str,
+    adaptation: InputAdaptation = "repeat",
+    whole: Collection[str] = (),
 ) -> Match:
     """Load a file's tensors into an encoder and log what matched.
 
@@ -131,11 +162,14 @@ def load_weights(
         source: tensors by name, in any known layout.
         description: "<encoder> from <file>", for log and error.
         adaptation: how the first convolution's RGB weights serve another number of channels.
+        whole: tensors of the whole network of which this is a part; a file may have them, too.
 
     Raises:
         ValueError: under 90 % of the encoder's tensors matched; examples of both sides are shown. Or all did but the
-            position embedding, without which a vision transformer's weights are worth nothing.
+            position embedding, without which a vision transformer's weights are worth nothing. Or the file has more
+            of what the encoder is made of, such as further blocks of a stage: it is a deeper network's.
     """
+    source = translated(source, network)
     match = match_weights(network, source, adaptation)
     positions = [name for name in match.missing if name.rpartition(".")[2] == "pos_embed"]
     if match.share < MATCHED_AT_LEAST:
@@ -149,6 +183,12 @@ def load_weights(
             f"{description}: {match}, and {positions[0]} is among the missing: the position embedding would stay "
             f"random. The file has {_examples(match.unexpected)} that the encoder has not."
         )
+    if surplus := _surplus(match, source, whole):
+        raise ValueError(
+            f"{description}: {match}. The file has {len(surplus)} tensors more in the encoder's own stages "
+            f"({_examples(surplus)}): it is the file of a deeper network or of another variant. Set encoder.name to "
+            f"that network, or encoder.weights to a file of '{description.partition(' ')[0]}'."
+        )
     network.load_state_dict({**network.state_dict(), **match.tensors})
     logger.info("%s: %s (%s)", description, match, match.layout)
     for name in match.adapted:
@@ -161,6 +201,30 @@ def load_weights(
     return match
 
 
+def _surplus(match: Match, source: Mapping[str, Tensor], whole: Collection[str]) -> list[str]:
+    """Tensors that fill nothing although they lie in the same modules as those that do.
+
+    A classifier, a decoder or a second copy lies in modules of its own.
+    """
+    unexpected = set(match.unexpected)
+    used = {module for name in source if name not in unexpected for module in _modules(name)}
+    known = {match.prefix + name.removeprefix(own) for name in whole for own in ("", "model.")}
+    return [
+        name
+        for name in match.unexpected
+        if name.startswith(match.prefix)
+        and name not in known
+        and name.rpartition(".")[2] not in MEASUREMENTS
+        and any(module in used and len(module) >= len(match.prefix) for module in _modules(name))
+    ]
+
+
+def _modules(name: str) -> list[str]:
+    """The modules that a tensor lies in: "layer1.0.conv1.weight" → layer1, layer1.0, layer1.0.conv1."""
+    parts = name.split(".")
+    return [".".join(parts[:end]) for end in range(1, len(parts))]
+
+
 def _told(match: Match, network: nn.Module) -> str:
     """The missing, first those that the file has in another shape, such as a stem for other channels than RGB."""
     own = network.state_dict()
@@ -168,23 +232,40 @@ def _told(match: Match, network: nn.Module) -> str:
     return _examples(shapes + [name for name in match.missing if name not in match.differing])
 
 
+def translated(source: Mapping[str, Tensor], network: nn.Module) -> Mapping[str, Tensor]:
+    """A file's tensors by the network's names where another project has named the same network's parts otherwise."""
+    is_mit = "patch_embed1.proj.weight" in network.state_dict()
+    return as_smps_mit(source) if is_mit else source
+
+
 def match_weights(network: nn.Module, source: Mapping[str, Tensor], adaptation: InputAdaptation) -> Match:
     """The best match over all known layouts: names without a prefix, or else the same shapes in the same order."""
     wanted = network.state_dict()
-    layouts = {f"prefix '{prefix}'": _renamed(source, prefix, wanted) for prefix in PREFIXES}
-    layouts["by order"] = _in_order(source, wanted)
-    matches = [_match(wanted, source, names, adaptation, layout) for layout, names in layouts.items()]
+    own = "model." if all(name.startswith("model.") for name in wanted) else ""  # smp's timm encoders
+    bare = {name.removeprefix(own) for name in wanted}
+    layouts = {f"prefix '{prefix}'": (prefix, _renamed(source, prefix, own)) for prefix in prefixes(source, bare)}
+    in_order = _in_order(source, wanted)
+    layouts["by order"] = (_common_prefix(in_order.values()), in_order)
+    matches = [_match(wanted, source, names, adaptation, layout, at) for layout, (at, names) in layouts.items()]
     return max(matches, key=lambda match: len(match.tensors))
 
 
-def _renamed(source: Mapping[str, Tensor], prefix: str, wanted: Mapping[str, Tensor]) -> dict[str, str]:
-    """The network's names for the file's, without ``prefix``; smp's timm encoders keep their network under ``model.``.
+def _renamed(source: Mapping[str, Tensor], prefix: str, own: str) -> dict[str, str]:
+    """The network's names for the file's, without ``prefix``; all of its own begin with ``own``.
 
     Returns:
         the network's name → the file's.
     """
-    own = "model." if all(name.startswith("model.") for name in wanted) else ""
     return {own + name.removeprefix(prefix): name for name in source if name.startswith(prefix)}
+
+
+def _common_prefix(names: Collection[str]) -> str:
+    """The modules in which all tensors lie: "features." of torchvision's."""
+    first, last = min(names, default=""), max(names, default="")
+    same = itertools.takewhile(
+        lambda pair: pair[0] == pair[1], zip(first.split(".")[:-1], last.split("."), strict=False)
+    )
+    return "".join(f"{part}." for part, _ in same)
 
 
 def _in_order(source: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> dict[str, str]:
@@ -207,6 +288,7 @@ def _match(
     names: Mapping[str, str],
     adaptation: InputAdaptation,
     layout: str,
+    prefix: str,
 ) -> Match:
     """What a file fills if its tensors ``names`` (the network's name → the file's) are the network's."""
     offered = {own: _shaped(source[names[own]], tensor) for own, tensor in wanted.items() if own in names}
@@ -219,6 +301,7 @@ def _match(
         missing,
         unexpected=[name for name in source if name not in filling],
         layout=layout,
+        prefix=prefix,
         adapted=[own for own, tensor in tensors.items() if tensor.shape != fitting[own].shape],
         differing={own: tuple(offered[own].shape) for own in missing if own in offered},
     )
