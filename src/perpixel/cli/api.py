@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 
 from perpixel.config import compose, resume_directory
+from perpixel.config.quoting import checked_overrides
 
 
 @dataclass(frozen=True)
@@ -31,8 +32,9 @@ def train(overrides: Sequence[str] = ()) -> TrainResult:
             to go on with.
 
     Raises:
-        ConfigError: the configuration has faults; nothing was started.
+        ConfigError: the configuration has faults, or ``overrides`` is no list of texts; nothing was started.
     """
+    overrides = checked_overrides(overrides)
     resumed = resume_directory(overrides)
     job = None if resumed else compose(overrides)
     from perpixel.cli.experiment import check_nodes

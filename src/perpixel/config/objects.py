@@ -11,6 +11,7 @@ from __future__ import annotations
 import importlib
 import inspect
 import os
+import shlex
 import types
 import typing
 from collections.abc import Iterable, Iterator, Mapping
@@ -19,6 +20,7 @@ from typing import Any, TypeVar
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from perpixel.config.errors import ConfigError, nearest, together
+from perpixel.config.quoting import typed
 
 PACKAGES = frozenset({"perpixel", "torch", "torchmetrics", "lightning", "albumentations"})
 # Read once, at import: a config that sets the variable later (hydra.job.env_set) changes nothing.
@@ -79,8 +81,27 @@ def admit(target: str, expected: type, where: str) -> type:
             f"and that is not one."
         )
     if inspect.isabstract(found):
-        raise ConfigError(f"{where}._target_={target}: this is a base class; name one of its subclasses.")
+        raise ConfigError(f"{where}._target_={target}: {_unfinished(found, expected)}")
     return found
+
+
+def _unfinished(found: type, expected: type) -> str:
+    """Why an abstract class makes no objects: it is a base, or its author left out what its base asks for."""
+    own_package, base_package = (kind.__module__.partition(".")[0] for kind in (found, expected))
+    if found is expected or own_package == base_package:
+        return "this is a base class; name one of its subclasses."
+    missing = [_outline(getattr(found, name)) for name in sorted(found.__abstractmethods__)]  # type: ignore[attr-defined]
+    return (
+        f"the class lacks what {expected.__module__}.{expected.__qualname__} asks its subclasses for: "
+        f"{'; '.join(missing)}. Define it in {found.__qualname__}."
+    )
+
+
+def _outline(method: Any) -> str:
+    """``def name(self, …)`` and the first line of what it is to do."""
+    function = inspect.unwrap(method) if callable(method) else getattr(method, "fget", method)
+    told = (inspect.getdoc(function) or "").partition("\n")[0].rstrip(".")
+    return f"def {function.__name__}{inspect.signature(function)}" + (f" ({told})" if told else "")
 
 
 def faults(node: Any, expected: type, where: str, given: Iterable[str] = ()) -> list[str]:
@@ -193,7 +214,8 @@ def _argument_faults(target: type, node: Mapping[str, Any], where: str, given: s
     ]
     hints = _hints(target)
     found += [
-        f"{where}.{key}={node[key]!r}: {target.__qualname__} takes {_show(hints[key])} here.{_how(hints[key])}"
+        f"{where}.{key}={node[key]!r}: {target.__qualname__} takes {_show(hints[key])} here."
+        f"{_how(hints[key], f'{where}.{key}', node[key])}"
         for key in sorted(named & set(hints))
         if not _fits(node[key], hints[key])
     ]
@@ -208,13 +230,24 @@ def _hints(target: type) -> dict[str, Any]:
 
 
 def _show(hint: Any) -> str:
-    return hint.__name__ if isinstance(hint, type) and not typing.get_args(hint) else str(hint).replace("typing.", "")
+    if isinstance(hint, type) and not typing.get_args(hint):
+        return hint.__name__
+    return str(hint).replace("typing.", "").replace("collections.abc.", "")
 
 
-def _how(hint: Any) -> str:
-    """How objects are written where some are expected."""
-    ours = any(_is_our_base(leaf) for leaf in _leaves(hint))
-    return " Write an object as {_target_: <its class>, <argument>: <value>, …}." if ours else ""
+def _how(hint: Any, key: str, value: Any) -> str:
+    """How what is expected is written: objects, lists, and texts that read as something else."""
+    if any(_is_our_base(leaf) for leaf in _leaves(hint)):
+        return " Write an object as {_target_: <its class>, <argument>: <value>, …}."
+    if isinstance(value, list) and _fits("", hint):
+        return f" A text in brackets is quoted: {typed(key, '[' + ','.join(map(str, value)) + ']')}"
+    if isinstance(value, list) and _fits(["", ""], hint):
+        texts = ",".join(f'"{one}"' for one in value)
+        return f" Texts that read as something else are quoted: {shlex.quote(f'{key}=[{texts}]')}"
+    if not isinstance(value, list) and _fits(["a", "b"], hint):
+        items = value.strip("[] ") if isinstance(value, str) else ",".join(value) if isinstance(value, dict) else "a,b"
+        return f" A list is written {key}=[{items}]"
+    return ""
 
 
 def _is_our_base(hint: Any) -> bool:
@@ -240,7 +273,7 @@ def _fits(value: Any, hint: Any) -> bool:
     if hint in (str, bool, type(None)):
         return isinstance(value, hint)
     if isinstance(origin, type) and issubclass(origin, Iterable):
-        return isinstance(value, list | dict)
+        return isinstance(value, dict if issubclass(origin, Mapping) else list)
     return not _is_our_base(hint)
 
 

@@ -16,6 +16,7 @@ from perpixel.config import guard
 from perpixel.config.checks import check_values
 from perpixel.config.errors import ConfigError, nearest, together
 from perpixel.config.foreign import read_run_config
+from perpixel.config.quoting import grammar_faults
 
 KEY = "resume"
 NETWORK = ("model", "encoder", "decoder")
@@ -53,7 +54,7 @@ def resumed_config(run: Path, overrides: Sequence[str]) -> tuple[DictConfig, lis
         others = [line for line in overrides if not line.startswith(f"{KEY}=")]
         parsed = OverridesParser.create().parse_overrides(others)
     except HydraException as error:
-        raise ConfigError(f"{error} (an override reads key=value)") from None
+        raise together(grammar_faults(others) or [str(error)]) from None
     changes = [change for change in parsed if not change.key_or_group.startswith("hydra")]
     faults = [fault for change in changes for fault in _apply(cfg, change)]
     faults = faults or guard.check_job(OmegaConf.to_container(cfg)) + check_values(cfg)
