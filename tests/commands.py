@@ -16,7 +16,7 @@ from uuid import uuid4
 import pytest
 import torch
 
-from perpixel.training.ledger import Kind
+from perpixel.training.checkpoint_index import Kind
 from perpixel.training.store import CheckpointStore
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -74,7 +74,9 @@ class WarmShell:
         with pytest.MonkeyPatch.context() as patch:  # the libraries read it once, when the server starts
             for name, value in environment().items():
                 patch.setenv(name, value)
-            self.SERVER.set_forkserver_preload(["perpixel.cli.job", "perpixel.cli.train", "perpixel.cli.evaluate"])
+            self.SERVER.set_forkserver_preload(
+                ["perpixel.workflows.job", "perpixel.cli.train", "perpixel.cli.evaluate"]
+            )
             forkserver.ensure_running()
 
     def run(self, verb: str, arguments: Sequence[str], code: int = 0) -> str:

@@ -17,13 +17,13 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from perpixel.cli.experiment import build_data, build_model, build_source, without_weights
+from perpixel.analysis.checkerboard import HIGH, measure_checkerboard, natural_noise
 from perpixel.config import build, compose, read_run_config
 from perpixel.data import DataModule
 from perpixel.export.bundle import read_weights
 from perpixel.models import Encoder, Unet, Upsampling
-from perpixel.models.checkerboard import HIGH, measure_checkerboard, natural_noise
 from perpixel.tracking.runs import Run, load_run, load_sweep
+from perpixel.workflows.assembly import build_data, build_model, build_source, without_weights
 
 HERE = Path(__file__).parent
 SEEDS = range(3)

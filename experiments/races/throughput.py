@@ -33,11 +33,11 @@ import v2_peers
 from perpixel.augment import Default
 from perpixel.data import DataModule, Folder, decoded
 from perpixel.data.base import Sample
-from perpixel.data.batches import collate
-from perpixel.data.decode import image_shape, read_image
-from perpixel.data.partial import jpeg_part, png_rows
-from perpixel.data.randomness import sample_rng
-from perpixel.data.tiff import Window
+from perpixel.data.formats.decode import image_shape, read_image
+from perpixel.data.formats.partial_decode import jpeg_part, png_rows
+from perpixel.data.loading.batches import collate
+from perpixel.data.loading.randomness import sample_rng
+from perpixel.windows import Window
 
 HERE = Path(__file__).parent
 HUES = {"with hue": 0.03, "without hue": 0.0}

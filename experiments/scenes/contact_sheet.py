@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from perpixel.data.scenes import CAMERAS, WEATHERS, Scenes
+from perpixel_scenes import CAMERAS, WEATHERS, Scenes
 
 GAP, BAR, BACKGROUND, INK = 6, 34, (24, 25, 28), (226, 226, 222)
 

@@ -26,11 +26,17 @@ from typing import Any
 import torch
 
 from perpixel.tracking.files import PARTIAL
-from perpixel.training.ledger import LEDGER
+from perpixel.training.checkpoint_index import INDEX_FILE
 from perpixel.training.store import CheckpointStore
 
 HERE = Path(__file__).parent
-PRELOADED = ["perpixel.cli.api", "perpixel.cli.job", "perpixel.data.folder", "albumentations", "perpixel.models"]
+PRELOADED = [
+    "perpixel.api",
+    "perpixel.workflows.job",
+    "perpixel.data.folder.source",
+    "albumentations",
+    "perpixel.models",
+]
 IN_WRITE = "writing a checkpoint"
 LIFE_S = 0.5
 """Longest wait before a kill at a random moment, from the first state that the process wrote."""
@@ -127,7 +133,7 @@ def _partial(run: Path) -> set[str]:
 
 
 def _half_written(run: Path, old: set[str]) -> set[str]:
-    return {name for name in _partial(run) - old if LEDGER not in name}
+    return {name for name in _partial(run) - old if INDEX_FILE not in name}
 
 
 def _phase(run: Path, old: set[str]) -> str:

@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Any
 from perpixel._version import __version__
 
 if TYPE_CHECKING:
-    from perpixel.cli.api import TrainResult, train
+    from perpixel.api import TrainResult, load, train
 
-__all__ = ["TrainResult", "__version__", "train"]
+__all__ = ["TrainResult", "__version__", "load", "train"]
 
 
 def __getattr__(name: str) -> Any:
     if name in __all__:
-        from perpixel.cli import api
+        from perpixel import api
 
         return getattr(api, name)
     raise AttributeError(f"module 'perpixel' has no attribute '{name}'")

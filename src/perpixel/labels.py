@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -41,6 +42,18 @@ def likely_mends(counts: Mapping[int, int], num_classes: int) -> Iterator[str]:
             f"The masks seem to count from 1: if so, set data.source.reduce_zero_label=true (0, {unlabelled}, then has "
             "no label); if 0 is a class, one is missing in data.source.classes."
         )
+
+
+class PixelCounts(NamedTuple):
+    """Pixels of a split by class: what the rules of class weights need.
+
+    Attributes:
+        pixels: of each class.
+        room: labelled pixels, of all classes, of the images that show the class.
+    """
+
+    pixels: Sequence[int]
+    room: Sequence[int]
 
 
 @dataclass(frozen=True)

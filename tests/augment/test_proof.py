@@ -10,7 +10,7 @@ import pytest
 from perpixel.augment import CopyPaste, CutMix, Default, Light, Medical, Mosaic, Plain, Recipe, Satellite, Strong
 from perpixel.augment.alignment import prove_alignment
 from perpixel.augment.backend import A
-from perpixel.augment.windowed import Windowed
+from perpixel.windows import Windowed
 
 SIZE = (128, 160)
 

@@ -11,8 +11,8 @@ import pytest
 from PIL import Image
 
 import perpixel
-from perpixel.cli.scoring import score_run
 from perpixel.config import read_run_config
+from perpixel.workflows.evaluate import score_run
 from tests.commands import WarmShell
 from tests.security.test_files import png_of
 

@@ -12,12 +12,12 @@ import pytest
 from PIL import Image
 
 import perpixel
-from perpixel.cli.experiment import build_loss, build_source, config_faults
 from perpixel.config import ConfigError, compose
-from perpixel.data import content
-from perpixel.data.content import added_up
+from perpixel.data.files.class_pixels import added_up
+from perpixel.data.files.source import class_pixels as content
 from perpixel.losses import CrossEntropy, Dice, Sum
 from perpixel.losses.weights import median_frequency
+from perpixel.workflows.assembly import build_loss, build_source, config_faults
 
 LIST = "[{_target_: perpixel.losses.CrossEntropy}, {_target_: perpixel.losses.Dice}]"
 

@@ -11,8 +11,8 @@ import pytest
 import yaml
 
 import perpixel
-from perpixel.cli.experiment import build_source, settle_normalisation
 from perpixel.config import compose
+from perpixel.workflows.assembly import build_source, settle_normalisation
 
 
 def settled(overrides: list[str]) -> tuple[list[float], list[float]]:

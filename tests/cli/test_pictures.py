@@ -9,8 +9,8 @@ import pytest
 from PIL import Image
 
 from perpixel.augment import Plain
-from perpixel.cli.pictures import Pictures
 from perpixel.data import DataModule, Folder
+from perpixel.workflows.pictures import Pictures
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])

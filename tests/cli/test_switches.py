@@ -11,12 +11,12 @@ import pytest
 import torch
 
 import perpixel
-from perpixel.cli import job
-from perpixel.cli.experiment import config_faults
-from perpixel.cli.job import OutOfMemory
 from perpixel.config import ConfigError
 from perpixel.config.compose import compose
 from perpixel.training import CheckpointStore
+from perpixel.workflows import job
+from perpixel.workflows.assembly import config_faults
+from perpixel.workflows.job import OutOfMemory
 from tests.commands import WarmShell, newest
 
 

@@ -17,6 +17,7 @@ from omegaconf import OmegaConf
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from perpixel.analysis.shapes import describe
 from perpixel.config.paths import conf_dir
 from perpixel.models import (
     DPT,
@@ -48,7 +49,6 @@ from perpixel.models import (
 )
 from perpixel.models.maps import feature_maps
 from perpixel.models.probe import meta_images, run_on_meta
-from perpixel.models.shapes import describe
 
 CLASSES = 5
 RESNET, MIT, VIT = Encoder("resnet18"), Encoder("mit_b0"), Encoder("vit_tiny_patch16_224")

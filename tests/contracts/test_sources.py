@@ -11,8 +11,8 @@ import pytest
 from omegaconf import OmegaConf
 from PIL import Image
 
-from perpixel.cli.experiment import OF_FILES
 from perpixel.data import ADE20K, VOC, Cityscapes, COCOStuff, DataSource, Earth, Folder
+from perpixel.workflows.assembly import OF_FILES
 
 from ..data import layouts
 

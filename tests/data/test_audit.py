@@ -18,13 +18,13 @@ from perpixel.data.audit import write_audit
 from perpixel.data.audit.examples import around, outlined
 from perpixel.data.audit.sample import structures
 from perpixel.data.audit.summary import named
-from perpixel.data.earth import LABELS as EARTH
-from perpixel.data.earth import rules_of
-from perpixel.data.scenes import Scenes
-from perpixel.data.scenes.classes import LABELS as SCENE_LABELS
-from perpixel.data.scenes.classes import RULES as RULES_OF_SCENES
-from perpixel.data.shown import as_rgb
+from perpixel.data.embedded.earth import LABELS as EARTH
+from perpixel.data.embedded.earth import rules_of
+from perpixel.data.formats.display import as_rgb
 from perpixel.labels import LabelSpace
+from perpixel_scenes import Scenes
+from perpixel_scenes.classes import LABELS as SCENE_LABELS
+from perpixel_scenes.classes import RULES as RULES_OF_SCENES
 
 from . import layouts
 from .conftest import save

@@ -17,11 +17,11 @@ from tests.commands import Shell
 import perpixel
 from perpixel.augment import Light
 from perpixel.data import DataModule, Earth, Folder
-from perpixel.data.canary import choose_canary, outside_canary
-from perpixel.data.content import pixels_of, total_pixels
-from perpixel.data.fixed import FixedSamples
-from perpixel.data.scenes import Scenes
+from perpixel.data.files.class_pixels import pixels_of, total_pixels
+from perpixel.data.loading.canary import choose_canary, outside_canary
+from perpixel.data.loading.fixed import FixedSamples
 from perpixel.training.callbacks.canary import evaluating
+from perpixel_scenes import Scenes
 
 from .conftest import ArraySource, save
 

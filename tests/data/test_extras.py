@@ -16,7 +16,7 @@ from PIL import Image
 import perpixel
 from perpixel.augment import CutMix, Strong
 from perpixel.data import DataModule, Folder
-from perpixel.data.files import FileSplit
+from perpixel.data.files.source import FileSplit
 
 from ..conftest import CLASSES
 

@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from perpixel.data import Folder
-from perpixel.data.canary import choose_canary
+from perpixel.data.loading.canary import choose_canary
 from perpixel.data.unused import Unused, warning_of_unused
 
 from .conftest import save

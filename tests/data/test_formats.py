@@ -18,8 +18,8 @@ import tifffile
 from PIL import Image
 
 from perpixel.data import Folder
-from perpixel.data.decode import image_shape, is_cut_short, read_image, read_values
-from perpixel.data.tiff import Window
+from perpixel.data.formats.decode import image_shape, is_cut_short, read_image, read_values
+from perpixel.windows import Window
 
 BANDS = np.random.default_rng(0).integers(0, 65536, (67, 83, 6), np.uint16)
 WINDOW = Window(11, 20, 30, 41)
@@ -212,7 +212,7 @@ def test_compressions_that_need_a_package_say_so(tmp_path: Path, monkeypatch: py
         raise KeyError("<COMPRESSION.LZW: 5> requires the 'imagecodecs' package")
 
     path = geotiff(tmp_path / "a.tif", planarconfig="contig")
-    monkeypatch.setattr("perpixel.data.tiff._read_window", refuse)
+    monkeypatch.setattr("perpixel.data.formats.tiff._read_window", refuse)
     with pytest.raises(ValueError, match=r"pip install 'perpixel\[geo\]'"):
         read_image(path, 6)
 
@@ -429,7 +429,7 @@ def test_windows_of_8_bit_tiffs_read_the_tiles_they_touch(tmp_path: Path, kind: 
 
 
 def test_tiles_of_a_tiff_beyond_the_cap(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("perpixel.data.bounds.MAX_PIXELS", 32 * 32)
+    monkeypatch.setattr("perpixel.data.formats.bounds.MAX_PIXELS", 32 * 32)
     for folder, bands in (("images", BANDS[..., :3]), ("masks", BANDS[..., 0] % 2)):
         for index in range(4):
             path = tmp_path / folder / f"{index}.tif"
@@ -519,7 +519,7 @@ def test_what_nobody_foresaw_is_one_pairs_fault(
             raise raised("odd")
         return read_image(path, *given)
 
-    monkeypatch.setattr("perpixel.data.inspection.read_image", read)
+    monkeypatch.setattr("perpixel.data.files.inspection.read_image", read)
     raised: type[Exception] = AttributeError
     with pytest.raises(ValueError, match=r"1 of 3 pairs are faulty:\n'.*1\.png' and '.*\(AttributeError: odd\)"):
         split.verify()
@@ -617,7 +617,7 @@ def test_a_file_too_large_to_read_whole_says_how_to_read_it_by_window(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mode: str
 ) -> None:
     """A tiled TIFF needs no saving again; a PNG does."""
-    monkeypatch.setattr("perpixel.data.bounds.MAX_PIXELS", 1000)
+    monkeypatch.setattr("perpixel.data.formats.bounds.MAX_PIXELS", 1000)
     pixels = BANDS if mode == "16-bit bands" else BANDS[..., :3].astype(np.uint8)
     path = tmp_path / "large.tif"
     tifffile.imwrite(
@@ -638,9 +638,9 @@ def test_a_file_too_large_to_read_whole_says_how_to_read_it_by_window(
 
 def test_bands_and_depth_count_towards_what_is_read_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = geotiff(tmp_path / "a.tif", planarconfig="contig", tile=(16, 16))
-    monkeypatch.setattr("perpixel.data.bounds.MAX_BYTES", BANDS.nbytes)
+    monkeypatch.setattr("perpixel.data.formats.bounds.MAX_BYTES", BANDS.nbytes)
     assert read_image(path, 6).shape == BANDS.shape
-    monkeypatch.setattr("perpixel.data.bounds.MAX_BYTES", BANDS.nbytes - 1)
+    monkeypatch.setattr("perpixel.data.formats.bounds.MAX_BYTES", BANDS.nbytes - 1)
     with pytest.raises(ValueError, match=rf"a\.tif' takes {BANDS.nbytes:,} bytes.* set data\.source\.tile"):
         read_image(path, 6)
     assert read_image(path, 6, WINDOW).shape == (30, 41, 6)

@@ -12,10 +12,10 @@ import pytest
 from PIL import Image
 
 from perpixel.data import Folder, finding, index
-from perpixel.data.pairs import Pair
-from perpixel.data.remembered import cache_folder
-from perpixel.data.table import PairTable
-from perpixel.data.tiff import Window
+from perpixel.data.files.file_cache import cache_folder
+from perpixel.data.files.pairs import Pair
+from perpixel.data.files.table import PairTable
+from perpixel.windows import Window
 
 from .conftest import save
 
@@ -186,8 +186,8 @@ def test_without_a_cache_folder_nothing_is_lost(root: Path, monkeypatch: pytest.
 def test_a_stamp_that_took_long_is_not_taken_twice(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     (tmp_path / "a").write_text("one")
     table = PairTable.of([Pair("x", tmp_path / "a", tmp_path / "a")])
-    monkeypatch.setattr("perpixel.data.table._LONG", -1.0)
-    monkeypatch.setattr("perpixel.data.table._AGAIN", 1e9)
+    monkeypatch.setattr("perpixel.data.files.table._LONG", -1.0)
+    monkeypatch.setattr("perpixel.data.files.table._AGAIN", 1e9)
     first = table.stamp()
     os.utime(tmp_path / "a", ns=(0, 12345))
     assert table.stamp() == first

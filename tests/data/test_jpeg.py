@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from perpixel.data import Folder
-from perpixel.data.jpeg import ends_early
+from perpixel.data.formats.jpeg import ends_early
 
 NOISE = Image.fromarray(np.random.default_rng(0).integers(0, 256, (75, 90, 3), np.uint8))
 KINDS: list[dict[str, Any]] = [

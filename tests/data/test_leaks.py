@@ -8,8 +8,8 @@ import pytest
 from PIL import Image, ImageFilter
 
 from perpixel.data import Cityscapes, Earth, Folder
+from perpixel.data.checks.leaks import Leak, Print, crowds, find_leaks, perceptual_hash
 from perpixel.data.hashing import refuse_changed_data
-from perpixel.data.leaks import Leak, Print, crowds, find_leaks, perceptual_hash
 
 from . import layouts
 from .conftest import ArraySource, save

@@ -13,8 +13,9 @@ from torch import Tensor, nn
 
 from perpixel.augment import CutMix, Default, Light, Mosaic, Plain, Recipe, Strong
 from perpixel.data import DataModule
-from perpixel.data.batches import collate
-from perpixel.data.samplers import Rank
+from perpixel.data.loading.batches import collate
+from perpixel.data.loading.samplers import Rank
+from perpixel.inference.images import to_unit_range
 
 from .conftest import ArraySource, ArraySplit
 
@@ -83,7 +84,7 @@ def test_batches_as_promised() -> None:
 @pytest.mark.parametrize(("dtype", "scale"), [(np.uint8, 255), (np.uint16, 65535), (np.float32, 1)])
 def test_full_scale_of_every_depth_is_one(dtype: Any, scale: float) -> None:
     image = torch.from_numpy(np.full((1, 3, 2, 2), scale, dtype))
-    np.testing.assert_allclose(module().normalise(image).numpy(), (1 - 0.5) / 0.25, atol=1e-6)
+    np.testing.assert_allclose(module().normalise(to_unit_range(image)).numpy(), (1 - 0.5) / 0.25, atol=1e-6)
 
 
 def test_statistics_of_an_encoder_replace_the_sources() -> None:

@@ -12,11 +12,11 @@ import pytest
 import tifffile
 from PIL import Image, ImageOps, PngImagePlugin
 
-from perpixel.data.decode import image_shape, read_image, read_values
-from perpixel.data.inspection import check_sizes
-from perpixel.data.orientation import upright
-from perpixel.data.pairs import Pair
-from perpixel.data.tiff import Window
+from perpixel.data.files.inspection import check_sizes
+from perpixel.data.files.pairs import Pair
+from perpixel.data.formats.decode import image_shape, read_image, read_values
+from perpixel.data.formats.orientation import upright
+from perpixel.windows import Window
 
 STORED = np.random.default_rng(0).integers(0, 65536, (20, 30, 3), np.uint16)
 WINDOW = Window(3, 5, 11, 7)

@@ -9,11 +9,11 @@ import pytest
 import torch
 from torch.utils.data import Dataset
 
-from perpixel.data import parcels
 from perpixel.data.base import Sample
-from perpixel.data.batches import Batch, collate
-from perpixel.data.loader import PatientLoader
-from perpixel.data.parcels import KEPT, Parcel, Pieces
+from perpixel.data.loading import shared_memory as parcels
+from perpixel.data.loading.batches import Batch, collate
+from perpixel.data.loading.loader import TimeoutLoader
+from perpixel.data.loading.shared_memory import KEPT, Pieces, SharedBatch
 
 
 @pytest.fixture(autouse=True)
@@ -22,11 +22,11 @@ def _own_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(parcels, "_THEIRS", {})
 
 
-def packed(value: int, height: int = 8) -> Parcel:
-    return Parcel({"image": [np.full((height, 5, 3), value, np.uint8)] * 2}, ["a", "b"])
+def packed(value: int, height: int = 8) -> SharedBatch:
+    return SharedBatch({"image": [np.full((height, 5, 3), value, np.uint8)] * 2}, ["a", "b"])
 
 
-def handed_over(parcel: Parcel) -> dict[str, Any]:
+def handed_over(parcel: SharedBatch) -> dict[str, Any]:
     opened, arguments = parcel.__reduce__()
     return cast(dict[str, Any], opened(*arguments))
 
@@ -46,8 +46,8 @@ class Numbered(Dataset[Sample]):
         return Sample(np.full((height, 3, 3), index, np.uint8), np.full((height, 3), index, np.uint8), str(index))
 
 
-def loader(samples: Numbered, workers: int = 1, **options: Any) -> PatientLoader[Batch]:
-    return PatientLoader(samples, batch_size=2, collate_fn=collate, num_workers=workers, **options)  # type: ignore[arg-type]
+def loader(samples: Numbered, workers: int = 1, **options: Any) -> TimeoutLoader[Batch]:
+    return TimeoutLoader(samples, batch_size=2, collate_fn=collate, num_workers=workers, **options)  # type: ignore[arg-type]
 
 
 def test_memory_is_filled_again_when_the_batch_is_let_go() -> None:

@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from perpixel.data import decode, partial
-from perpixel.data.decode import image_shape, read_image, read_values
-from perpixel.data.tiff import Window
+from perpixel.data.formats import decode
+from perpixel.data.formats import partial_decode as partial
+from perpixel.data.formats.decode import image_shape, read_image, read_values
+from perpixel.windows import Window
 
 pytest.importorskip("kornia_rs", reason="needs perpixel[fast]")
 pytest.importorskip("nvidia.nvimgcodec", reason="needs perpixel[fast]")

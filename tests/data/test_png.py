@@ -14,8 +14,8 @@ import pytest
 from PIL import Image
 
 from perpixel.data import Folder
-from perpixel.data.decode import read_image, read_values
-from perpixel.data.png import SIGNATURE, fault
+from perpixel.data.formats.decode import read_image, read_values
+from perpixel.data.formats.png import SIGNATURE, fault
 
 HEADERS = [(1, 0), (2, 0), (4, 0), (8, 0), (16, 0), (8, 2), (16, 2), (1, 3), (4, 3), (8, 3), (8, 4), (16, 4), (8, 6)]
 BANDS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}

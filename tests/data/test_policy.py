@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from perpixel.data import ADE20K, Cityscapes, COCOStuff, Folder
-from perpixel.data.files import FileSource
-from perpixel.data.masks import IndexMasks
-from perpixel.data.policy import Policy
+from perpixel.data.files.source import FileSource
+from perpixel.data.masks.policy import Policy
+from perpixel.data.masks.reader import IndexMasks
 from perpixel.labels import LabelSpace
 
 from . import layouts

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from perpixel.data import Folder
-from perpixel.data.remembered import cache_folder, remembered, stamp, write_whole
+from perpixel.data.files.file_cache import cache_folder, remembered, stamp, write_whole
 
 
 def test_computes_once_per_key() -> None:
@@ -54,7 +54,7 @@ def test_faults_of_the_moment_are_forgotten(make_folder: Callable[..., Path], mo
         raise ValueError("Permission denied")
 
     with monkeypatch.context() as moment:
-        moment.setattr("perpixel.data.masks.read_values", refuse)
+        moment.setattr("perpixel.data.masks.reader.read_values", refuse)
         with pytest.raises(ValueError, match="Permission denied"):
             split.verify()
     split.verify()
@@ -75,5 +75,5 @@ def test_files_are_as_readable_as_any_new_file(umask: int, mode: int, tmp_path: 
 
 def test_another_schema_forgets(monkeypatch: pytest.MonkeyPatch) -> None:
     remembered("kind", "a", lambda: "old")
-    monkeypatch.setattr("perpixel.data.remembered.SCHEMA", 0)
+    monkeypatch.setattr("perpixel.data.files.file_cache.SCHEMA", 0)
     assert remembered("kind", "a", lambda: "new") == "new"

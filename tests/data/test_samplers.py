@@ -3,8 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from perpixel.data.randomness import order_rng, sample_rng
-from perpixel.data.samplers import EvaluationBatches, Rank, TrainSampler
+from perpixel.data.loading.randomness import order_rng, sample_rng
+from perpixel.data.loading.samplers import EvaluationBatches, Rank, TrainSampler
 
 from .conftest import ArraySplit
 

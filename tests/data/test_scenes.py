@@ -12,12 +12,12 @@ import numpy as np
 import pytest
 
 from perpixel.data.base import Sample
-from perpixel.data.scenes import CAMERAS, WEATHERS, Class, Scenes
-from perpixel.data.scenes.camera import Grid, View
-from perpixel.data.scenes.lens import gather
-from perpixel.data.scenes.mesh import Mesh, Planes, Surface
-from perpixel.data.scenes.raster import Painter
-from perpixel.data.scenes.source import Facts, render
+from perpixel_scenes import CAMERAS, WEATHERS, Class, Scenes
+from perpixel_scenes.camera import Grid, View
+from perpixel_scenes.lens import gather
+from perpixel_scenes.mesh import Mesh, Planes, Surface
+from perpixel_scenes.raster import Painter
+from perpixel_scenes.source import Facts, render
 
 
 @cache
@@ -35,7 +35,7 @@ def sha(sample: Sample) -> str:
 @pytest.mark.slow
 def test_two_processes_draw_the_same_bytes() -> None:
     code = (
-        "import hashlib; from perpixel.data.scenes import Scenes; s = Scenes(seed=3, size=(48, 64)).draw('val', 5);"
+        "import hashlib; from perpixel_scenes import Scenes; s = Scenes(seed=3, size=(48, 64)).draw('val', 5);"
         "print(hashlib.sha256(s.image.tobytes() + s.mask.tobytes()).hexdigest())"
     )
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}

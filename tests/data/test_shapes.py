@@ -18,11 +18,11 @@ from PIL import Image
 
 import perpixel
 from perpixel.data import Folder
-from perpixel.data.shapes import ShapeMasks, coco_files
-from perpixel.data.shapes.geometry import filled, stroked
-from perpixel.data.shapes.rle import decode_rle
-from perpixel.data.tiff import Window
+from perpixel.data.annotations import ShapeMasks, coco_files
+from perpixel.data.annotations.geometry import filled, stroked
+from perpixel.data.annotations.rle import decode_rle
 from perpixel.labels import LabelSpace
+from perpixel.windows import Window
 
 CLASSES = ["road", "car", "wire"]
 LABELS = LabelSpace(tuple(CLASSES), ((0, 0, 0), (1, 1, 1), (2, 2, 2)))
@@ -262,7 +262,7 @@ def test_deep_json_is_refused_by_name(tmp_path: Path) -> None:
 
 
 def test_an_outline_longer_than_memory_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("perpixel.data.shapes.geometry.MOST_CROSSINGS", 100)
+    monkeypatch.setattr("perpixel.data.annotations.geometry.MOST_CROSSINGS", 100)
     filled(np.array([(0, 0), (20, 0), (20, 30), (0, 30)], float), SIZE)
     with pytest.raises(ValueError, match="its 8 edges cross rows of pixels more than 100 times"):
         filled(np.array([(0, 0), (20, 30)] * 4, float), SIZE)

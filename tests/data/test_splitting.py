@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 from perpixel.data import Folder
-from perpixel.data.kept import write_splits
-from perpixel.data.properties import property_of
-from perpixel.data.splitting import choose_fold, cut_folds, divide
+from perpixel.data.folder.properties import property_of
+from perpixel.data.folder.split_record import write_splits
+from perpixel.data.folder.splitting import choose_fold, cut_folds, divide
 
 KEYS = [f"k{i}" for i in range(100)]
 SHARES = [0.6, 0.2, 0.2]

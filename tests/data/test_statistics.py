@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from perpixel.data import Folder
-from perpixel.data.statistics import channel_statistics
+from perpixel.data.files.statistics import channel_statistics
 
 
 def test_small_deviations_are_not_rounded_away() -> None:
@@ -25,7 +25,7 @@ def test_a_constant_channel_divides_by_one(value: float) -> None:
 def test_they_are_measured_once(make_folder: Callable[..., Path], monkeypatch: pytest.MonkeyPatch) -> None:
     root = str(make_folder([f"{i}" for i in range(9)]))
     first = Folder(root, ["a", "b", "c"])
-    monkeypatch.setattr("perpixel.data.files.channel_statistics", lambda images: pytest.fail("measured again"))
+    monkeypatch.setattr("perpixel.data.files.source.channel_statistics", lambda images: pytest.fail("measured again"))
     second = Folder(root, ["a", "b", "c"])
     assert (first.mean, first.std) == (second.mean, second.std)
 
@@ -34,7 +34,7 @@ def test_statistics_without_all_images_are_not_kept(
     make_folder: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     root = str(make_folder([f"{i}" for i in range(9)]))
-    from perpixel.data.decode import read_image
+    from perpixel.data.formats.decode import read_image
 
     calls: list[int] = []
 
@@ -45,6 +45,6 @@ def test_statistics_without_all_images_are_not_kept(
         return read_image(*args)  # type: ignore[arg-type]
 
     with monkeypatch.context() as moment:
-        moment.setattr("perpixel.data.files.read_image", once_refused)
+        moment.setattr("perpixel.data.files.source.read_image", once_refused)
         partial = Folder(root, ["a", "b", "c"])
     assert Folder(root, ["a", "b", "c"]).mean != partial.mean

@@ -13,12 +13,12 @@ import pytest
 import tifffile
 
 from perpixel.augment import CutMix, Default, Mosaic, Plain, Recipe, Strong
-from perpixel.augment.windowed import Windowed
 from perpixel.data import Folder
 from perpixel.data.base import Split
-from perpixel.data.batches import TrainSamples
-from perpixel.data.samplers import Key
-from perpixel.data.subset import Subset
+from perpixel.data.loading.batches import TrainSamples
+from perpixel.data.loading.samplers import Key
+from perpixel.data.loading.subset import Subset
+from perpixel.windows import Windowed
 
 CLASSES = ["a", "b", "c"]
 RECIPES: dict[str, Recipe] = {
@@ -102,8 +102,8 @@ import resource, sys
 import numpy as np
 from perpixel.augment import Default
 from perpixel.data import Folder
-from perpixel.data.batches import TrainSamples
-from perpixel.data.samplers import Key
+from perpixel.data.loading.batches import TrainSamples
+from perpixel.data.loading.samplers import Key
 
 def peak():
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024

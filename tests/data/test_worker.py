@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from perpixel.data.worker import prepare_worker
+from perpixel.data.loading.worker import prepare_worker
 
 MEGABYTE = 1 << 20
 

@@ -16,8 +16,8 @@ from tests.commands import Shell
 import perpixel
 from perpixel.cli.evaluate import evaluate
 from perpixel.config import ConfigError, compose
-from perpixel.data.files import FileSplit
-from perpixel.data.masks import IndexMasks
+from perpixel.data.files.source import FileSplit
+from perpixel.data.masks.reader import IndexMasks
 
 SMALLEST = ("model=starter_unet", "model.width=4", "model.convs_per_block=1")
 NEW = ("mBoundaryIoU", "mBoundaryF", "mThinRecall", "mSmallObjectRecall", "ECE")
@@ -150,7 +150,7 @@ def unlabelled_value(tiny_root: Path, tmp_path: Path) -> tuple[Path, str]:
     """A copy of the data in which a mask of the validation split holds the value 7; its name."""
     shutil.copytree(tiny_root, tmp_path / "data")
     cfg = compose(overrides(tmp_path / "data", tmp_path / "unused")).cfg
-    from perpixel.cli.experiment import build_source
+    from perpixel.workflows.assembly import build_source
 
     name = build_source(cfg).split("val").read(1, np.random.default_rng(0)).name
     path = tmp_path / "data" / "masks" / f"{name}.png"

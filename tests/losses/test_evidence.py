@@ -9,8 +9,8 @@ from tests.contracts.test_losses import laid_out
 from torch import Tensor
 
 from perpixel.losses import CrossEntropy, Dice, Focal, Jaccard, Loss, Sum
-from perpixel.losses.evidence import PART_BYTES, evidence
 from perpixel.losses.pixels import Pixels
+from perpixel.losses.softmax_stats import PART_BYTES, evidence
 
 
 @pytest.fixture(autouse=True)

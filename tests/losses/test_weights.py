@@ -3,8 +3,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from perpixel.data.content import added_up
-from perpixel.losses.weights import PixelCounts, effective_number, inverse_log, median_frequency, resolve, resolve_all
+from perpixel.data.files.class_pixels import added_up
+from perpixel.labels import PixelCounts
+from perpixel.losses.weights import effective_number, inverse_log, median_frequency, resolve, resolve_all
 
 COUNTS = PixelCounts(pixels=[900, 90, 10, 0], room=[1000, 500, 100, 0])
 

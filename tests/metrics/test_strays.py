@@ -10,7 +10,7 @@ from perpixel.labels import LabelSpace
 from perpixel.metrics import Calibration, PixelMetric, SegmentationMetrics, calibration, confusion, segmentation
 from perpixel.metrics.base import NAMES_KEPT
 from perpixel.metrics.confusion import confusion_matrix
-from perpixel.metrics.strays import NOTHING, first_offender
+from perpixel.metrics.invalid_labels import NOTHING, first_offender
 
 SPACE = LabelSpace(("a", "b", "c"), ((0, 0, 0),) * 3)
 KINDS = (SegmentationMetrics, Calibration)

@@ -6,9 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from perpixel.cli import job
-from perpixel.models import Bilinear, DySample, Encoder, PixelShuffle, Transposed, Unet, Upsampling
-from perpixel.models.checkerboard import (
+from perpixel.analysis.checkerboard import (
     HIGH,
     advice,
     advice_for,
@@ -16,7 +14,9 @@ from perpixel.models.checkerboard import (
     measure_checkerboard,
     natural_noise,
 )
+from perpixel.models import Bilinear, DySample, Encoder, PixelShuffle, Transposed, Unet, Upsampling
 from perpixel.tracking import manifest
+from perpixel.workflows import job
 
 
 def score(upsampling: Upsampling) -> float:

@@ -11,8 +11,8 @@ import pytest
 from tests.commands import WarmShell
 
 import perpixel
-from perpixel.cli.scoring import score_run
 from perpixel.config import read_run_config
+from perpixel.workflows.evaluate import score_run
 
 ENCODERS = {"starter_unet": "none", "dpt": "test_vit"}
 SMALL: dict[str, list[str]] = {

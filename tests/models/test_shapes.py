@@ -11,6 +11,10 @@ from matplotlib.figure import Figure
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from perpixel.analysis.shapes import describe, measure, totals
+from perpixel.analysis.shapes.graph import record
+from perpixel.analysis.shapes.measured import energy_side
+from perpixel.analysis.shapes.receptive import receptive_field
 from perpixel.models import (
     DPT,
     FPN,
@@ -30,10 +34,6 @@ from perpixel.models import (
     UPerNet,
 )
 from perpixel.models.probe import meta_images
-from perpixel.models.shapes import describe, measure, totals
-from perpixel.models.shapes.graph import record
-from perpixel.models.shapes.measured import energy_side
-from perpixel.models.shapes.receptive import receptive_field
 from perpixel.reporting.shapes_picture import SKIP, _connect, place, shapes_picture, skips, wrapped
 
 

@@ -10,10 +10,10 @@ import torch
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from perpixel.analysis.shapes import describe, measure, measured
+from perpixel.analysis.shapes.sparse import SparseGradients, nonzero_box
 from perpixel.models import Bilinear, DySample, Encoder, NoEncoder, SegmentationModel, StarterUnet, Transposed, Unet
 from perpixel.models.probe import evaluating
-from perpixel.models.shapes import describe, measure, measured
-from perpixel.models.shapes.sparse import SparseGradients, nonzero_box
 
 LAYERS = {
     "plain": nn.Conv2d(4, 6, 3, padding=1),

@@ -19,9 +19,9 @@ import tifffile
 import torch
 from PIL import Image
 
-from perpixel.data.decode import read_image, read_values
-from perpixel.data.inflation import harmless
-from perpixel.data.policy import Policy
+from perpixel.data.formats.decode import read_image, read_values
+from perpixel.data.formats.decompression_limits import harmless
+from perpixel.data.masks.policy import Policy
 from perpixel.export.bundle import read_weights as read_bundle
 from perpixel.models.encoder import Encoder
 from perpixel.models.weight_files import read_weights
@@ -174,7 +174,7 @@ def test_a_tiff_strip_is_not_unpacked_beyond_what_it_declares(
     compression: str, packer: Callable[[], Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """32 megabytes of zeros as the data of 4×4 pixels."""
-    monkeypatch.setattr("perpixel.data.inflation._HARMLESS", 1 << 20)
+    monkeypatch.setattr("perpixel.data.formats.decompression_limits._HARMLESS", 1 << 20)
     path = tmp_path / "bomb.tif"
     tifffile.imwrite(path, np.zeros((4, 4), np.uint16), compression=compression)
     packed = packer()
@@ -192,7 +192,7 @@ def test_a_tiff_strip_is_not_unpacked_beyond_what_it_declares(
 
 
 def test_streams_behind_a_tiff_strips_own_are_not_unpacked(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("perpixel.data.inflation._HARMLESS", 0)
+    monkeypatch.setattr("perpixel.data.formats.decompression_limits._HARMLESS", 0)
     strip = lzma.compress(bytes(32))
     assert harmless(strip + lzma.compress(bytes(1 << 24)), 34925, 32, 0) == strip
 

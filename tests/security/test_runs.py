@@ -16,10 +16,10 @@ from omegaconf import OmegaConf
 
 import perpixel
 from perpixel.cli.evaluate import evaluate
-from perpixel.cli.job import resume_job
 from perpixel.config import ConfigError, compose
 from perpixel.reporting.report import write_report
 from perpixel.tracking.runs import load_run
+from perpixel.workflows.job import resume_job
 from tests.conftest import CLASSES
 from tests.security.test_files import LAUGHS, Payload
 

@@ -17,10 +17,10 @@ from typing import Any
 import pytest
 from lightning.pytorch.loggers import Logger
 
-from perpixel.tracking.courier import Courier
+from perpixel.tracking.background_tracker import BackgroundTracker
+from perpixel.tracking.call_queue import CallQueue
+from perpixel.tracking.connectivity import silence
 from perpixel.tracking.loggers import RunIdentity, TensorBoard, Tracker
-from perpixel.tracking.reach import silence
-from perpixel.tracking.sheltered import Sheltered
 from tests.commands import Shell
 from tests.tracking.servers import Server, black_hole, closed_port
 from tests.training.test_data_parallel import wait_for
@@ -177,7 +177,7 @@ def identity(directory: Path) -> RunIdentity:
 def test_whatever_a_tracker_does_nothing_is_raised(
     tracker: Tracker, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    sheltered = Sheltered(tracker)
+    sheltered = BackgroundTracker(tracker)
     logger = sheltered.start(identity(tmp_path))
     for step in range(5):
         logger.log_metrics({"loss": 1.0}, step)
@@ -193,12 +193,12 @@ def test_a_configuration_at_fault_is_refused(tmp_path: Path) -> None:
             raise ValueError("logger=x needs the package x")
 
     with pytest.raises(ValueError, match="needs the package"):
-        Sheltered(Misconfigured()).start(identity(tmp_path))
+        BackgroundTracker(Misconfigured()).start(identity(tmp_path))
 
 
 def test_calls_arrive_in_order_and_before_the_end() -> None:
     told: list[int] = []
-    courier = Courier("list")
+    courier = CallQueue("list")
     for number in range(100):
         courier.send("telling", lambda number=number: told.append(number))
     assert courier.close(10)
@@ -210,7 +210,7 @@ def test_tensorboard_whose_directory_cannot_be_made_is_told_once(
 ) -> None:
     pytest.importorskip("tensorboard")
     (tmp_path / "tensorboard").write_text("a file is in the way")
-    sheltered = Sheltered(TensorBoard())
+    sheltered = BackgroundTracker(TensorBoard())
     logger = sheltered.start(identity(tmp_path))
     logger.log_metrics({"loss": 1.0}, 0)
     logger.log_metrics({"loss": 1.0}, 1)

@@ -41,7 +41,7 @@ def ended(process: subprocess.Popen[str]) -> object:
 def ranks_of(parent: int) -> list[int]:
     """Process ids of the ranks started by a process."""
     found = subprocess.run(
-        ["pgrep", "-P", str(parent), "-f", "perpixel.cli.job"], capture_output=True, text=True, check=False
+        ["pgrep", "-P", str(parent), "-f", "perpixel.workflows.job"], capture_output=True, text=True, check=False
     )
     return [int(pid) for pid in found.stdout.split()]
 

@@ -24,7 +24,7 @@ from tests.training.test_resume import assert_same_run
 import perpixel
 from perpixel.config import ConfigError
 from perpixel.training import CheckpointStore, NonFinite
-from perpixel.training.callbacks.finite import FiniteGuard, Step
+from perpixel.training.callbacks.nonfinite_guard import NonFiniteGuard, Step
 
 
 def manifest(run: Path) -> dict[str, Any]:
@@ -158,8 +158,8 @@ def test_a_full_disk_ends_the_run_with_its_name_and_the_run_goes_on_once_there_i
     ("before", "named"),
     [
         ("perpixel.training.fit.write_scores", "metrics.json"),
-        ("perpixel.cli.job.save_png", "confusion_val.png"),
-        ("perpixel.cli.job.save_bundle", "model"),
+        ("perpixel.workflows.job.save_png", "confusion_val.png"),
+        ("perpixel.workflows.job.save_bundle", "model"),
     ],
 )
 def test_a_disk_that_is_full_behind_the_last_checkpoint(
@@ -305,7 +305,7 @@ def test_a_second_signal_stops_at_once(tiny: list[str], shell: Shell) -> None:
 def test_a_loss_scale_that_has_collapsed_is_not_trained_on_with() -> None:
     """With float16 infinite gradients are skipped one by one; for ever is not finite either."""
     for scale, stops in ((65536.0, False), (1e-5, True)):
-        guard = FiniteGuard(every_n_steps=10)
+        guard = NonFiniteGuard(every_n_steps=10)
         guard._steps = [Step(7, 0, [3], ["a.png"], [torch.tensor(True)])]
         scaler = torch.amp.GradScaler("cpu", init_scale=scale)
         scaler.scale(torch.zeros(()))  # it is made on first use

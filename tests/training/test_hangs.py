@@ -21,10 +21,10 @@ from tests.training.test_data_parallel import DDP, LONG, alive, goes_on, ranks_o
 from torch.utils.data import DataLoader
 
 from perpixel import workers
-from perpixel.data.loader import PatientLoader
-from perpixel.data.parcels import Parcel
-from perpixel.data.patience import DataLost, at_most, explained, reading
-from perpixel.training import taken_over
+from perpixel.data.loading.loader import TimeoutLoader
+from perpixel.data.loading.shared_memory import SharedBatch
+from perpixel.data.loading.timeouts import DataLost, at_most, explained, reading
+from perpixel.training import handle_signals
 from perpixel.training.callbacks import Watchdog, watchdog
 from perpixel.training.signals import handled
 
@@ -166,7 +166,7 @@ def test_a_hang_of_any_kind_ends(own: list[str], shell: Shell) -> None:
 
 def test_killing_sleeping_workers_hides_no_error() -> None:
     """torch raises for every worker that dies, in whatever line the main thread is: in place of what is being told."""
-    batches = iter(PatientLoader(range(100), num_workers=2))  # type: ignore[arg-type,var-annotated]
+    batches = iter(TimeoutLoader(range(100), num_workers=2))  # type: ignore[arg-type,var-annotated]
     next(batches)
     found = workers.marked()
     assert len(found) == 2
@@ -189,7 +189,7 @@ def test_only_data_workers_are_killed() -> None:
     own = multiprocessing.get_context("fork").Process(target=time.sleep, args=(60,), daemon=True)
     own.start()
     theirs = iter(DataLoader(range(10), num_workers=1))  # type: ignore[arg-type]
-    ours = iter(PatientLoader(range(10), num_workers=1))  # type: ignore[arg-type,var-annotated]
+    ours = iter(TimeoutLoader(range(10), num_workers=1))  # type: ignore[arg-type,var-annotated]
     data_are_lost()
     assert own.is_alive()
     assert [int(number) for number in theirs] == list(range(10))
@@ -200,7 +200,7 @@ def test_only_data_workers_are_killed() -> None:
 def test_a_worker_that_cannot_be_killed_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     """As one that waits in the kernel for a dead drive; Python would join it when it exits."""
     before = workers.marked()  # another test's, that nobody has collected yet
-    batches = iter(PatientLoader(range(100), num_workers=2))  # type: ignore[arg-type,var-annotated]
+    batches = iter(TimeoutLoader(range(100), num_workers=2))  # type: ignore[arg-type,var-annotated]
     stuck, other = (worker for worker in workers.marked() if worker not in before)
     os.kill(stuck.pid or 0, signal.SIGSTOP)
     monkeypatch.setattr(stuck, "kill", lambda: None)
@@ -261,7 +261,7 @@ def test_a_handler_from_c_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setattr(signal, "signal", installed)
     monkeypatch.setattr(signal, "getsignal", lambda signum: None)
     data_are_lost()
-    with taken_over():
+    with handle_signals():
         pass
 
 
@@ -280,7 +280,7 @@ def test_without_shared_memory_a_batch_is_not_handed_over(monkeypatch: pytest.Mo
 
     monkeypatch.setattr(torch.UntypedStorage, "_new_shared", full)
     with pytest.raises(DataLost, match="--shm-size"):
-        Parcel({"mask": [np.zeros((4, 4), np.uint8)]}, ["a"])
+        SharedBatch({"mask": [np.zeros((4, 4), np.uint8)]}, ["a"])
     wrapped = DataLost("Caught DataLost in DataLoader worker process 0.\nOriginal Traceback …\nx.DataLost: no room")
     assert str(explained(wrapped)) == "no room"
 

@@ -15,7 +15,7 @@ from tests.skips import skip_or_fail
 RACE = """
 import os, sys, time
 from pathlib import Path
-import perpixel.cli.job
+import perpixel.workflows.job
 from perpixel.cli.train import main
 
 Path(f"ready-{os.getpid()}").touch()

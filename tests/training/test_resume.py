@@ -20,11 +20,11 @@ from tests.conftest import tiny_overrides
 from torch import Tensor
 
 import perpixel
-from perpixel.cli import experiment
 from perpixel.config import ConfigError
 from perpixel.data import DataModule
 from perpixel.training import CheckpointStore, Interrupted, SegmentationModule
 from perpixel.training.callbacks import StopOnSignal
+from perpixel.workflows import assembly as experiment
 
 BASE = [
     "trainer.max_epochs=3",

@@ -17,7 +17,7 @@ from tests.training.test_store import flip, truncate
 
 import perpixel
 from perpixel.training import CheckpointError, CheckpointStore, NonFinite, SegmentationModule
-from perpixel.training.callbacks import FiniteGuard, Step
+from perpixel.training.callbacks import NonFiniteGuard, Step
 from perpixel.training.rollbacks import MOST_ROLLBACKS, Rollbacks
 
 __all__ = ["poisoned"]
@@ -93,13 +93,13 @@ def test_training_stops_within_the_steps_that_were_set(
 ) -> None:
     """One long epoch: no validation comes to the rescue."""
     at = []
-    own = FiniteGuard._raise
+    own = NonFiniteGuard._raise
 
-    def raises(self: FiniteGuard, trainer: Any, *rest: Any) -> None:
+    def raises(self: NonFiniteGuard, trainer: Any, *rest: Any) -> None:
         at.append(trainer.global_step)
         own(self, trainer, *rest)
 
-    monkeypatch.setattr(FiniteGuard, "_raise", raises)
+    monkeypatch.setattr(NonFiniteGuard, "_raise", raises)
     more = ["data.batch_size=1", f"training.nan_check_steps={every}", f"hydra.run.dir={tmp_path / 'run'}"]
     with pytest.raises(NonFinite) as error:
         perpixel.train([*tiny, *DIVERGING, *more])

@@ -35,7 +35,7 @@ def status(shell: Shell) -> str:
 
 SIGNALLED = """
 import os, signal, sys
-import perpixel.cli.job
+import perpixel.workflows.job
 from perpixel.cli.train import main
 
 module, name, signum = (sys.argv.pop(1) for _ in range(3))
@@ -58,8 +58,8 @@ main()
     [
         (("perpixel.tracking.manifest", "update"), signal.SIGUSR1, "interrupted"),
         (("perpixel.training.fit", "evaluate"), signal.SIGTERM, "interrupted"),
-        (("perpixel.cli.job", "save_bundle"), signal.SIGUSR1, "interrupted"),
-        (("perpixel.cli.job", "write_report"), signal.SIGTERM, "finished"),
+        (("perpixel.workflows.job", "save_bundle"), signal.SIGUSR1, "interrupted"),
+        (("perpixel.workflows.job", "write_report"), signal.SIGTERM, "finished"),
     ],
     ids=["first manifest", "final evaluation", "bundle", "report"],
 )

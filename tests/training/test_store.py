@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from perpixel.tracking.files import PARTIAL, replacing
-from perpixel.training.ledger import LEDGER
+from perpixel.training.checkpoint_index import INDEX_FILE
 from perpixel.training.store import CheckpointError, CheckpointStore
 
 
@@ -41,10 +41,10 @@ def test_a_damaged_checkpoint_is_named_and_the_one_before_it_used(
     last = store.directory / "state-00000002.ckpt"
     damage(last)
     if not with_ledger:
-        truncate(store.directory / LEDGER)
+        truncate(store.directory / INDEX_FILE)
     with caplog.at_level(logging.WARNING):
         assert newest_step(store) == 1
-    assert ("state-00000002" if with_ledger else LEDGER) in caplog.text
+    assert ("state-00000002" if with_ledger else INDEX_FILE) in caplog.text
 
 
 def test_a_flipped_bit_would_load_unnoticed(store: CheckpointStore) -> None:
@@ -77,7 +77,7 @@ def test_what_a_killed_process_left_is_tidied_and_never_used(store: CheckpointSt
     assert newest_step(store) == 2
     store.tidy()
     assert sorted(path.name for path in store.directory.iterdir()) == [
-        LEDGER,
+        INDEX_FILE,
         "state-00000001.ckpt",
         "state-00000002.ckpt",
     ]

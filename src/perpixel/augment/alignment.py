@@ -19,7 +19,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from perpixel.augment.coded import PERIOD, PHASES, PROBES, SIDE, Code, windowed
+from perpixel.augment.coordinate_images import PERIOD, PHASES, PROBES, SIDE, Code, windowed
 from perpixel.augment.mixing import Mixing
 from perpixel.augment.recipe import Recipe
 from perpixel.augment.targets import Targets

@@ -7,8 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-FULL_SCALE = {"uint8": 255.0, "uint16": 65535.0, "float32": 1.0}
-"""The value that counts as 1, by the name of an image's dtype."""
+from perpixel.spec import FULL_SCALE
 
 
 def full_scale(image: npt.NDArray[Any]) -> float | npt.NDArray[np.float32]:

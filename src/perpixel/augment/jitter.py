@@ -9,9 +9,10 @@ import numpy as np
 import numpy.typing as npt
 
 from perpixel.augment.backend import A, look_up
-from perpixel.augment.depth import FULL_SCALE, in_depth
+from perpixel.augment.depth import in_depth
 from perpixel.augment.grey import GREY
 from perpixel.augment.hue import turn_hues
+from perpixel.spec import FULL_SCALE
 
 Image = npt.NDArray[Any]
 

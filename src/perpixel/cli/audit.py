@@ -32,9 +32,9 @@ def audit(cfg: DictConfig) -> None:
     Raises:
         ValueError: the configuration has faults, or not a single sample can be read (the page is written, and named).
     """
-    from perpixel.cli.experiment import build_recipe, build_source
     from perpixel.data.audit import write_audit
     from perpixel.data.unused import warning_of_unused
+    from perpixel.workflows.assembly import build_recipe, build_source
 
     overrides = cast(list[str], OmegaConf.to_container(HydraConfig.get().overrides.task))
     directory = Path(cfg.output) / "audit" / job_name(overrides)

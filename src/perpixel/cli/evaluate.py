@@ -10,7 +10,7 @@ from omegaconf import DictConfig
 
 from perpixel.cli.arguments import checked_jobs, parse, run_hydra
 from perpixel.config import read_run_config
-from perpixel.tracking.links import refuse_links
+from perpixel.tracking.symlinks import refuse_links
 
 log = logging.getLogger(__name__)
 
@@ -37,8 +37,8 @@ def evaluate(cfg: DictConfig) -> None:
     if cfg.batch_size is not None:
         trained.data.eval_batch_size = cfg.batch_size
     trained.evaluation.update({key: value for key, value in cfg.evaluation.items() if value is not None})
-    from perpixel.cli.scoring import score_run
     from perpixel.reporting.tables import print_scores
+    from perpixel.workflows.evaluate import score_run
 
     scores = score_run(run, trained, cfg.split, cfg.data.allow_changed)
     print_scores(f"{cfg.split} of {run}", scores)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import copy
 import csv
-import json
 import logging
 import sys
 from collections.abc import Iterator, Sequence
@@ -13,18 +11,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hydra.core.hydra_config import HydraConfig
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
 from perpixel.cli.arguments import checked_jobs, parse, refuse, run_hydra, shows_only
-from perpixel.config import read_run_config
 from perpixel.config.compose import job_name
 from perpixel.config.errors import together
-from perpixel.tracking.links import refuse_links
 
 if TYPE_CHECKING:
+    from perpixel.analysis.shapes import Stage
     from perpixel.config import Job
     from perpixel.models import SegmentationModel
-    from perpixel.models.shapes import Stage
 
 log = logging.getLogger(__name__)
 
@@ -68,50 +64,32 @@ def shapes(cfg: DictConfig) -> None:
     Raises:
         ValueError: the model cannot be built as configured.
     """
-    from perpixel.export.bundle import read_weights
-    from perpixel.models.shapes import describe, measure, totals
+    from perpixel.analysis.shapes import describe, measure, totals
+    from perpixel.bundle import ModelBundle
     from perpixel.reporting.shapes_picture import shapes_picture
 
-    if cfg.run is not None:
-        cfg = _of_run(cfg)
-    model = build_model(cfg)
-    if cfg.run is not None:
-        model.load_state_dict(read_weights(Path(cfg.run)))
+    if cfg.run is None:
+        model, channels = build_model(cfg), int(cfg.in_channels)
+    else:
+        bundle = ModelBundle.load(cfg.run)
+        model, channels = bundle.model, bundle.spec.in_channels
     height, width = cfg.size
-    stages = describe(model, height, width, cfg.in_channels)
+    stages = describe(model, height, width, channels)
     if cfg.measured:
-        measure(model, stages, height, width, cfg.in_channels, images=cfg.measured)
+        measure(model, stages, height, width, channels, images=cfg.measured)
     _print(stages)
     parameters, macs = totals(stages)
     size = _size(model, height, width)
     log.info("%s parameters, %.2f GMACs for one image of %s", f"{parameters:,}", macs / 1e9, size)
     if cfg.checkerboard:
-        _checkerboard(cfg, model)
+        _checkerboard(cfg, model, channels)
     overrides = list(HydraConfig.get().overrides.task)
     out = Path(cfg.output, "shapes", job_name(overrides, ("output", "measured", "checkerboard")))
     out.mkdir(parents=True, exist_ok=True)
     write_csv(stages, out / "shapes.csv")
     title = f"{cfg.run or _choices()} on {size}: {parameters / 1e6:.1f} M parameters, {macs / 1e9:.1f} GMACs"
-    shapes_picture(stages, (cfg.in_channels, height, width), title, out / "shapes.png")
+    shapes_picture(stages, (channels, height, width), title, out / "shapes.png")
     log.info("written to %s and %s", out / "shapes.csv", out / "shapes.png")
-
-
-def _of_run(cfg: DictConfig) -> DictConfig:
-    """The verb's config with the model of a finished run, whose weights it brings."""
-    run = Path(cfg.run)
-    refuse_links(run)
-    saved = run / "model" / "model.json"
-    if not saved.is_file():
-        raise ValueError(f"run={run}: no finished run's directory (it has no model/model.json).")
-    theirs, described = read_run_config(run / "config.yaml"), json.loads(saved.read_text(encoding="utf-8"))
-    cfg = copy.deepcopy(cfg)
-    OmegaConf.set_struct(cfg, False)
-    for part in ("encoder", "decoder", "model"):
-        cfg[part] = theirs[part]
-    if "weights" in cfg.encoder:
-        cfg.encoder.weights, cfg.encoder.sha256 = "none", None
-    cfg.in_channels, cfg.num_classes = int(described["in_channels"]), len(described["classes"])
-    return cfg
 
 
 def _size(model: SegmentationModel, height: int, width: int) -> str:
@@ -130,17 +108,10 @@ def build_model(cfg: DictConfig, **replaced: Any) -> SegmentationModel:
     """
     import torch
 
-    from perpixel.config import build
-    from perpixel.models import Encoder, SegmentationModel, Upsampling
+    from perpixel.models.build import build_network
 
     torch.manual_seed(cfg.seed)
-    parts: dict[str, Any] = {
-        "encoder": build(cfg.encoder, Encoder, "encoder"),
-        "upsampling": build(cfg.decoder, Upsampling, "decoder"),  # type: ignore[type-abstract]
-        "num_classes": cfg.num_classes,
-        "in_channels": cfg.in_channels,
-    }
-    return build(cfg.model, SegmentationModel, "model", **{**parts, **replaced})
+    return build_network(cfg, cfg.num_classes, cfg.in_channels, **replaced)
 
 
 def _choices() -> str:
@@ -148,11 +119,11 @@ def _choices() -> str:
     return ", ".join(f"{group}={choices[group]}" for group in ("model", "encoder", "decoder"))
 
 
-def _checkerboard(cfg: DictConfig, model: SegmentationModel) -> None:
+def _checkerboard(cfg: DictConfig, model: SegmentationModel, channels: int) -> None:
+    from perpixel.analysis.checkerboard import advice_for, measure_checkerboard, natural_noise
     from perpixel.models import Bilinear
-    from perpixel.models.checkerboard import advice_for, measure_checkerboard, natural_noise
 
-    images = natural_noise(2, cfg.in_channels, *(max(64, n) for n in cfg.size))
+    images = natural_noise(2, channels, *(max(64, n) for n in cfg.size))
     if cfg.run is None:
         score, told = measure_checkerboard(model, images), None
         with _quiet("perpixel.models.weights"):  # the twin's weights are the model's, of which all is told

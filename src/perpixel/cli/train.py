@@ -24,13 +24,13 @@ from perpixel.cli.arguments import (
     run_hydra,
     shows_only,
 )
-from perpixel.cli.cluster import comes_back, inherit, is_done, requeue
 from perpixel.config import ConfigError, Job, install, resume_directory, together
 from perpixel.config.compose import job_name
-from perpixel.config.errors import Told
+from perpixel.config.errors import UserFacingError
 from perpixel.tracking.files import write_atomically
 from perpixel.tracking.manifest import COMMAND
 from perpixel.tracking.runs import SWEEP_FILE
+from perpixel.workflows.cluster import inherit, is_done, is_requeued, requeue
 
 log = logging.getLogger(__name__)
 install()  # at import, because a launcher's workers compose as soon as they have unpickled the task
@@ -55,7 +55,7 @@ def main() -> None:
 
 def _resume(run: Path, overrides: Sequence[str], multirun: bool) -> None:
     """Go on with a run in its own directory; Hydra is there for the log only."""
-    from perpixel.cli.job import resume_job
+    from perpixel.workflows.job import resume_job
 
     try:
         if multirun:
@@ -71,7 +71,7 @@ def _resume(run: Path, overrides: Sequence[str], multirun: bool) -> None:
 
 def _check_nodes(jobs: Sequence[Job]) -> None:
     """The second half of checking needs the classes themselves, and so torch."""
-    from perpixel.cli.experiment import config_faults
+    from perpixel.workflows.assembly import config_faults
 
     if faults := [fault for job in jobs for fault in config_faults(job.cfg)]:
         refuse(together(faults))
@@ -120,8 +120,8 @@ def _close_sweep(directory: Path) -> None:
 
 def task(cfg: DictConfig) -> None:
     """What Hydra calls for each job. In a sweep a failed job is recorded and the next one goes on."""
-    from perpixel.cli.job import run_job, write_results
     from perpixel.training import Interrupted
+    from perpixel.workflows.job import run_job, write_results
 
     context = HydraConfig.get()
     run = Path(context.runtime.output_dir)
@@ -132,7 +132,7 @@ def task(cfg: DictConfig) -> None:
     log.info("\njob %s: %s", context.job.num, " ".join(overrides))
     try:
         if not is_done(run):
-            again = comes_back(run)
+            again = is_requeued(run)
             run_job(cfg, run, [] if again else overrides, sweep=sweep.name, job=int(context.job.num), resume=again)
     except Interrupted as stop:
         requeue(stop.signum)
@@ -146,7 +146,7 @@ def task(cfg: DictConfig) -> None:
 
 def _alone(start: Callable[[], None], run: Path) -> None:
     """A single run, with the report of the sweep that it may belong to."""
-    from perpixel.cli.job import write_results
+    from perpixel.workflows.job import write_results
 
     try:
         start()
@@ -163,4 +163,4 @@ def _tell(error: Exception, run: Path) -> None:
     """What explains itself needs its message; anything else its traceback, too. (``error.txt`` holds both.)"""
     told = run / "error.txt"
     where = f" ({told})" if told.is_file() else ""  # on a full disk there is none
-    log.error("failed: %s%s", error, where, exc_info=not isinstance(error, ValueError | Told))
+    log.error("failed: %s%s", error, where, exc_info=not isinstance(error, ValueError | UserFacingError))

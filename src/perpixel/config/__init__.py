@@ -2,16 +2,17 @@
 
 from perpixel.config.compose import Job, compose, expand, install
 from perpixel.config.errors import ConfigError, together
-from perpixel.config.foreign import read_run_config, read_yaml
-from perpixel.config.objects import admit, build, faults
+from perpixel.config.objects import admit, build, complete, faults
 from perpixel.config.paths import conf_dir
 from perpixel.config.resume import resume_directory, resumed_config
+from perpixel.config.untrusted import read_run_config, read_yaml
 
 __all__ = [
     "ConfigError",
     "Job",
     "admit",
     "build",
+    "complete",
     "compose",
     "conf_dir",
     "expand",

@@ -8,7 +8,7 @@ from difflib import get_close_matches
 from perpixel.config.synonyms import SYNONYMS
 
 
-class Told(RuntimeError):
+class UserFacingError(RuntimeError):
     """Something failed that no argument could have prevented, and the message says what, where and how to go on: a
     worker lost, a checkpoint damaged, memory full. Its traceback would say nothing more."""
 

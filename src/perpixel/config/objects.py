@@ -22,7 +22,7 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 from perpixel.config.errors import ConfigError, nearest, together
 from perpixel.config.quoting import typed
 
-PACKAGES = frozenset({"perpixel", "torch", "torchmetrics", "lightning", "albumentations"})
+PACKAGES = frozenset({"perpixel", "perpixel_scenes", "torch", "torchmetrics", "lightning", "albumentations"})
 # Read once, at import: a config that sets the variable later (hydra.job.env_set) changes nothing.
 PLUGINS = frozenset(name.strip() for name in os.environ.get("PERPIXEL_PLUGINS", "").split(",") if name.strip())
 
@@ -283,3 +283,46 @@ def _list_fits(values: list[Any], origin: type, arguments: tuple[Any, ...]) -> b
     if origin is tuple and Ellipsis not in arguments:
         return len(values) == len(arguments) and all(map(_fits, values, arguments))
     return all(_fits(value, arguments[0]) for value in values)
+
+
+def complete(node: Any, expected: type, where: str, given: Iterable[str] = ()) -> dict[str, Any]:
+    """A node with every constructor argument of its class and of nested nodes, defaults included.
+
+    What is saved with a model must not change when a default does.
+
+    Args:
+        node: a mapping with ``_target_``.
+        expected: base class of the object.
+        where: config path of the node, for messages.
+        given: names of arguments that the caller passes when it builds; they are left out.
+
+    Returns:
+        plain containers, ready for JSON; tuples become lists.
+
+    Raises:
+        ConfigError: the target is not admitted.
+    """
+    plain = _plain(node)
+    target = admit(plain["_target_"], expected, where)
+    defaults = {
+        name: parameter.default
+        for name, parameter in inspect.signature(target).parameters.items()
+        if parameter.default is not parameter.empty and name not in set(given)
+    }
+    return {
+        "_target_": plain["_target_"],
+        **{
+            key: _completed(value, _expected_in(target, key, expected), f"{where}.{key}", given)
+            for key, value in (defaults | {key: value for key, value in plain.items() if key != "_target_"}).items()
+        },
+    }
+
+
+def _completed(value: Any, expected: type, where: str, given: Iterable[str]) -> Any:
+    if isinstance(value, Mapping) and "_target_" in value:
+        return complete(value, expected, where, given)
+    if isinstance(value, Mapping):
+        return {key: _completed(one, expected, f"{where}.{key}", given) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [_completed(one, expected, f"{where}[{index}]", given) for index, one in enumerate(value)]
+    return value

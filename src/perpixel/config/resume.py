@@ -15,8 +15,8 @@ from omegaconf.errors import OmegaConfBaseException
 from perpixel.config import guard
 from perpixel.config.checks import check_values
 from perpixel.config.errors import ConfigError, nearest, together
-from perpixel.config.foreign import read_run_config
 from perpixel.config.quoting import grammar_faults
+from perpixel.config.untrusted import read_run_config
 
 KEY = "resume"
 NETWORK = ("model", "encoder", "decoder")

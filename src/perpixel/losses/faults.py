@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from perpixel.labels import PixelCounts
 from perpixel.losses.sum import sum_fault
-from perpixel.losses.weights import PixelCounts, resolve
+from perpixel.losses.weights import resolve
 
 
 def config_faults(node: Any) -> list[str]:

@@ -8,9 +8,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from perpixel.losses.evidence import Evidence, evidence
-from perpixel.losses.passes import check_range, split_labels
 from perpixel.losses.probabilities import probabilities
+from perpixel.losses.softmax_kernels import check_range, split_labels
+from perpixel.losses.softmax_stats import SoftmaxStats, evidence
 
 
 class SoftCounts(NamedTuple):
@@ -82,7 +82,7 @@ class Pixels:
         return labels
 
     @cached_property
-    def evidence(self) -> Evidence:
+    def evidence(self) -> SoftmaxStats:
         """All that can be drawn from one pass over the logits, the only one that normalises them."""
         return evidence(self.logits, self.target, self.ignore_index, self.pixel_weight, self.log_sums)
 

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import FunctionCtx, once_differentiable
 
-from perpixel.losses.passes import clear
+from perpixel.losses.softmax_kernels import clear
 
 
 def probabilities(logits: Tensor, peak: Tensor, mass: Tensor, valid: Tensor) -> Tensor:

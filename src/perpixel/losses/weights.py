@@ -5,10 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from statistics import median
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor
+
+from perpixel.labels import PixelCounts
 
 ClassWeights = Sequence[float] | str | None
 """One number per class, or none (None or the word). Names of rules are resolved by `resolve` before a loss is built."""
@@ -16,18 +18,6 @@ ClassWeights = Sequence[float] | str | None
 PIXEL_BETA = 1 - 1e-6
 """β of `effective_number` when none is given. Cui et al. count images and use 0.9…0.9999; of pixels there are so many
 more that with those values every class would weigh the same."""
-
-
-class PixelCounts(NamedTuple):
-    """What the rules know of a split.
-
-    Attributes:
-        pixels: of each class.
-        room: labelled pixels, of all classes, of the images that show the class.
-    """
-
-    pixels: Sequence[int]
-    room: Sequence[int]
 
 
 def as_buffer(weights: ClassWeights) -> Tensor | None:

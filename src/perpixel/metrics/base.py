@@ -12,7 +12,7 @@ from torch import Tensor
 from torchmetrics import Metric
 
 from perpixel.labels import LabelSpace
-from perpixel.metrics.strays import NOTHING, first_offender, outside, stray_error
+from perpixel.metrics.invalid_labels import NOTHING, first_offender, invalid_label_error, outside
 
 MOST_NAMED = 5
 """An error names so many samples at most."""
@@ -69,7 +69,7 @@ class PixelMetric(Metric):
         self.add_state(name, torch.zeros(shape, dtype=torch.int64), dist_reduce_fx="sum")
 
     def _note_strays(self, found: Tensor, target: Tensor, names: Sequence[str] | None) -> None:
-        """Keep what `first_stray` tells of a batch on a GPU, without waiting for it.
+        """Keep what `first_invalid` tells of a batch on a GPU, without waiting for it.
 
         Samples are numbered for as long as the metric lives: a number stays true when `forward` resets between batches.
         """
@@ -92,7 +92,7 @@ class PixelMetric(Metric):
         sample, value, predicted, rank = self.offender.tolist()
         known = self._names.get(sample) if rank == _rank() else None
         where = f" in '{known}'" if known is not None else f" in sample {sample} of rank {rank}"
-        raise stray_error(count, value, bool(predicted), where, self.labels.num_classes, self.labels.fill)
+        raise invalid_label_error(count, value, bool(predicted), where, self.labels.num_classes, self.labels.fill)
 
 
 def check_targets(target: Tensor, labels: LabelSpace, names: Sequence[str] | None) -> None:

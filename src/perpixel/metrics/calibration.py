@@ -10,8 +10,8 @@ from torch import Tensor
 
 from perpixel.labels import LabelSpace
 from perpixel.metrics.base import PixelMetric, check_targets
+from perpixel.metrics.invalid_labels import first_invalid, outside, seen_at_once
 from perpixel.metrics.predictions import check_batch
-from perpixel.metrics.strays import first_stray, outside, seen_at_once
 
 UNIT = 2**24
 """Confidences are summed as whole multiples of 1/UNIT (a float32 near 1 knows no finer step), so that the sum is the
@@ -84,7 +84,7 @@ class Calibration(PixelMetric):
             check_targets(target, self.labels, names)
         else:
             wrong = outside(target, self.labels.num_classes, self.labels.fill).flatten()
-            self._note_strays(first_stray(wrong, target.flatten(), wrong), target, names)
+            self._note_strays(first_invalid(wrong, target.flatten(), wrong), target, names)
         for image, truth in zip(logits, target, strict=True):  # one by one: the softmax of a batch would be large
             self._update(*confidences(image), truth)
 

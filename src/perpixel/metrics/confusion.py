@@ -7,8 +7,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from perpixel.metrics.invalid_labels import first_invalid, invalid_label_error, outside, seen_at_once
 from perpixel.metrics.predictions import check_integers, check_labels, within
-from perpixel.metrics.strays import first_stray, outside, seen_at_once, stray_error
 from perpixel.threads import for_each
 
 PART_PIXELS = 2**14, 2**17
@@ -40,7 +40,7 @@ def confusion_matrix(prediction: Tensor, target: Tensor, num_classes: int, ignor
     confusion, strays = count_pairs(prediction, target, num_classes, ignore_index)
     count, _, value, predicted = strays.tolist()
     if count:
-        raise stray_error(count, value, bool(predicted), "", num_classes, ignore_index)
+        raise invalid_label_error(count, value, bool(predicted), "", num_classes, ignore_index)
     return confusion
 
 
@@ -48,7 +48,7 @@ def count_pairs(prediction: Tensor, target: Tensor, num_classes: int, ignore_ind
     """As `confusion_matrix`, but never waiting for a GPU: there, impossible values are counted, not refused.
 
     Returns:
-        (C, C) int64 counts, and what `first_stray` tells of impossible values, always zeros on a CPU.
+        (C, C) int64 counts, and what `first_invalid` tells of impossible values, always zeros on a CPU.
     """
     if prediction.shape != target.shape:
         raise ValueError(f"prediction {tuple(prediction.shape)} and target {tuple(target.shape)} must have one shape.")
@@ -124,7 +124,7 @@ def _count_on_device(guess: Tensor, truth: Tensor, num_classes: int, ignore_inde
     counts = torch.zeros(COPIES * size, dtype=torch.int64, device=cells.device)
     counts.scatter_add_(0, cells, torch.ones_like(cells))
     table = counts.view(COPIES, num_classes + 2, num_classes).sum(0)
-    return table[:num_classes], first_stray(wrong, truth, wrong_truth, guess)
+    return table[:num_classes], first_invalid(wrong, truth, wrong_truth, guess)
 
 
 def _check_rows(table: npt.NDArray[np.int64], num_classes: int, ignore_index: int) -> None:

@@ -10,9 +10,9 @@ from torch import Tensor
 from perpixel.labels import LabelSpace
 from perpixel.metrics.base import PixelMetric, check_targets
 from perpixel.metrics.confusion import count_pairs
+from perpixel.metrics.invalid_labels import seen_at_once
 from perpixel.metrics.predictions import check_batch, to_labels
 from perpixel.metrics.scores import counts_of, scores
-from perpixel.metrics.strays import seen_at_once
 
 
 class SegmentationMetrics(PixelMetric):

@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from difflib import get_close_matches
-from typing import Any, NamedTuple, cast, get_args
+from typing import Any, cast, get_args
 
 import timm
 import torch
@@ -18,6 +18,7 @@ from torch import nn
 from perpixel.models.probe import evaluating, meta_images, run_on_meta
 from perpixel.models.weight_files import read_weights
 from perpixel.models.weights import InputAdaptation, load_weights, resample_vit
+from perpixel.spec import Normalise
 
 DEPTH = 5
 """Stages of a whole encoder: its coarsest map lies at 1/32."""
@@ -26,15 +27,8 @@ PATCH = 16
 """Side of a vision transformer's patches: a power of two, so that 2× steps lead back to the pixels."""
 
 
-class Normalisation(NamedTuple):
-    """``(x − mean) / std`` per RGB channel, for x in 0…1."""
-
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
-
-
-IMAGENET = Normalisation((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
-HALF = Normalisation((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
+IMAGENET = Normalise((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+HALF = Normalise((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
 HALVED = ("inceptionresnetv2", "inceptionv4", "xception")
 """Of smp's own encoders, those whose weights expect images in −1…1."""
 
@@ -87,7 +81,7 @@ class Encoder:
                 f"encoder.input_adaptation={self.input_adaptation}: choose {', '.join(get_args(InputAdaptation))}."
             )
 
-    def normalisation(self) -> Normalisation | None:
+    def normalisation(self) -> Normalise | None:
         """Mean and deviation of the images that the pretrained weights were trained on; None for random weights.
 
         A file's weights are taken for those of the architecture: what timm publishes for it, else ImageNet's.
@@ -97,7 +91,7 @@ class Encoder:
         name = resolve(self.name).removeprefix("tu-").removeprefix("timm-")
         published = timm.get_pretrained_cfg(name) if timm.is_model(name) else None
         if published is not None:
-            return Normalisation(tuple(published.mean), tuple(published.std))
+            return Normalise(tuple(published.mean), tuple(published.std))
         return HALF if name in HALVED else IMAGENET
 
     def build(self, in_channels: int = 3, depth: int = 5, output_stride: int = 32) -> EncoderNetwork:

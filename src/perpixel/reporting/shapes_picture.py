@@ -13,7 +13,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyArrowPatch, Patch, Rectangle
 
-from perpixel.models.shapes import Stage
+from perpixel.analysis.shapes import Stage
 
 COLOURS = {"image": "#94a3b8", "encoder": "#2563eb", "decoder": "#ea580c", "head": "#16a34a"}
 SKIP = "#7c3aed"

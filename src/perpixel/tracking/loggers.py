@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from perpixel.tracking.reach import silence
+from perpixel.tracking.connectivity import silence
 
 if TYPE_CHECKING:
     from lightning.pytorch.loggers import Logger
@@ -39,7 +39,7 @@ class RunIdentity:
 
 
 class Tracker(ABC):
-    """A tracking service. Only rank 0 talks to it, through ``perpixel.tracking.sheltered``.
+    """A tracking service. Only rank 0 talks to it, through ``perpixel.tracking.background_tracker``.
 
     Attributes:
         timeout_s: how long its start and its end may take, each.

@@ -6,7 +6,7 @@ from perpixel.training.fit import fit
 from perpixel.training.launch import RankFailed, launch_ranks, num_ranks, prepare_rank, started_by_launcher
 from perpixel.training.module import Scores, SegmentationModule
 from perpixel.training.scoring import evaluate, load_best, write_scores
-from perpixel.training.signals import Interrupted, taken_over
+from perpixel.training.signals import Interrupted, handle_signals
 from perpixel.training.store import CheckpointError, CheckpointStore
 
 __all__ = [
@@ -23,11 +23,11 @@ __all__ = [
     "SegmentationModule",
     "evaluate",
     "fit",
+    "handle_signals",
     "launch_ranks",
     "load_best",
     "num_ranks",
     "prepare_rank",
     "started_by_launcher",
-    "taken_over",
     "write_scores",
 ]

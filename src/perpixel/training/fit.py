@@ -21,21 +21,21 @@ from perpixel.training.callbacks import (
     Checkpoints,
     EpochMeans,
     ExactResume,
-    FiniteGuard,
     History,
     NonFinite,
+    NonFiniteGuard,
     Step,
     StopOnSignal,
     Watchdog,
 )
+from perpixel.training.checkpoint_index import Entry
 from perpixel.training.experiment import Experiment, trainer_arguments
 from perpixel.training.launch import patient_strategy
-from perpixel.training.ledger import Entry
+from perpixel.training.lightning_warnings import silence_lightning_warnings
 from perpixel.training.module import Scores, SegmentationModule
-from perpixel.training.quiet import quieten
 from perpixel.training.rollbacks import Rollbacks
 from perpixel.training.scoring import evaluate, final_values, load_best, write_scores
-from perpixel.training.signals import Signals, taken_over
+from perpixel.training.signals import Signals, handle_signals
 from perpixel.training.store import CheckpointStore, StoreIO
 
 log = logging.getLogger(__name__)
@@ -68,8 +68,8 @@ def fit(
         CheckpointError: a checkpoint could not be written, or all that training could go on from are damaged.
         Interrupted: told to stop; the state is saved.
     """
-    quieten()
-    with taken_over() as signals:
+    silence_lightning_warnings()
+    with handle_signals() as signals:
         return _fit_and_score(experiment, trainer, training, run, newest, signals)
 
 
@@ -179,7 +179,7 @@ def _callbacks(
     signals: Signals,
 ) -> list[Callback]:
     """In the order they act: what is not finite is found and the average updated before anything reads or saves."""
-    guard = FiniteGuard(training.nan_check_steps)
+    guard = NonFiniteGuard(training.nan_check_steps)
     average = EMA(training.ema_decay) if training.ema_decay is not None else None
     checkpoints = None
     if trainer.enable_checkpointing is not False and not trainer.barebones:

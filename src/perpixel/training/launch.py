@@ -24,8 +24,8 @@ from torch.distributed.elastic.multiprocessing.api import SignalException
 from torch.distributed.elastic.multiprocessing.errors import ChildFailedError, ProcessFailure
 from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
-from perpixel.config.errors import Told
-from perpixel.training.signals import EXIT_CODES, Interrupted, taken_over
+from perpixel.config.errors import UserFacingError
+from perpixel.training.signals import EXIT_CODES, Interrupted, handle_signals
 
 SHUTDOWN_TIMEOUT_S = 25  # for checkpoints after SIGTERM
 ASLEEP_S = 8.0  # who has not taken a signal for so long is stopped, or stuck in the kernel
@@ -33,7 +33,7 @@ PARENT = "PERPIXEL_LAUNCHER"  # environment variable: the launcher's process id
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 
-class RankFailed(Told):
+class RankFailed(UserFacingError):
     """A rank died; the message tells which and of what."""
 
 
@@ -87,7 +87,7 @@ def launch_ranks(module: str, arguments: Sequence[str], ranks: int) -> None:
         local_addr="localhost",
         signals_to_handle=",".join(signal.Signals(signum).name for signum in EXIT_CODES),
     )
-    with taken_over(), _rank_environment(), _sleepers_killed() as killed:  # torch leaves its own handlers behind
+    with handle_signals(), _rank_environment(), _sleepers_killed() as killed:  # torch leaves its own handlers behind
         try:
             elastic_launch(config, sys.executable)("-m", module, *arguments)
         except SignalException as stop:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from perpixel.training.callbacks import NonFinite
-from perpixel.training.ledger import Entry
+from perpixel.training.checkpoint_index import Entry
 from perpixel.training.store import CheckpointStore
 
 MOST_ROLLBACKS = 10  # in a row: a training that gets no further than that is not helped by other samples

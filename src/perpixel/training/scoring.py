@@ -15,10 +15,10 @@ from lightning.pytorch.callbacks import Callback
 from perpixel.config.schema import TrainerConfig
 from perpixel.labels import LabelSpace
 from perpixel.tracking.files import write_atomically
+from perpixel.training.checkpoint_index import INDEX_FILE
 from perpixel.training.experiment import Experiment, trainer_arguments
-from perpixel.training.ledger import LEDGER
+from perpixel.training.lightning_warnings import silence_lightning_warnings
 from perpixel.training.module import Scores, SegmentationModule
-from perpixel.training.quiet import quieten
 from perpixel.training.store import CheckpointError, CheckpointStore
 
 log = logging.getLogger(__name__)
@@ -42,7 +42,7 @@ def load_best(module: SegmentationModule, run: Path) -> None:
         raise CheckpointError(
             f"every checkpoint of the best weights in '{store.directory}' is damaged or missing: "
             f"{', '.join(entry.file for entry in store.entries('best'))}. Put them back from a copy; or remove "
-            f"'{store.directory / LEDGER}' and those files, and the last weights are scored."
+            f"'{store.directory / INDEX_FILE}' and those files, and the last weights are scored."
         )
 
 
@@ -57,7 +57,7 @@ def evaluate(
 
     A trainer of its own: the training's EMA callback would swap weights here, too.
     """
-    quieten()
+    silence_lightning_warnings()
     experiment.on_look(split)
     scorer = pl.Trainer(
         **{**trainer_arguments(trainer), "enable_progress_bar": False},

@@ -61,7 +61,7 @@ class Signals:
 
 
 @contextmanager
-def taken_over() -> Iterator[Signals]:
+def handle_signals() -> Iterator[Signals]:
     """Handle SIGTERM, SIGINT and SIGUSR1 in here, and as before behind it.
 
     Outside the main thread (of a notebook's executor, say) Python allows no handlers; signals do what they did.

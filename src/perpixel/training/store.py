@@ -13,17 +13,17 @@ import torch
 from lightning.fabric.plugins import CheckpointIO
 from lightning.fabric.utilities.types import _PATH
 
-from perpixel.config.errors import Told
+from perpixel.config.errors import UserFacingError
 from perpixel.tracking.files import PARTIAL, make_directory, replacing
 from perpixel.tracking.manifest import now
-from perpixel.training.ledger import LEDGER, OURS, Entry, Kind, Ledger
+from perpixel.training.checkpoint_index import INDEX_FILE, OURS, CheckpointIndex, Entry, Kind
 
 log = logging.getLogger(__name__)
 
-_PARTIAL = re.compile(rf"{re.escape(PARTIAL)}({OURS.pattern}|{re.escape(LEDGER)})\.[0-9a-f]+")
+_PARTIAL = re.compile(rf"{re.escape(PARTIAL)}({OURS.pattern}|{re.escape(INDEX_FILE)})\.[0-9a-f]+")
 
 
-class CheckpointError(Told):
+class CheckpointError(UserFacingError):
     """A checkpoint could not be written or read; the message says where and what to do."""
 
 
@@ -42,7 +42,7 @@ class CheckpointStore:
     def __init__(self, directory: Path, keep: int = 2) -> None:
         self.directory = directory
         self.keep = keep
-        self._ledger = Ledger(directory)
+        self._ledger = CheckpointIndex(directory)
 
     def entries(self, kind: Kind) -> list[Entry]:
         """What the ledger lists, oldest first."""

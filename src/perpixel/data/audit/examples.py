@@ -14,8 +14,8 @@ from PIL import Image
 
 from perpixel.data.audit.sample import SampleFacts
 from perpixel.data.base import DataSource
-from perpixel.data.leaks import Leak
-from perpixel.data.shown import as_rgb
+from perpixel.data.checks.leaks import Leak
+from perpixel.data.formats.display import as_rgb
 
 PER_CLASS = 6
 _SIDE = 200

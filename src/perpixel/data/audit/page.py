@@ -20,7 +20,7 @@ from perpixel.data.audit.preflight import refused
 from perpixel.data.audit.sample import Fault, SampleFacts
 from perpixel.data.audit.summary import advice, summary
 from perpixel.data.base import NOTHING, DataSource, Split
-from perpixel.data.leaks import Leak, crowds, find_leaks
+from perpixel.data.checks.leaks import Leak, crowds, find_leaks
 
 MOST_LISTED = 200
 """Faults and leaks that the page lists; the JSON holds all."""

@@ -6,7 +6,7 @@ from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from perpixel.data.audit.sample import Fault
 from perpixel.data.base import DataSource, Split, SplitName
-from perpixel.data.files import FileSplit
+from perpixel.data.files.source import FileSplit
 
 
 def refused(source: DataSource, progress: bool = True) -> list[Fault]:

@@ -11,10 +11,10 @@ import numpy as np
 import numpy.typing as npt
 
 from perpixel.data.base import Sample, Split
-from perpixel.data.content import pixels_of
-from perpixel.data.decode import read_image
-from perpixel.data.files import FileSplit
-from perpixel.data.leaks import Print
+from perpixel.data.checks.leaks import Print
+from perpixel.data.files.class_pixels import pixels_of
+from perpixel.data.files.source import FileSplit
+from perpixel.data.formats.decode import read_image
 
 AREA_BINS = 24
 THICKNESS_BINS = 12

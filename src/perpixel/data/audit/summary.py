@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from perpixel.data.audit.sample import THIN, SampleFacts, Structures, no_structures
-from perpixel.data.content import added_up
+from perpixel.data.files.class_pixels import added_up
 from perpixel.labels import LabelSpace
 from perpixel.losses.weights import median_frequency
 

@@ -3,11 +3,11 @@
 from perpixel.training.callbacks.canary import CanaryScores
 from perpixel.training.callbacks.checkpoints import Checkpoints
 from perpixel.training.callbacks.ema import EMA
-from perpixel.training.callbacks.exact import ExactResume
-from perpixel.training.callbacks.finite import FiniteGuard, NonFinite, Step
+from perpixel.training.callbacks.exact_resume import ExactResume
 from perpixel.training.callbacks.first_batch import FirstBatch
 from perpixel.training.callbacks.history import History
 from perpixel.training.callbacks.means import EpochMeans
+from perpixel.training.callbacks.nonfinite_guard import NonFinite, NonFiniteGuard, Step
 from perpixel.training.callbacks.overlays import Overlays
 from perpixel.training.callbacks.stop import StopOnSignal
 from perpixel.training.callbacks.watchdog import Watchdog
@@ -18,10 +18,10 @@ __all__ = [
     "Checkpoints",
     "EpochMeans",
     "ExactResume",
-    "FiniteGuard",
     "FirstBatch",
     "History",
     "NonFinite",
+    "NonFiniteGuard",
     "Overlays",
     "Step",
     "StopOnSignal",

@@ -124,7 +124,7 @@ class Checkpoints(pl.callbacks.Checkpoint):
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Keep the weights if their score is the best so far. One that is not finite never is: no class has a pixel in
-        the split, say. (Weights that give no finite loss do not come as far as this, see ``FiniteGuard``.)
+        the split, say. (Weights that give no finite loss do not come as far as this, see ``NonFiniteGuard``.)
         """
         if not _fits(trainer):
             return

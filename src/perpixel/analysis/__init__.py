@@ -1,0 +1,1 @@
+"""Analysis of networks: sizes of every stage, receptive fields, checkerboard artefacts."""

@@ -1,0 +1,1 @@
+"""Checks across splits: leaks and shared files."""

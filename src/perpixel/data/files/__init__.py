@@ -1,0 +1,1 @@
+"""Samples that are pairs of files: found, inspected, read, cached."""

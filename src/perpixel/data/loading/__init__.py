@@ -1,0 +1,1 @@
+"""From splits to batches: samplers, workers, the data module."""

@@ -1,0 +1,1 @@
+"""Stored mask values to class indices: readers, palettes, label policies."""

@@ -1,6 +1,0 @@
-"""Drawn annotations (polygons, boxes, scribbles, points) as masks, with the pixels that nobody drew on unlabelled."""
-
-from perpixel.data.shapes.coco import coco_files
-from perpixel.data.shapes.masks import ShapeMasks
-
-__all__ = ["ShapeMasks", "coco_files"]

@@ -1,6 +1,0 @@
-"""What a model does to sizes: the spatial-size table, receptive fields and costs of every stage."""
-
-from perpixel.models.shapes.measured import measure
-from perpixel.models.shapes.stages import Stage, describe, totals
-
-__all__ = ["Stage", "describe", "measure", "totals"]

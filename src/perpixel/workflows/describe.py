@@ -1,0 +1,67 @@
+"""What a training leaves about its model, for whoever loads it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from omegaconf import DictConfig, OmegaConf
+
+from perpixel.config import complete
+from perpixel.data import DataModule, DataSource
+from perpixel.models import SegmentationModel
+from perpixel.spec import NODES, ModelSpec
+from perpixel.tracking import manifest
+from perpixel.training import Scores
+from perpixel.workflows.assembly import PLACES
+
+FACTS = ("name", "started", "command", "seed", "versions", "git", "data", "hardware")
+"""Of a run's manifest, what a model keeps."""
+
+
+def model_spec(
+    cfg: DictConfig, model: SegmentationModel, data: DataModule, run: Path, scores: Mapping[str, Scores]
+) -> ModelSpec:
+    """The spec of a trained network.
+
+    Args:
+        cfg: the settled train config.
+        model: the network that was built from it.
+        data: what it was trained on.
+        run: the run directory, whose manifest says where the model comes from.
+        scores: of the saved weights, by split.
+    """
+    nodes = {name: complete(cfg[name], PLACES[name].base, name, PLACES[name].given) for name in NODES}
+    weights = nodes["encoder"].get("weights")
+    if weights is not None:  # the bundle holds the trained ones
+        nodes["encoder"] |= {"weights": "none", "sha256": None}
+    known = manifest.read(run)
+    return ModelSpec(
+        nodes=nodes,
+        labels=data.source.labels,
+        normalise=data.normalise,
+        in_channels=data.source.channels,
+        image_dtype=image_dtype(data.source),
+        stride=model.stride,
+        train_size=(int(cfg.data.size[0]), int(cfg.data.size[1])),
+        precision=cfg.trainer.precision or "32-true",
+        channels_last=cfg.training.channels_last,
+        provenance={
+            **{fact: known[fact] for fact in FACTS if fact in known},
+            "pretrained_encoder": weights,
+            "init_from": cfg.init_from,
+            "loss": OmegaConf.to_container(cfg.loss, resolve=True),
+            "scores": {split: _finite(found.values) for split, found in scores.items()},
+        },
+    )
+
+
+def image_dtype(source: DataSource) -> str:
+    """dtype of the stored images, from the first training image: ``uint8``, ``uint16`` or ``float32``."""
+    return str(source.split("train").read(0, np.random.default_rng(0)).image.dtype)
+
+
+def _finite(values: Mapping[str, float]) -> dict[str, Any]:
+    return {name: value if value == value else None for name, value in values.items()}
