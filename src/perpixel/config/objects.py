@@ -157,12 +157,22 @@ def _make(node: Any, expected: type, where: str, given: Mapping[str, Any]) -> An
             for key, value in node.items()
             if key != "_target_"
         }
-        return target(**arguments, **{key: value for key, value in given.items() if key in accepted})
+        try:
+            return target(**arguments, **{key: value for key, value in given.items() if key in accepted})
+        except ValueError as error:
+            raise _placed(error, where) from None
     if isinstance(node, Mapping):
         return {key: _make(value, expected, f"{where}.{key}", given) for key, value in node.items()}
     if isinstance(node, list):
         return [_make(value, expected, f"{where}[{index}]", given) for index, value in enumerate(node)]
     return node
+
+
+def _placed(error: ValueError, where: str) -> ValueError:
+    """A class names its arguments by the key of its group; within another object they stand deeper."""
+    group, told = f"{where.partition('.')[0]}.", str(error)
+    nested = "." in where and not where.startswith("data.") and told.startswith(group) and not told.startswith(where)
+    return ConfigError(f"{where}.{told.removeprefix(group)}") if nested else error
 
 
 def _plain(node: Any) -> Any:
