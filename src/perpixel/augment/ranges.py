@@ -37,6 +37,6 @@ def two_factors(name: str, given: Sequence[float]) -> tuple[float, float]:
     """
     if len(given) != 2 or not 0 < given[0] <= given[1]:
         raise ValueError(
-            f"augment.{name}={list(given)} must be [least, greatest] factor, both above 0, as in augment.{name}=[0.5,2]."
+            f"augment.{name}={list(given)} must be [least, greatest] factor, both above 0, as augment.{name}=[0.5,2]."
         )
     return float(given[0]), float(given[1])

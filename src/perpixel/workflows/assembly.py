@@ -152,8 +152,8 @@ def build_source(cfg: DictConfig) -> DataSource:
 def _refuse_without_val(source: DataSource) -> None:
     if "val" not in source.splits:
         raise ValueError(
-            "the split 'val' is empty, as data.source.fractions says: training needs images to learn from and others to "
-            "be judged on. Give it a share, as in data.source.fractions=[0.8,0.2,0]; to learn a few by heart, as a "
+            "the split 'val' is empty, as data.source.fractions says: training needs images to learn from and others "
+            "to be judged on. Give it a share, as in data.source.fractions=[0.8,0.2,0]; to learn a few by heart, as a "
             "check of data and model, set data.overfit=1."
         )
 

@@ -13,7 +13,7 @@ from typing import NamedTuple
 from perpixel.config.quoting import typed
 from perpixel.data.files.walking import files_below
 from perpixel.data.formats.decode import SHARPENED
-from perpixel.data.formats.suffixes import UNREAD_SUFFIXES
+from perpixel.data.formats.suffixes import JPEG_SUFFIXES, UNREAD_SUFFIXES
 
 _SHOWN = 12
 """How many folders a message lists."""
@@ -25,7 +25,6 @@ _USUAL = {
     "segmentation segmentations y",
 }
 """What such folders are often called, the likelier first."""
-_JPEGS = (".jpg", ".jpeg", ".jpe", ".jfif")
 _SPECIAL = re.compile(r"([.^$*+?{}\[\]\\|()])")
 
 
@@ -50,10 +49,10 @@ def nothing_found(root: Path, where: str, suffixes: Sequence[str], what: str, pa
 
 def _of_endings(endings: Counter[str], what: str, folder: Path) -> str:
     """About files that lie there and are of another kind."""
-    jpegs = sum(endings[ending] for ending in _JPEGS)
+    jpegs = sum(endings[ending] for ending in JPEG_SUFFIXES)
     unread = [ending for ending in endings if ending in UNREAD_SUFFIXES]
     if what == "masks" and jpegs:
-        return f"{jpegs} JPEG files lie there, and JPEG blurs labels: masks are read from formats without loss. {SHARPENED}"
+        return f"{jpegs} JPEG files lie there, and JPEG blurs labels, so masks are not read from it. {SHARPENED}"
     if what == "masks" and endings[".json"]:
         return (
             f"{endings['.json']} JSON files lie there: set data.source.encoding=labelme (one file for each image) or "
@@ -70,6 +69,15 @@ def _of_endings(endings: Counter[str], what: str, folder: Path) -> str:
         common = ", ".join(f"{ending or 'no ending'} ({count})" for ending, count in endings.most_common(3))
         return f"The files there end in {common}: give their folder, or save them as PNG."
     return ""
+
+
+def of_unread(names: Sequence[str]) -> str:
+    """About pictures among the masks that are not read as masks; empty where there are none."""
+    if not names:
+        return ""
+    blurred = any(Path(name).suffix.lower() in JPEG_SUFFIXES for name in names)
+    how = f"JPEG blurs labels. {SHARPENED}" if blurred else "Save them as PNG."
+    return f"{len(names)} files among the masks are of a kind that is not read as a mask, first {names[0]!r}: {how}"
 
 
 def _elsewhere(root: Path, where: str, key: str, what: str, suffixes: Sequence[str]) -> str:
@@ -187,9 +195,8 @@ def _candidates(images: Sequence[str], masks: Sequence[str]) -> Iterator[_Affixe
 
 def _common(one: str, other: str) -> int:
     """How many characters two texts share at their start."""
-    return next(
-        (place for place, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), min(len(one), len(other))
-    )
+    shortest = min(len(one), len(other))
+    return next((place for place in range(shortest) if one[place] != other[place]), shortest)
 
 
 def _cores(keys: Sequence[str], affixes: tuple[str, str]) -> Iterator[str]:

@@ -56,7 +56,7 @@ class SplitPlan:
         self._refuse_idle()
         grouped = _grouped(pairs, self.root, self.group_by)
         keys = self._keys(grouped)
-        needed = ("train",) if self._no_val else ("train", "val")
+        needed: tuple[SplitName, ...] = ("train",) if self._no_val else ("train", "val")
         empty = [name for name in needed if not keys.get(name)]
         if empty:
             raise ValueError(

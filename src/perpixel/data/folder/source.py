@@ -56,7 +56,8 @@ class Folder(FileSource):
     Args:
         root: folder that holds the data.
         images, masks: folders or globs.
-        classes: names (or numbers, taken as names), in the order of their indices; None where a policy names them by stored value.
+        classes: names (numbers are taken as names) in the order of their indices; None where a policy names them by
+            stored value.
         policy: file of a label policy (``perpixel.data.masks.policy``) over the classes or, without, the stored values.
         palette: an RGB triple per class; None gives PASCAL VOC's colours.
         encoding: ``index`` where a mask's values (or palette indices) are the classes, ``colour`` where its RGB are,

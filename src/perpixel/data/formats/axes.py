@@ -11,8 +11,8 @@ MOST_CHANNELS = 16
 
 
 _ONE_HOT = (
-    ", with a plane for each class as it seems (one-hot), and masks are (H, W), one class index per pixel. Save each as "
-    "the index of its largest plane: "
+    ", with a plane for each class as it seems (one-hot), and masks are (H, W), one class index per pixel. Save each "
+    "as the index of its largest plane: "
 )
 
 

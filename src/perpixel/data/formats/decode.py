@@ -40,9 +40,9 @@ COLOUR_BANDS = 4
 """Bands of a picture that shows colours and transparency, whatever it is used for."""
 
 SHARPENED = (
-    'Take the originals; of 0/255 masks that exist as JPEG alone, sharp ones are made by python -c "from pathlib import '
-    "Path; from PIL import Image; [Image.open(p).convert('L').point(lambda v: 255 * (v > 127)).save(p.with_suffix("
-    "'.png')) for p in Path('masks').rglob('*.jp*g')]\" (then data.source.binary=true)."
+    "Take the originals; of 0/255 masks that exist as JPEG alone, sharp ones are made by "
+    "python -c \"from pathlib import Path; from PIL import Image; [Image.open(p).convert('L').point(lambda v: 255 * (v "
+    "> 127)).save(p.with_suffix('.png')) for p in Path('masks').rglob('*.jp*g')]\" (then data.source.binary=true)."
 )
 """What to do about masks that were compressed with loss."""
 

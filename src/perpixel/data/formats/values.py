@@ -95,7 +95,8 @@ def picture_values(image: Image.Image, colours: bool, path: Path, is_gif: bool =
 
 def _is_grey(image: Image.Image) -> bool:
     """Whether all colours of the palette that occur are grey."""
-    return all(len({*colour[:3]}) == 1 for _, colour in image.convert("RGB").getcolors(1 << 16) or [(0, (0, 1, 2))])  # type: ignore[misc]
+    colours = np.unique(np.array(image.convert("RGB")).reshape(-1, 3), axis=0)
+    return bool((colours == colours[:, :1]).all())
 
 
 def unpacked_as(image: ImageFile.ImageFile) -> str:
