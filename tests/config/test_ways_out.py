@@ -12,6 +12,7 @@ import perpixel
 from perpixel.config import ConfigError, compose, faults
 from perpixel.config.errors import nearest
 from perpixel.config.quoting import typed
+from perpixel.data import DataSource
 from perpixel.losses import Loss
 
 FOLDER = ["data=folder", "data.source.root=x", "data.source.classes=[a,b]"]
@@ -154,7 +155,6 @@ def test_ranges_of_recipes_are_told_before_data_are_read(key: str, told: str) ->
     [
         ("data.source.root=[my]", """'data.source.root="[my]"'"""),
         ("data.source.classes=abc", "data.source.classes=[abc]"),
-        ("data.source.classes={a:0,b:7}", "data.source.classes=[a,b]"),
         ("data.source.classes=[1.5,true]", """'data.source.classes=["1.5","True"]'"""),
         ("data.source.classes=3", "data.source.classes=[a,b]"),
     ],
@@ -167,6 +167,13 @@ def test_values_of_another_kind_show_the_form(override: str, told: str) -> None:
     assert told in str(error.value)
 
 
+def test_a_mapping_is_no_list() -> None:
+    """Its values would be dropped."""
+    node = {"_target_": "perpixel.data.Folder", "root": "x", "classes": {"a": 0, "b": 7}}
+    (told,) = faults(node, DataSource, "data.source")
+    assert "A list is written data.source.classes=[a,b]" in told
+
+
 def test_a_loss_without_measure_says_what_it_lacks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     text = "from perpixel.losses import Loss\nclass Mine(Loss):\n    def forward(self, logits, target): ...\n"
     (tmp_path / "lab_without_measure.py").write_text(text)
@@ -175,3 +182,20 @@ def test_a_loss_without_measure_says_what_it_lacks(tmp_path: Path, monkeypatch: 
     (told,) = faults({"_target_": "lab_without_measure.Mine"}, Loss, "loss", ("ignore_index",))
     assert "lacks what perpixel.losses.base.Loss asks its subclasses for: def measure(self, pixels" in told
     assert "Define it in Mine" in told
+
+
+def test_a_split_nobody_asked_for_is_needed_unless_a_few_are_learned_by_heart(tiny: list[str]) -> None:
+    from perpixel.workflows.assembly import build_source
+
+    only_train = [*tiny, "data.source.fractions=[1,0,0]"]
+    with pytest.raises(ValueError, match=r"the split 'val' is empty.*data\.source\.fractions=\[0\.8,0\.2,0\]"):
+        build_source(compose(only_train).cfg)
+    assert build_source(compose([*only_train, "data.overfit=1"]).cfg).splits == ("train", "val")
+
+
+def test_255_is_refused_where_the_files_hold_integers(tiny: list[str]) -> None:
+    from perpixel.workflows.assembly import build_source, settle_normalisation
+
+    cfg = compose([*tiny, "data.mean=[123.675,116.28,103.53]", "data.std=[58.395,57.12,57.375]"]).cfg
+    with pytest.raises(ConfigError, match=r"data\.std=\[0\.229,0\.224,0\.225\]"):
+        settle_normalisation(cfg, build_source(cfg))
