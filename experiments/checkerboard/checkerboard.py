@@ -18,9 +18,9 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from perpixel.analysis.checkerboard import HIGH, measure_checkerboard, natural_noise
+from perpixel.bundle.bundle import read_bundle_weights
 from perpixel.config import build, compose, read_run_config
 from perpixel.data import DataModule
-from perpixel.export.bundle import read_weights
 from perpixel.models import Encoder, Unet, Upsampling
 from perpixel.tracking.runs import Run, load_run, load_sweep
 from perpixel.workflows.assembly import build_data, build_model, build_source, without_weights
@@ -78,7 +78,7 @@ def trained(run: Run) -> Row:
     cfg = without_weights(read_run_config(run.directory / "config.yaml"))  # the run brings all weights
     source = build_source(cfg)
     model = build_model(cfg, source.labels.num_classes, source.channels)
-    model.load_state_dict(read_weights(run.directory))
+    model.load_state_dict(read_bundle_weights(run.directory))
     score = measure_checkerboard(model, validation_images(build_data(cfg, source)))
     return Row(name_of(cfg.decoder), "trained", cfg.seed, score, run.score("val", "mIoU"), run.score("test", "mIoU"))
 

@@ -14,7 +14,7 @@ from PIL import Image
 from tests.commands import Shell
 
 import perpixel
-from perpixel.cli.evaluate import evaluate
+from perpixel.cli.evaluate import evaluate, split_changes
 from perpixel.config import ConfigError, compose
 from perpixel.data.files.source import FileSplit
 from perpixel.data.masks.reader import IndexMasks
@@ -43,12 +43,15 @@ def overrides(root: Path, run: Path, *more: str) -> list[str]:
 def trained(tiny_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     run = tmp_path_factory.mktemp("scored") / "run"
     model = ["model=fpn", "encoder=mobilenet_v2", "encoder.weights=none"]
-    perpixel.train(overrides(tiny_root, run, *model, "evaluation.thin_width=14", "evaluation.small_area=120"))
+    perpixel.train(
+        overrides(tiny_root, run, *model, "evaluation.spatial.thin_width=14", "evaluation.spatial.small_area=120")
+    )
     return run
 
 
 def score(run: Path, *more: str) -> dict[str, Any]:
-    evaluate(compose([f"run={run}", "split=val", *more], "evaluate").cfg)
+    own, changes = split_changes([f"run={run}", "split=val", *more])
+    evaluate(compose(own, "evaluate").cfg, changes)
     found: dict[str, Any] = json.loads((run / "evaluation_val.json").read_text())["val"]
     return found
 
@@ -76,7 +79,8 @@ def test_a_run_that_was_moved_scores_the_same_without_the_weights_it_began_with(
     config.trainer.accelerator, config.trainer.devices = "gpu", 4
     OmegaConf.save(config, run / "config.yaml")
     again = score(run)
-    assert again == json.loads((trained / "metrics.json").read_text())["val"]
+    before = json.loads((trained / "metrics.json").read_text())["val"]
+    assert again == {name: value for name, value in before.items() if name != "loss"}, "to the last pixel and bit"
     assert np.asarray(Image.open(run / "evaluation_val_reliability.png")).std() > 5
     table = capsys.readouterr().out
     for heading in ("square", "boundary IoU", "thin recall", "ECE", f"{again['mThinRecall']:.4f}"):
@@ -85,12 +89,12 @@ def test_a_run_that_was_moved_scores_the_same_without_the_weights_it_began_with(
 
 
 def test_what_is_measured_can_be_changed_and_is_otherwise_the_runs(trained: Path) -> None:
-    assert score(trained, "evaluation.thin_width=3")["mThinRecall"] is None
-    less = score(trained, "evaluation.spatial=false", "evaluation.calibration=false")
+    assert score(trained, "evaluation.spatial.thin_width=3")["mThinRecall"] is None
+    less = score(trained, "evaluation=none")
     assert not set(NEW) & set(less)
     assert less["confusion"] == score(trained)["confusion"]
-    with pytest.raises(ValueError, match=r"evaluation: small_area=0"):
-        score(trained, "evaluation.small_area=0")
+    with pytest.raises(ValueError, match=r"evaluation\.spatial\.small_area=0"):
+        score(trained, "evaluation.spatial.small_area=0")
 
 
 def test_the_refusal_of_changed_data_is_lifted_by_one_key(trained: Path, tmp_path: Path) -> None:
@@ -101,27 +105,50 @@ def test_the_refusal_of_changed_data_is_lifted_by_one_key(trained: Path, tmp_pat
     with pytest.raises(ValueError, match=r"has changed since it was trained.*data\.allow_changed=true"):
         score(run)
     assert score(run, "data.allow_changed=true")["mIoU"] is not None
-    with pytest.raises(ConfigError, match=r"allow_changed: there is no such key.*data\.allow_changed"):
+    with pytest.raises(ConfigError, match=r"allow_changed: there is no such key"):
         compose([f"run={run}", "allow_changed=true"], "evaluate")
 
 
-def test_a_run_from_before_keys_moved_is_scored_and_resumed(trained: Path, tmp_path: Path) -> None:
-    run = tmp_path / "run"
-    shutil.copytree(trained, run)
-    cfg = OmegaConf.load(run / "config.yaml")
-    for key in ("policy", "on_bad_file", "max_bad"):
-        cfg.data.source[key] = cfg.data.pop(key)
-    cfg.data.source.max_bad = 0.25
-    OmegaConf.save(cfg, run / "config.yaml")
+def test_a_bundle_is_scored_on_other_data_with_the_same_class_names(
+    trained: Path, tiny_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The masks store the classes in another order; the names say which is which."""
+    monkeypatch.chdir(tmp_path)
+    bundle = Path(shutil.copytree(trained / "model", tmp_path / "copy"))
+    other = Path(shutil.copytree(tiny_root, tmp_path / "data"))
+    for path in (other / "masks").iterdir():
+        Image.fromarray((np.array(Image.open(path)) + 1) % 3).save(path)
+    asked = [f"run={bundle}", "split=val", "data=folder", f"data.source.root={other}"]
+    evaluate(compose([*asked, "data.source.classes=[disc,ground,square]"], "evaluate").cfg)
+    (path,) = (tmp_path / "runs" / "evaluations").glob("copy_*/evaluation_val.json")
+    found, before = json.loads(path.read_text())["val"], json.loads((trained / "metrics.json").read_text())["val"]
+    assert found["confusion"] == before["confusion"]
+    with pytest.raises(ValueError, match="classes that the model does not have: cube"):
+        evaluate(compose([*asked, "data.source.classes=[disc,ground,cube]"], "evaluate").cfg)
+    with pytest.raises(ValueError, match="without its run, so its data are not known"):
+        evaluate(compose([f"run={bundle}"], "evaluate").cfg)
+
+
+def test_the_runs_own_data_may_have_moved(trained: Path, tiny_root: Path, tmp_path: Path) -> None:
+    copy = shutil.copytree(tiny_root, tmp_path / "moved")
+    assert score(trained, f"data.source.root={copy}")["confusion"] == score(trained)["confusion"]
+    with pytest.raises(SystemExit):
+        score(trained, "data.source.roott=x")
+
+
+def test_a_run_that_has_not_finished_is_scored_with_its_best_weights(trained: Path, tmp_path: Path) -> None:
+    run = Path(shutil.copytree(trained, tmp_path / "run"))
+    shutil.rmtree(run / "model")
     assert score(run)["confusion"] == score(trained)["confusion"]
-    perpixel.train([f"resume={run}", "trainer.max_epochs=2"])
-    assert OmegaConf.load(run / "config.yaml").data.max_bad == 0.25
+    shutil.rmtree(run / "checkpoints")
+    with pytest.raises(ValueError, match="left no weights, neither in model/ nor in checkpoints/"):
+        score(run)
 
 
 def test_help_needs_no_run(tmp_path: Path) -> None:
     told = Shell(tmp_path).run("evaluate", ["--help"])
-    assert "thin_width: null" in told
-    assert "allow_changed: false" in told
+    assert "batch_size: null" in told
+    assert "evaluation.spatial.thin_width=3" in told
 
 
 @pytest.mark.parametrize("binary", [False, True])

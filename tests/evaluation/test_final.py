@@ -2,59 +2,86 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, fields
-from typing import Any
-
 import pytest
 import torch
-from omegaconf import OmegaConf
 
-from perpixel.config import ConfigError, compose
-from perpixel.config.schema import EvaluationConfig, RescoringConfig
-from perpixel.evaluation import final_metrics
+from perpixel import evaluation
+from perpixel.bundle import Predictor
+from perpixel.config import compose
+from perpixel.evaluation import Evaluator, Spatial, score
 from perpixel.labels import LabelSpace
 from perpixel.metrics import Calibration, PixelMetric, SegmentationMetrics, SpatialMetrics
+from perpixel.spec import NODES, ModelSpec, Normalise
 from perpixel.training.module import Scores
 from perpixel.training.scoring import final_values
+from perpixel.workflows.assembly import build_evaluators, evaluation_faults
+from perpixel.workflows.evaluate import class_map
 
 SPACE = LabelSpace(("a", "b", "c"), ((0, 0, 0),) * 3)
 METRICS = (SegmentationMetrics, SpatialMetrics, Calibration)
 
 
 def test_settings_reach_the_metrics() -> None:
-    settings = EvaluationConfig(
-        dilation_ratio=0.05, boundary_tolerance=0.01, thin_width=9, small_area=7, calibration_bins=4
-    )
-    spatial, calibration = final_metrics(settings, SPACE)
-    assert isinstance(spatial, SpatialMetrics)
+    spatial = Spatial(dilation_ratio=0.05, tolerance=0.01, thin_width=9, small_area=7).metric(SPACE)
     assert (spatial.dilation_ratio, spatial.tolerance, spatial.thin_width, spatial.small_area) == (0.05, 0.01, 9, 7)
-    assert isinstance(calibration, Calibration)
-    assert calibration.bins == 4
+    assert evaluation.Calibration(bins=4).metric(SPACE).bins == 4
 
 
-def test_each_can_be_left_out() -> None:
-    (only,) = final_metrics(EvaluationConfig(spatial=False), SPACE)
-    assert isinstance(only, Calibration)
-    (only,) = final_metrics(EvaluationConfig(calibration=False), SPACE)
-    assert isinstance(only, SpatialMetrics)
+def test_each_can_be_left_out_and_the_choice_none_leaves_out_all() -> None:
+    (only,) = build_evaluators(compose(["evaluation.spatial=null"]).cfg.evaluation)
+    assert only == evaluation.Calibration()
+    assert build_evaluators(compose(["evaluation=none"]).cfg.evaluation) == []
 
 
-def test_a_setting_out_of_range_is_named_with_its_key() -> None:
-    with pytest.raises(ValueError, match=r"evaluation: thin_width=1: give 2 or more"):
-        final_metrics(EvaluationConfig(thin_width=1), SPACE)
+def test_yaml_and_code_have_the_same_defaults() -> None:
+    assert build_evaluators(compose([]).cfg.evaluation) == [Spatial(), evaluation.Calibration()]
 
 
-def test_a_setting_out_of_range_stops_a_command_before_it_starts() -> None:
-    with pytest.raises(ConfigError, match=r"evaluation\.small_area=1: give 2 or more") as error:
-        compose(["evaluation.small_area=1", "evaluation.calibration_bins=0"])
-    assert "evaluation.calibration_bins=0: give 1 or more" in str(error.value)
+def test_faults_are_found_before_a_command_starts_each_with_its_key() -> None:
+    wrong = ["evaluation.spatial.small_area=1", "evaluation.calibration.bins=0"]
+    found = evaluation_faults(compose(wrong).cfg.evaluation)
+    assert found == [
+        "evaluation.spatial.small_area=1: give 2 or more.",
+        "evaluation.calibration.bins=0: give 1 or more (15 is usual).",
+    ]
+    (kind,) = evaluation_faults({"mine": {"_target_": "perpixel.losses.Dice"}})
+    assert "evaluation.mine._target_" in kind
+    (key,) = evaluation_faults({"spatial": {"_target_": "perpixel.evaluation.Spatial", "width": 3}})
+    assert "evaluation.spatial.width" in key
 
 
-def test_the_keys_are_the_same_for_train_and_evaluate() -> None:
-    assert [field.name for field in fields(RescoringConfig)] == [field.name for field in fields(EvaluationConfig)]
-    assert OmegaConf.to_container(compose([]).cfg.evaluation) == asdict(EvaluationConfig())
-    asked: Any = OmegaConf.to_container(compose(["run=r"], "evaluate").cfg.evaluation)
-    assert set(asked.values()) == {None}
+class Brightness(Evaluator):
+    """What a user's own evaluator looks like."""
+
+    def metric(self, labels: LabelSpace) -> PixelMetric:
+        return SegmentationMetrics(labels)
+
+
+def test_one_pass_feeds_every_evaluator() -> None:
+    spec = ModelSpec({name: {} for name in NODES}, SPACE, Normalise((0.0,) * 3, (1.0,) * 3), 3, 1, (4, 4))
+    passes: list[int] = []
+
+    def backend(images: torch.Tensor) -> torch.Tensor:
+        passes.append(len(images))
+        return images
+
+    images = torch.randint(0, 256, (4, 3, 6, 7), dtype=torch.uint8)
+    target = images.argmax(1)
+    batches = [{"image": images[i : i + 2], "mask": target[i : i + 2], "name": ["a", "b"]} for i in (0, 2)]
+    found = dict(score(Predictor(backend, spec), batches, [Brightness(), Spatial(), evaluation.Calibration()]))
+    assert passes == [2, 2]
+    assert found["pixel_accuracy"] > 0.99  # where two channels tie either may win
+    assert {"confusion", "ECE", "mBoundaryIoU", "reliability"} <= set(found)
+
+
+def test_classes_agree_by_name() -> None:
+    model = LabelSpace(("sky", "road", "car"), ((0, 0, 0),) * 3)
+    permuted = class_map(LabelSpace(("car", "sky"), ((0, 0, 0),) * 2, ignore_index=9), model)
+    assert permuted(torch.tensor([[0, 1, 9, 4]])).tolist() == [[2, 0, 255, -1]]
+    same = class_map(model, model)
+    assert same(torch.tensor([1, 255])).tolist() == [1, 255]
+    with pytest.raises(ValueError, match="classes that the model does not have: tree"):
+        class_map(LabelSpace(("sky", "tree"), ((0, 0, 0),) * 2), model)
 
 
 @pytest.mark.parametrize("kind", METRICS)

@@ -4,7 +4,7 @@ from perpixel.config.compose import Job, compose, expand, install
 from perpixel.config.errors import ConfigError, together
 from perpixel.config.objects import admit, build, complete, faults
 from perpixel.config.paths import conf_dir
-from perpixel.config.resume import resume_directory, resumed_config
+from perpixel.config.resume import changed_config, resume_directory, resumed_config
 from perpixel.config.untrusted import read_run_config, read_yaml
 
 __all__ = [
@@ -12,6 +12,7 @@ __all__ = [
     "Job",
     "admit",
     "build",
+    "changed_config",
     "complete",
     "compose",
     "conf_dir",

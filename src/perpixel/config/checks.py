@@ -184,13 +184,6 @@ def _monitor(cfg: Any) -> Iterator[Fault]:
         )
 
 
-def _evaluation(cfg: Any) -> Iterator[Fault]:
-    least = {"dilation_ratio": 0, "boundary_tolerance": 0, "thin_width": 2, "small_area": 2, "calibration_bins": 1}
-    for key, floor in least.items():
-        if cfg.evaluation[key] < floor:
-            yield f"evaluation.{key}={cfg.evaluation[key]}: give {floor} or more."
-
-
 RULES: tuple[Callable[[Any], Iterator[Fault]], ...] = (
     _strangers,
     _sizes,
@@ -203,5 +196,4 @@ RULES: tuple[Callable[[Any], Iterator[Fault]], ...] = (
     _devices,
     _reliability,
     _monitor,
-    _evaluation,
 )

@@ -49,18 +49,38 @@ def resumed_config(run: Path, overrides: Sequence[str]) -> tuple[DictConfig, lis
     if not path.is_file():
         raise ConfigError(f"{KEY}={run}: this is no run directory (it has no config.yaml).")
     cfg = read_run_config(path)
+    # The run's path may hold characters that have a meaning in Hydra's grammar.
+    changes = _parsed([line for line in overrides if not line.startswith(f"{KEY}=")])
+    return _changed(cfg, changes), [change.input_line or "" for change in changes]
+
+
+def changed_config(cfg: DictConfig, overrides: Sequence[str]) -> DictConfig:
+    """A run's config with some of its keys changed, held to the same rules as a resumed run's.
+
+    Args:
+        cfg: as :func:`read_run_config` gives it; it is changed in place.
+        overrides: as typed, ``key=value``.
+
+    Raises:
+        ConfigError: changes that a run cannot take; all faults at once.
+    """
+    return _changed(cfg, _parsed(overrides))
+
+
+def _parsed(overrides: Sequence[str]) -> list[Override]:
     try:
-        # The run's path may hold characters that have a meaning in Hydra's grammar.
-        others = [line for line in overrides if not line.startswith(f"{KEY}=")]
-        parsed = OverridesParser.create().parse_overrides(others)
+        parsed = OverridesParser.create().parse_overrides(list(overrides))
     except HydraException as error:
-        raise together(grammar_faults(others) or [str(error)]) from None
-    changes = [change for change in parsed if not change.key_or_group.startswith("hydra")]
+        raise together(grammar_faults(overrides) or [str(error)]) from None
+    return [change for change in parsed if not change.key_or_group.startswith("hydra")]
+
+
+def _changed(cfg: DictConfig, changes: Sequence[Override]) -> DictConfig:
     faults = [fault for change in changes for fault in _apply(cfg, change)]
     faults = faults or guard.check_job(OmegaConf.to_container(cfg)) + check_values(cfg)
     if faults:
         raise together(faults)
-    return cfg, [change.input_line or "" for change in changes]
+    return cfg
 
 
 def _apply(cfg: DictConfig, change: Override) -> Iterator[str]:
@@ -74,7 +94,7 @@ def _apply(cfg: DictConfig, change: Override) -> Iterator[str]:
             f"{line}: the state fits the network that it was saved from. For another network start a new run, with "
             f"init_from=<this run> if it is to begin with these weights."
         )
-    elif OmegaConf.is_dict(OmegaConf.select(cfg, key)):
+    elif OmegaConf.is_dict(OmegaConf.select(cfg, key)) and not _leaves_out(change):
         yield (
             f"{line}: a resumed run keeps its {key}; single keys can change ({key}.<key>=…). For another {key} start a "
             f"new run, with init_from=<this run> if it is to begin with these weights."
@@ -84,6 +104,11 @@ def _apply(cfg: DictConfig, change: Override) -> Iterator[str]:
             OmegaConf.update(cfg, key, change.value())
         except OmegaConfBaseException as error:
             yield f"{line}: {str(error).splitlines()[0]}"
+
+
+def _leaves_out(change: Override) -> bool:
+    """Whether an evaluator is left out, as in ``evaluation.spatial=null``."""
+    return change.key_or_group.startswith("evaluation.") and change.value() is None
 
 
 def _keys(node: Any, where: str = "") -> list[str]:

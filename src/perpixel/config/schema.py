@@ -135,32 +135,6 @@ class TrainingConfig:
 
 
 @dataclass
-class EvaluationConfig:
-    """What is measured beside the confusion matrix when a split is scored for the record."""
-
-    spatial: bool = True  # boundary IoU and F, thin-structure and small-object recall
-    dilation_ratio: float = 0.02  # width of the edge in boundary IoU, as a share of the image's diagonal
-    boundary_tolerance: float = 0.0075  # distance at which a contour is still met, as a share of the diagonal
-    thin_width: int = 5  # pixels; structures narrower than this are thin
-    small_area: int = 100  # pixels; objects of fewer are small
-    calibration: bool = True  # ECE and the reliability diagram
-    calibration_bins: int = 15
-
-
-@dataclass
-class RescoringConfig:
-    """The keys of ``EvaluationConfig``; null keeps what the run was scored with."""
-
-    spatial: bool | None = None
-    dilation_ratio: float | None = None
-    boundary_tolerance: float | None = None
-    thin_width: int | None = None
-    small_area: int | None = None
-    calibration: bool | None = None
-    calibration_bins: int | None = None
-
-
-@dataclass
 class TrainConfig:
     """The root of ``conf/train.yaml``."""
 
@@ -174,7 +148,7 @@ class TrainConfig:
     scheduler: SchedulerConfig = field(default_factory=SchedulerConfig)
     trainer: TrainerConfig = field(default_factory=TrainerConfig)
     training: TrainingConfig = field(default_factory=TrainingConfig)
-    evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
+    evaluation: Any = field(default_factory=dict)  # evaluators by name; null leaves one out
     logger: Any = MISSING
     init_from: str | None = (
         None  # a run directory, bundle or .safetensors file whose weights are taken over as they fit
@@ -185,21 +159,16 @@ class TrainConfig:
 
 
 @dataclass
-class EvaluatedDataConfig:
-    """Of the run's data, what an evaluation may change."""
-
-    allow_changed: bool = False  # score although the data are not what the run was trained with
-
-
-@dataclass
 class EvaluateConfig:
     """The root of ``conf/evaluate.yaml``."""
 
-    run: str = MISSING  # a run directory
+    run: str = MISSING  # a run directory, or a bundle (its model/ folder, or a copy of it)
     split: str = "test"  # val or test; each look at test is counted in the run's manifest
     batch_size: int | None = None  # null: the run's own
-    data: EvaluatedDataConfig = field(default_factory=EvaluatedDataConfig)
-    evaluation: RescoringConfig = field(default_factory=RescoringConfig)
+    device: str = "auto"  # cpu, cuda, cuda:1, …; auto takes a GPU if there is one
+    output: str | None = None  # folder for the results; null: the run directory
+    data: Any = None  # other data than the run's; null: its own, of which single keys can change (data.source.root=…)
+    evaluation: Any = None  # null: as the run was scored; single keys can change (evaluation.spatial.thin_width=3)
 
 
 @dataclass

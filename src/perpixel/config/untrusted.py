@@ -21,9 +21,6 @@ MOST_BYTES = 1 << 20
 MOST_NODES = 100_000
 """Far beyond any config; nine nested aliases of nine would make a billion."""
 
-_ONCE_OF_SOURCE = ("policy", "on_bad_file", "max_bad")
-"""Keys of ``data`` that stood in ``data.source`` while ``folder`` alone had them."""
-
 
 def read_yaml(path: Path) -> Any:
     """The plain containers of a YAML file, interpolations unresolved.
@@ -48,8 +45,7 @@ def read_run_config(path: Path) -> DictConfig:
     """The ``config.yaml`` of a run directory, held to the rules of a command line: it may have been written by anyone.
 
     Runs save their config resolved, so an interpolation in it was put there by hand, and is refused: it could read this
-    machine's environment. Keys that a run of an earlier version does not have take their defaults, and those that have
-    moved since are found where they stood.
+    machine's environment.
 
     Raises:
         ConfigError: all faults, each with its key.
@@ -58,7 +54,6 @@ def read_run_config(path: Path) -> DictConfig:
     found = read_yaml(path)
     if not isinstance(found, dict):
         raise ConfigError(f"'{path}' is not the config of a run.")
-    _move_up(found)
     faults = [
         f"{where}={value}: a run's config holds no interpolations."
         for where, value in guard.strings(found)
@@ -74,15 +69,6 @@ def read_run_config(path: Path) -> DictConfig:
     if faults:
         raise together([f"'{path}': {fault}" for fault in faults])
     return cfg
-
-
-def _move_up(found: dict[Any, Any]) -> None:
-    """Runs that were trained before three keys moved can still be scored and resumed."""
-    data = found.get("data")
-    if not isinstance(data, dict) or any(key in data for key in _ONCE_OF_SOURCE):
-        return
-    if isinstance(source := data.get("source"), dict):
-        data |= {key: source.pop(key) for key in _ONCE_OF_SOURCE if key in source}
 
 
 def _size(node: yaml.Node | None, known: dict[int, int]) -> int:

@@ -1,5 +1,7 @@
-"""Evaluation of trained models beyond the confusion matrix of a run."""
+"""Evaluation of trained models: what is measured when a split is scored for the record."""
 
-from perpixel.evaluation.final import final_metrics
+from perpixel.evaluation.base import Evaluator, score
+from perpixel.evaluation.calibration import Calibration
+from perpixel.evaluation.spatial import Spatial
 
-__all__ = ["final_metrics"]
+__all__ = ["Calibration", "Evaluator", "Spatial", "score"]

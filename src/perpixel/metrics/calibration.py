@@ -60,7 +60,7 @@ class Calibration(PixelMetric):
     def __init__(self, labels: LabelSpace, bins: int = 15) -> None:
         super().__init__(labels)
         if bins < 1:
-            raise ValueError(f"calibration with {bins} bins: give 1 or more (15 is usual).")
+            raise ValueError(f"bins={bins}: give 1 or more (15 is usual).")
         self.bins = bins
         for name in ("pixels", "right", "confidence"):
             self._add_counts(name, bins)

@@ -18,13 +18,13 @@ from perpixel.augment import Recipe
 from perpixel.bundle.bundle import read_bundle_weights
 from perpixel.config import admit, build, faults, together
 from perpixel.config.ranges import normalisation_faults
-from perpixel.config.schema import DataConfig, EvaluationConfig
+from perpixel.config.schema import DataConfig
 from perpixel.data import DataModule, DataSource
 from perpixel.data.files.class_pixels import total_pixels
 from perpixel.data.files.inspection import all_faults_told
 from perpixel.data.loading.canary import Canary, outside_canary
 from perpixel.data.loading.fixed import FixedSamples
-from perpixel.evaluation import final_metrics
+from perpixel.evaluation import Evaluator
 from perpixel.labels import PADDING_INDEX, PixelCounts
 from perpixel.losses import Loss
 from perpixel.losses.faults import config_faults as loss_faults
@@ -82,6 +82,7 @@ def config_faults(cfg: DictConfig) -> list[str]:
         for fault in faults(OmegaConf.select(cfg, path), place.base, path, place.given)
     ]
     loss = OmegaConf.to_container(cfg.loss, resolve=True)
+    found += evaluation_faults(cfg.evaluation)
     return found or [*_unused(cfg), *_misfits(cfg), *_recipe_faults(cfg), *loss_faults(loss)]
 
 
@@ -279,9 +280,35 @@ def build_tracker(cfg: DictConfig) -> Tracker:
     return BackgroundTracker(tracker)
 
 
-def _evaluation(cfg: DictConfig) -> EvaluationConfig:
-    typed = OmegaConf.merge(OmegaConf.structured(EvaluationConfig), cfg.evaluation)
-    return cast(EvaluationConfig, OmegaConf.to_object(typed))
+def build_evaluators(node: Any) -> list[Evaluator]:
+    """What is measured when a split is scored, from the ``evaluation`` node; entries that are null are left out.
+
+    Raises:
+        ConfigError: all faults, each with its config path.
+    """
+    if found := evaluation_faults(node):
+        raise together(found)
+    return [build(each, Evaluator, f"evaluation.{name}") for name, each in _evaluator_nodes(node)]  # type: ignore[type-abstract]
+
+
+def evaluation_faults(node: Any) -> list[str]:
+    """Everything wrong with the ``evaluation`` node, ranges of settings included."""
+    found = []
+    for name, each in _evaluator_nodes(node):
+        where = f"evaluation.{name}"
+        wrong = faults(each, Evaluator, where)
+        if not wrong:
+            try:
+                build(each, Evaluator, where)  # type: ignore[type-abstract]
+            except ValueError as error:
+                wrong = [f"{where}.{error}"]
+        found += wrong
+    return found
+
+
+def _evaluator_nodes(node: Any) -> list[tuple[str, Any]]:
+    plain: Any = OmegaConf.to_container(node, resolve=True) if OmegaConf.is_config(node) else node
+    return [(str(name), each) for name, each in (plain or {}).items() if each is not None]
 
 
 def assemble(cfg: DictConfig, run: Path, tracker_logger: Any, on_look: Callable[[str], None]) -> Experiment:
@@ -316,7 +343,7 @@ def assemble(cfg: DictConfig, run: Path, tracker_logger: Any, on_look: Callable[
         splits=source.splits,
         make_optimizer=_build(cfg, "optimizer"),
         make_schedule=_build(cfg, "scheduler"),
-        final_metrics=final_metrics(_evaluation(cfg), source.labels),
+        final_metrics=[each.metric(source.labels) for each in build_evaluators(cfg.evaluation)],
         loggers=[tracker_logger] if tracker_logger is not None else [],
         fit_callbacks=[
             FirstBatch(run / "first_batch.png", pictures.first_batch),

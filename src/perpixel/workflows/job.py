@@ -20,7 +20,7 @@ from perpixel.bundle import ModelBundle
 from perpixel.config import ConfigError, resumed_config
 from perpixel.config.errors import UserFacingError
 from perpixel.config.schema import TrainConfig
-from perpixel.data import DataModule
+from perpixel.data import DataModule, DataSource
 from perpixel.data.checks.cross_split_files import shared_samples, warning_of
 from perpixel.data.files.inspection import BadFiles
 from perpixel.data.folder.split_record import write_splits
@@ -257,7 +257,7 @@ def _describe(experiment: Experiment, run: Path, anything_goes: bool) -> None:
     parameters = sum(parameter.numel() for parameter in experiment.model.parameters())
     data = cast(DataModule, experiment.data)
     now = data.fingerprints()
-    refuse_changed(data, now, run, anything_goes)
+    refuse_changed(data.source, now, run, anything_goes)
     if data.canary is not None:
         write_atomically(run / "canary.json", json.dumps({"names": data.canary.names}, indent=1) + "\n")
     write_splits(data.source, run / "splits.json")
@@ -276,14 +276,14 @@ def _describe(experiment: Experiment, run: Path, anything_goes: bool) -> None:
     log.info("%s: %s parameters; run directory %s", type(experiment.model).__name__, f"{parameters:,}", run)
 
 
-def refuse_changed(data: DataModule, now: Mapping[str, str], run: Path, allowed: bool) -> None:
+def refuse_changed(source: DataSource, now: Mapping[str, str], run: Path, allowed: bool) -> None:
     """Compare fingerprints with those that a run was trained on.
 
     Raises:
         ValueError: they differ, and that was not allowed.
     """
     before = manifest.read(run)
-    left_out = set(data.source.quarantined) - set(before.get("bad_files", ()))
+    left_out = set(source.quarantined) - set(before.get("bad_files", ()))
     refuse_changed_data(now, before.get("data", {}), allowed, left_out)
 
 
@@ -303,7 +303,7 @@ def _finish(
             pictures[f"reliability/{split}"] = path
     pictures |= {f"overlays/{path.stem}": path for path in sorted((run / "overlays").glob("*.png"))}
     model, data = cast(SegmentationModel, experiment.model), cast(DataModule, experiment.data)
-    ModelBundle(model_spec(cfg, model, data, run, scores), model).save(run / "model")
+    ModelBundle(model_spec(cfg, model, data.source, run, scores), model).save(run / "model")
     _advise(run, model, data)
     if tracker is not None:
         tracker.pictures({title: path for title, path in pictures.items() if path.exists()})
