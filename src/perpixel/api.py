@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from perpixel.config import compose, resume_directory
+from perpixel.config.quoting import checked_overrides
 from perpixel.config.texts import is_text_in, quoted_texts
 
 if TYPE_CHECKING:
@@ -36,8 +37,9 @@ def train(overrides: Sequence[str] = ()) -> TrainResult:
             to go on with.
 
     Raises:
-        ConfigError: the configuration has faults; nothing was started.
+        ConfigError: the configuration has faults, or ``overrides`` is no list of texts; nothing was started.
     """
+    overrides = checked_overrides(overrides)
     resumed = resume_directory(overrides)
     job = None if resumed else compose(overrides)
     from perpixel.tracking.runs import load_run

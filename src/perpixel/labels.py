@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -13,8 +13,68 @@ PADDING_INDEX = 255
 """Target value of pixels that augmentation invents (padding), when a policy itself has no ignore index."""
 
 
+_YAML_WORDS = ("y", "n", "yes", "no", "on", "off", "true", "false", "null")
+MOST_LINES = 40
+"""Values from which on a policy is not written out for a mask: it looks like a picture."""
+
 SEVERAL = 3
 """Values far beyond the classes from which on a mask looks like a picture's grey."""
+
+
+NONZERO = "set data.source.binary=nonzero: 0 is then the first class, and every other value the second"
+
+
+class UnknownValues(ValueError):
+    """A mask holds values that its labels do not have.
+
+    Attributes:
+        values: all that the mask stores.
+    """
+
+    def __init__(self, told: str, values: Iterable[int]) -> None:
+        super().__init__(told)
+        self.values = frozenset(values)
+
+
+def policy_for(labels: LabelSpace, values: Collection[int]) -> str:
+    """What to do about masks that store other values than the indices of the listed classes: the policy file to write.
+
+    Args:
+        labels: of the classes that were listed.
+        values: all that the masks store.
+
+    Returns:
+        A paragraph, empty where a policy is not the likely fix (colours saved as grey, 0/255 masks).
+    """
+    ignored = sorted(value for value in values if value < 0 or value == labels.ignore_index)
+    stored = sorted({*values} - {*ignored})
+    if labels.ignore_index in ignored and len(stored) == labels.num_classes - 1:  # else one class would have no value
+        ignored, stored = ignored[:-1], [*stored, ignored[-1]]
+    outside = any(not 0 <= value < labels.num_classes for value in (*ignored, *stored) if value != labels.ignore_index)
+    from_one = stored in ([*range(1, labels.num_classes + 1)], [*range(labels.num_classes + 1)])
+    if not outside or from_one or not stored or len(stored) > MOST_LINES or {*values} <= {0, 255}:
+        return ""
+    names = [*labels.names, *(f"value_{value}" for value in stored[labels.num_classes :])]
+    lines = [
+        *([f"ignore: {ignored}"] if ignored else []),
+        "classes:",
+        *(f"  - {{name: {_in_yaml(name)}, from: {value}}}" for name, value in zip(names, stored, strict=False)),
+    ]
+    told = f"These masks store the values {', '.join(map(str, sorted(values)))}. A policy file says what each becomes: "
+    told += "check these lines, and save them as labels.yaml,\n" + "\n".join(f"    {line}" for line in lines)
+    told += "\nthen set data.policy=labels.yaml data.source.classes=null."
+    if len(stored) > labels.num_classes:
+        told += " Values without a name of yours are called value_… here: name them, or list them under 'ignore'."
+    if labels.num_classes == 2 and len(stored) > 2:
+        told += f" (Where they are ids of single objects, {NONZERO}.)"
+    return told
+
+
+def _in_yaml(name: str) -> str:
+    """A name that YAML reads as this text, within braces."""
+    plain = name.replace("_", "").replace("-", "").replace(" ", "")
+    is_text = plain.isalnum() and name[0].isalpha() and name == name.strip() and name.lower() not in _YAML_WORDS
+    return name if is_text else "'" + name.replace("'", "''") + "'"
 
 
 def likely_mends(counts: Mapping[int, int], num_classes: int) -> Iterator[str]:
@@ -25,6 +85,8 @@ def likely_mends(counts: Mapping[int, int], num_classes: int) -> Iterator[str]:
         num_classes: of the label space that does not fit.
     """
     beyond = [value for value in counts if value > num_classes and value != PADDING_INDEX]
+    if num_classes == 2 and len({*counts} - {0, 1, PADDING_INDEX}) >= SEVERAL:
+        yield f"Where the values are ids of single objects, {NONZERO}."
     if set(counts) <= {0, 255}:
         yield (
             f"This is a 0/255 binary mask, with 255 in {counts.get(255, 0):,} pixels: set data.source.binary=true and "
@@ -115,17 +177,25 @@ class LabelSpace:
             return
         bad, pixels = int(values[~allowed][0]), int(counts[~allowed][0])
         ignore = "none" if self.ignore_index is None else self.ignore_index
-        raise ValueError(
+        raise UnknownValues(
             f"mask '{where}' holds the value {bad} in {pixels:,} pixels, but the label policy "
             f"({self.num_classes} classes, ignore_index={ignore}) knows 0…{self.num_classes - 1}. "
-            f"{self._likely_mend(dict(zip(values.tolist(), counts.tolist(), strict=True)))}"
+            f"{self._likely_mend(dict(zip(values.tolist(), counts.tolist(), strict=True)), bad)}",
+            values.tolist(),
         )
 
-    def _likely_mend(self, counts: Mapping[int, int]) -> str:
+    def _likely_mend(self, counts: Mapping[int, int], bad: int) -> str:
         mends = [*likely_mends(counts, self.num_classes)]
         if not mends and 255 in counts and self.ignore_index is None:
             mends = ["If 255 marks unlabelled pixels, set data.source.ignore_index=255."]
-        return " ".join(mends or ["Name all classes in data.source.classes, or mend the mask."])
+        becomes = f"'ignore: [{bad}]'" + (f", or 'from: {bad}' at a class" if bad >= 0 else "")
+        return " ".join(
+            mends
+            or [
+                "Name all classes in data.source.classes; where ids have gaps or are negative, write a policy file "
+                f"(data.policy) that says what each becomes ({becomes}); or fix the mask."
+            ]
+        )
 
     def colour(
         self, mask: npt.NDArray[np.integer], unlabelled: Sequence[int] = (255, 255, 255)

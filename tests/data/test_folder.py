@@ -393,7 +393,7 @@ def test_one_channel(make_folder: MakeFolder) -> None:
     ("wrong", "message"),
     [
         ({"fractions": [0.5, 0.2, 0.2]}, "add up to 1"),
-        ({"fractions": [1.0, 0.0, 0.0]}, "split 'val' of data=folder is empty"),
+        ({"fractions": [0.0, 0.5, 0.5]}, "split 'train' of data=folder is empty"),
         ({"split": "magic"}, "choose fractions, folders or lists"),
         ({"encoding": "magic"}, "choose index, colour, labelme, coco"),
         (

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from perpixel.augment.backend import A, Targets
+from perpixel.augment.ranges import probabilities, two_factors
 
 Array = npt.NDArray[Any]
 Window = tuple[int, int, int, int]
@@ -39,13 +40,9 @@ class RandomScaleCrop(A.DualTransform):
 
     def __init__(self, size: Sequence[int], scale: Sequence[float] = (1.0, 1.0), focus: float = 0.0) -> None:
         super().__init__(p=1.0)
-        low, high = scale
-        if not 0 < low <= high:
-            raise ValueError(f"augment.scale={list(scale)} must be [least, greatest] factor, both above 0.")
         self.size = (int(size[0]), int(size[1]))
-        self.scale = (float(low), float(high))
-        if not 0 <= focus <= 1:
-            raise ValueError(f"augment.focus={focus} must be a probability.")
+        self.scale = two_factors("scale", scale)
+        probabilities(focus=focus)
         self.focus = focus
         self.fill: float = 0
         self.fill_mask: float = 0  # the recipe sets it

@@ -8,6 +8,7 @@ from perpixel.augment.backend import A
 from perpixel.augment.brightness import BrightnessContrast
 from perpixel.augment.crop import RandomScaleCrop
 from perpixel.augment.jitter import ColourJitter
+from perpixel.augment.ranges import amounts, probabilities
 from perpixel.augment.recipe import Recipe
 from perpixel.labels import PADDING_INDEX
 
@@ -43,6 +44,7 @@ class Default(Recipe):
         fill: int = PADDING_INDEX,
         additional_targets: Mapping[str, str] | None = None,
     ) -> None:
+        probabilities(horizontal_flip=horizontal_flip, vertical_flip=vertical_flip)
         geometry = [
             RandomScaleCrop(size, scale, focus),
             A.HorizontalFlip(p=horizontal_flip),
@@ -54,6 +56,9 @@ class Default(Recipe):
 
 def jitter_of(brightness: float, contrast: float, saturation: float, hue: float, p: float) -> list[A.BasicTransform]:
     """Colour jitter for any number of channels; saturation and hue are RGB's alone, and set to 0 they are left out."""
+    probabilities(jitter=p)
+    amounts(brightness=brightness, contrast=contrast, saturation=saturation)
+    amounts(0.5, hue=hue)
     if saturation == hue == 0:
         return [BrightnessContrast(brightness, contrast, p=p)]
     return [ColourJitter(*(_around(x) for x in (brightness, contrast, saturation)), hue=(-hue, hue), p=p)]

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from perpixel.augment.backend import A
 from perpixel.augment.crop import RandomScaleCrop
+from perpixel.augment.ranges import probabilities
 from perpixel.augment.recipe import Recipe
 from perpixel.labels import PADDING_INDEX
 
@@ -33,6 +34,7 @@ class Light(Recipe):
         fill: int = PADDING_INDEX,
         additional_targets: Mapping[str, str] | None = None,
     ) -> None:
+        probabilities(horizontal_flip=horizontal_flip, vertical_flip=vertical_flip)
         geometry = [
             RandomScaleCrop(size, scale, focus),
             A.HorizontalFlip(p=horizontal_flip),

@@ -8,6 +8,7 @@ from perpixel.augment.backend import A
 from perpixel.augment.crop import RandomScaleCrop
 from perpixel.augment.default import jitter_of
 from perpixel.augment.noise import Noise
+from perpixel.augment.ranges import amounts, probabilities
 from perpixel.augment.recipe import Recipe
 from perpixel.labels import PADDING_INDEX
 
@@ -47,6 +48,9 @@ class Medical(Recipe):
         fill: int = PADDING_INDEX,
         additional_targets: Mapping[str, str] | None = None,
     ) -> None:
+        probabilities(horizontal_flip=horizontal_flip, vertical_flip=vertical_flip, elastic=elastic, noise=noise)
+        amounts(180, rotate=rotate)
+        amounts(displacement=displacement)
         geometry = [
             RandomScaleCrop(size, scale, focus),
             A.HorizontalFlip(p=horizontal_flip),

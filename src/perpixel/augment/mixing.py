@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from perpixel.augment.ranges import probabilities
 from perpixel.augment.recipe import Recipe
 from perpixel.augment.targets import Targets
 
@@ -34,8 +35,7 @@ class Mixing(Recipe):
         super().__init__(
             recipe.size, recipe.fill, recipe.additional_targets, geometry=recipe.geometry, colour=recipe.colour
         )
-        if not 0 <= p <= 1:
-            raise ValueError(f"augment.p={p} must be a probability.")
+        probabilities(p=p)
         self.p = p
 
     def sample(self, targets: Targets, rng: np.random.Generator, another: Callable[[], Targets]) -> Targets:

@@ -11,6 +11,7 @@ from perpixel.augment.crop import RandomScaleCrop
 from perpixel.augment.default import jitter_of
 from perpixel.augment.grey import Grey
 from perpixel.augment.noise import Noise
+from perpixel.augment.ranges import amounts, probabilities
 from perpixel.augment.recipe import Recipe
 from perpixel.labels import PADDING_INDEX
 
@@ -52,6 +53,8 @@ class Strong(Recipe):
         fill: int = PADDING_INDEX,
         additional_targets: Mapping[str, str] | None = None,
     ) -> None:
+        probabilities(horizontal_flip=horizontal_flip, vertical_flip=vertical_flip, degrade=degrade, grey=grey)
+        amounts(180, rotate=rotate)
         geometry = [
             RandomScaleCrop(size, scale, focus),
             A.HorizontalFlip(p=horizontal_flip),

@@ -3,18 +3,28 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from typing import Any
 
+from omegaconf import OmegaConf
+
 from perpixel.config.errors import nearest
 from perpixel.config.monitor import monitor_faults
+from perpixel.config.ranges import normalisation_faults
 from perpixel.config.schema import TrainConfig
 from perpixel.config.short import is_size
 
 Fault = str
 
 ON_BAD_FILE = ("error", "skip")
+MOST_STAGES = 5
+OF_8_BITS = {
+    *(f"perpixel.data.{name}" for name in ("ADE20K", "Cityscapes", "COCOStuff", "Earth", "VOC")),
+    "perpixel.data.scenes.Scenes",
+    "perpixel_scenes.Scenes",
+}
+"""Data sets whose images hold 8 bits, so that no mean or deviation lies beyond full scale."""
 
 
 def check_values(cfg: Any) -> list[Fault]:
@@ -48,6 +58,38 @@ def _sizes(cfg: Any) -> Iterator[Fault]:
             yield f"data.{key}={cfg.data[key]}: a batch holds 1 sample or more."
     if cfg.data.num_workers < 0:
         yield f"data.num_workers={cfg.data.num_workers}: give 0 (read in the training process) or more."
+
+
+def _normalisation(cfg: Any) -> Iterator[Fault]:
+    own = cfg.data.source if "source" in cfg.data else {}
+    in_full_scale = str(own.get("_target_", "")) in OF_8_BITS
+    yield from normalisation_faults("data", cfg.data.mean, cfg.data.std, in_full_scale=in_full_scale)
+    given = {name: own.get(name) for name in ("mean", "std")}
+    if all(value is None or OmegaConf.is_list(value) for value in given.values()):
+        yield from normalisation_faults("data.source", given["mean"], given["std"], in_full_scale=in_full_scale)
+
+
+def _decoder(cfg: Any) -> Iterator[Fault]:
+    """A decoder block for each encoder stage, and channels for each block."""
+    model = cfg.model
+    depth, channels = model.get("depth"), model.get("channels")
+    if not str(model.get("_target_")).startswith("perpixel.models.") or not isinstance(depth, int):
+        return
+    if not 1 <= depth <= MOST_STAGES:
+        yield f"model.depth={depth}: an encoder has {MOST_STAGES} stages; choose 3, 4 or {MOST_STAGES}."
+    elif OmegaConf.is_list(channels) and len(channels) != depth:
+        listed = list(channels)
+        last = listed[-1] if listed else 16
+        fitting = listed[-depth:] if len(listed) > depth else [last * 2**block for block in reversed(range(depth))]
+        yield (
+            f"model.depth={depth} needs {depth} model.channels, of the decoder's blocks from coarse to fine, and "
+            f"{len(listed)} are given: model.depth={depth} model.channels={_listed(fitting)}"
+            + (f", or model.depth={len(listed)} for these." if 1 <= len(listed) <= MOST_STAGES else ".")
+        )
+
+
+def _listed(values: Sequence[Any]) -> str:
+    return f"[{','.join(map(str, values))}]"
 
 
 def _rates(cfg: Any) -> Iterator[Fault]:
@@ -234,6 +276,8 @@ def _monitor(cfg: Any) -> Iterator[Fault]:
 RULES: tuple[Callable[[Any], Iterator[Fault]], ...] = (
     strangers,
     _sizes,
+    _normalisation,
+    _decoder,
     _counts,
     _rhythm,
     _idle,

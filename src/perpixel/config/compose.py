@@ -25,6 +25,7 @@ from perpixel.config.checks import check_values
 from perpixel.config.errors import ConfigError, nearest, together
 from perpixel.config.own import OwnFile, faults_of, located, own_files
 from perpixel.config.paths import conf_dir
+from perpixel.config.quoting import as_one_text, grammar_faults
 from perpixel.config.schema import register
 from perpixel.config.short import write_out
 from perpixel.config.texts import quoted_texts, typed_as_text
@@ -162,9 +163,7 @@ def _parse(overrides: Sequence[str], loader: ConfigLoaderImpl) -> list[Override]
     try:
         return OverridesParser.create(config_loader=loader).parse_overrides(list(overrides))
     except HydraException as error:
-        raise ConfigError(
-            f"{_first_lines(error)} (an override reads key=value; quote values with special characters)"
-        ) from None
+        raise together(grammar_faults(overrides) or [_first_lines(error)]) from None
 
 
 def _choices(override: Override) -> list[str]:
@@ -304,7 +303,12 @@ def _diagnose(
     parsed = _parse(overrides, loader)
     if sweeps := [override.input_line or "" for override in parsed if override.is_sweep_override()]:
         return together(
-            [f"{line}: several values make a sweep; add -m to train them one after the other." for line in sweeps]
+            [
+                f"{line}: several values make a sweep; add -m to train them one after the other. A list is written "
+                f"{key}=[{values}], and one text with a comma {as_one_text(line)}."
+                for line in sweeps
+                for key, _, values in [line.partition("=")]
+            ]
         )
     groups = {group for group in _groups(loader) if not group.startswith(("hydra", "schema"))}
     faults = [fault for override in parsed for fault in _choice_faults(override, groups, loader)]

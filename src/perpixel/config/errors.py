@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from difflib import get_close_matches
 
+from perpixel.config.synonyms import SYNONYMS
+
 
 class UserFacingError(RuntimeError):
     """Something failed that no argument could have prevented, and the message says what, where and how to go on: a
@@ -27,11 +29,15 @@ class ConfigError(ValueError):
 def nearest(name: str, valid: Iterable[str]) -> str:
     """``" Did you mean 'x'?"`` for the valid name closest to ``name``, or an empty string where none is close.
 
-    Of dotted names the only one with the same end comes first (``data.source.policy`` means ``data.policy``), then
-    siblings (``training.ema`` means ``training.ema_decay``), then names that are alike as a whole, then names that end
-    alike (``lr`` means ``optimizer.lr``). A parent is never a suggestion for its child.
+    What other tools call a key comes first (``epochs`` means ``trainer.max_epochs``), then of dotted names the only one
+    with the same end (``data.source.policy`` means ``data.policy``), then siblings (``training.ema`` means
+    ``training.ema_decay``), then names that are alike as a whole, then names that end alike (``lr`` means
+    ``optimizer.lr``). A parent is never a suggestion for its child.
     """
     names = sorted(set(valid) - {name.rpartition(".")[0]})
+    meant = SYNONYMS.get(name.rpartition(".")[2].lower(), "")
+    if meant in names and name not in names:
+        return f" Did you mean '{meant}'?"
     ends = [other for other in names if "." in name and other.rpartition(".")[2] == name.rpartition(".")[2]]
     found = ends[0] if len(ends) == 1 else _sibling(name, names)
     found = found or _first(get_close_matches(name, names, n=1, cutoff=0.7)) or _tail(name, names)

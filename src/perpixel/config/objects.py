@@ -11,6 +11,7 @@ from __future__ import annotations
 import importlib
 import inspect
 import os
+import shlex
 import types
 import typing
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -19,6 +20,7 @@ from typing import Any, TypeVar
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from perpixel.config.errors import ConfigError, nearest, together
+from perpixel.config.quoting import typed
 
 PACKAGES = frozenset({"perpixel", "perpixel_scenes", "torch", "torchmetrics", "lightning", "albumentations"})
 # Read once, at import: a config that sets the variable later (hydra.job.env_set) changes nothing.
@@ -79,8 +81,27 @@ def admit(target: str, expected: type, where: str) -> type:
             f"and that is not one."
         )
     if inspect.isabstract(found):
-        raise ConfigError(f"{where}._target_={target}: this is a base class; name one of its subclasses.")
+        raise ConfigError(f"{where}._target_={target}: {_unfinished(found, expected)}")
     return found
+
+
+def _unfinished(found: type, expected: type) -> str:
+    """Why an abstract class makes no objects: it is a base, or its author left out what its base asks for."""
+    own_package, base_package = (kind.__module__.partition(".")[0] for kind in (found, expected))
+    if found is expected or own_package == base_package:
+        return "this is a base class; name one of its subclasses."
+    missing = [_outline(getattr(found, name)) for name in sorted(found.__abstractmethods__)]  # type: ignore[attr-defined]
+    return (
+        f"the class lacks what {expected.__module__}.{expected.__qualname__} asks its subclasses for: "
+        f"{'; '.join(missing)}. Define it in {found.__qualname__}."
+    )
+
+
+def _outline(method: Any) -> str:
+    """``def name(self, …)`` and the first line of what it is to do."""
+    function = inspect.unwrap(method) if callable(method) else getattr(method, "fget", method)
+    told = (inspect.getdoc(function) or "").partition("\n")[0].rstrip(".")
+    return f"def {function.__name__}{inspect.signature(function)}" + (f" ({told})" if told else "")
 
 
 def faults(node: Any, expected: type, where: str, given: Iterable[str] = ()) -> list[str]:
@@ -136,12 +157,22 @@ def _make(node: Any, expected: type, where: str, given: Mapping[str, Any]) -> An
             for key, value in node.items()
             if key != "_target_"
         }
-        return target(**arguments, **{key: value for key, value in given.items() if key in accepted})
+        try:
+            return target(**arguments, **{key: value for key, value in given.items() if key in accepted})
+        except ValueError as error:
+            raise _placed(error, where) from None
     if isinstance(node, Mapping):
         return {key: _make(value, expected, f"{where}.{key}", given) for key, value in node.items()}
     if isinstance(node, list):
         return [_make(value, expected, f"{where}[{index}]", given) for index, value in enumerate(node)]
     return node
+
+
+def _placed(error: ValueError, where: str) -> ValueError:
+    """A class names its arguments by the key of its group; within another object they stand deeper."""
+    group, told = f"{where.partition('.')[0]}.", str(error)
+    nested = "." in where and not where.startswith("data.") and told.startswith(group) and not told.startswith(where)
+    return ConfigError(f"{where}.{told.removeprefix(group)}") if nested else error
 
 
 def _plain(node: Any) -> Any:
@@ -194,7 +225,7 @@ def _argument_faults(target: type, node: Mapping[str, Any], where: str, given: s
     hints = _hints(target)
     found += [
         f"{where}.{key}={node[key]!r}: {target.__qualname__} takes {_show(hints[key])} here."
-        + _how(hints[key], node[key])
+        f"{_how(hints[key], f'{where}.{key}', node[key])}"
         for key in sorted(named & set(hints))
         if not _fits(node[key], hints[key])
     ]
@@ -209,15 +240,26 @@ def _hints(target: type) -> dict[str, Any]:
 
 
 def _show(hint: Any) -> str:
-    return hint.__name__ if isinstance(hint, type) and not typing.get_args(hint) else str(hint).replace("typing.", "")
+    if isinstance(hint, type) and not typing.get_args(hint):
+        return hint.__name__
+    return str(hint).replace("typing.", "").replace("collections.abc.", "")
 
 
-def _how(hint: Any, value: object) -> str:
-    """How objects are written where some are expected, and texts that look like numbers."""
+def _how(hint: Any, key: str, value: Any) -> str:
+    """How what is expected is written: objects, lists, and texts that read as something else."""
     if str in _options(hint) and isinstance(value, int | float):
-        return " A text that looks like a number is written in quotes, in a file as '2024'."
-    ours = any(_is_our_base(leaf) for leaf in _leaves(hint))
-    return " Write an object as {_target_: <its class>, <argument>: <value>, …}." if ours else ""
+        return f" A text that looks like a number is quoted: {typed(key, str(value))}"
+    if any(_is_our_base(leaf) for leaf in _leaves(hint)):
+        return " Write an object as {_target_: <its class>, <argument>: <value>, …}."
+    if isinstance(value, list) and _fits("", hint):
+        return f" A text in brackets is quoted: {typed(key, '[' + ','.join(map(str, value)) + ']')}"
+    if isinstance(value, list) and _fits(["", ""], hint):
+        texts = ",".join(f'"{one}"' for one in value)
+        return f" Texts that read as something else are quoted: {shlex.quote(f'{key}=[{texts}]')}"
+    if not isinstance(value, list) and _fits(["a", "b"], hint):
+        items = value.strip("[] ") if isinstance(value, str) else ",".join(value) if isinstance(value, dict) else "a,b"
+        return f" A list is written {key}=[{items}]"
+    return ""
 
 
 def _is_our_base(hint: Any) -> bool:
@@ -265,7 +307,7 @@ def _fits(value: Any, hint: Any) -> bool:
     if hint in (str, bool, type(None)):
         return isinstance(value, hint)
     if isinstance(origin, type) and issubclass(origin, Iterable):
-        return isinstance(value, list | dict)
+        return isinstance(value, dict if issubclass(origin, Mapping) else list)
     return not _is_our_base(hint)
 
 

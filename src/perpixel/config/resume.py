@@ -15,6 +15,7 @@ from omegaconf.errors import OmegaConfBaseException
 from perpixel.config import guard
 from perpixel.config.checks import check_values
 from perpixel.config.errors import ConfigError, nearest, together
+from perpixel.config.quoting import grammar_faults
 from perpixel.config.short import write_out
 from perpixel.config.texts import is_text_in, quoted_texts, typed_as_text
 from perpixel.config.untrusted import read_run_config
@@ -76,7 +77,7 @@ def _parsed(cfg: DictConfig, overrides: Sequence[str]) -> list[Override]:
     try:
         parsed = OverridesParser.create().parse_overrides(texts)
     except HydraException as error:
-        raise ConfigError(f"{error} (an override reads key=value)") from None
+        raise together(grammar_faults(overrides) or [str(error)]) from None
     return [change for change in parsed if not change.key_or_group.startswith("hydra")]
 
 

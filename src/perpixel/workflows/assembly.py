@@ -18,13 +18,16 @@ from perpixel.augment import Recipe
 from perpixel.bundle.bundle import read_bundle_weights
 from perpixel.config import admit, build, faults, together
 from perpixel.config.monitor import refuse_unknown_class
+from perpixel.config.ranges import normalisation_faults
 from perpixel.config.schema import DataConfig
 from perpixel.data import DataModule, DataSource
 from perpixel.data.base import SplitName
 from perpixel.data.files.class_pixels import total_pixels
+from perpixel.data.files.inspection import all_faults_told
 from perpixel.data.loading.canary import Canary, outside_canary
 from perpixel.data.loading.fixed import FixedSamples
 from perpixel.evaluation import Evaluator
+from perpixel.labels import PADDING_INDEX, PixelCounts
 from perpixel.losses import Loss
 from perpixel.losses.faults import config_faults as loss_faults
 from perpixel.losses.weights import resolve_all
@@ -54,6 +57,9 @@ class Place:
     given: tuple[str, ...] = ()
 
 
+INTEGERS = ("uint8", "uint16")
+"""Depths of images whose values have a full scale."""
+
 OF_FILES = ("policy", "on_bad_file", "max_bad")
 """Keys of ``data`` that go to the source; one that is embedded has no use for them."""
 
@@ -81,7 +87,22 @@ def config_faults(cfg: DictConfig) -> list[str]:
     ]
     loss = OmegaConf.to_container(cfg.loss, resolve=True)
     found += evaluation_faults(cfg.evaluation)
-    return found or [*_unused(cfg), *_misfits(cfg), *loss_faults(loss), *_out_of_range(cfg)]
+    return found or [
+        *_unused(cfg),
+        *_misfits(cfg),
+        *_recipe_faults(cfg),
+        *loss_faults(loss),
+        *_out_of_range(cfg),
+    ]
+
+
+def _recipe_faults(cfg: DictConfig) -> list[str]:
+    """A recipe needs no data to be built, so its ranges are checked before any are read."""
+    try:
+        _build(cfg, "augment", size=list(cfg.data.size), fill=PADDING_INDEX)
+    except ValueError as error:
+        return [str(error)]
+    return []
 
 
 def _out_of_range(cfg: DictConfig) -> list[str]:
@@ -143,7 +164,20 @@ def build_source(cfg: DictConfig) -> DataSource:
         raise together(found)
     source: DataSource = _build(cfg, "data.source", **{key: cfg.data[key] for key in OF_FILES})
     _refuse_one_class(source.labels.names)
-    return source if cfg.data.overfit is None else FixedSamples(source, cfg.data.overfit, cfg.seed)
+    if cfg.data.overfit is None:
+        _refuse_without_val(source)
+        return source
+    with all_faults_told(source):
+        return FixedSamples(source, cfg.data.overfit, cfg.seed)
+
+
+def _refuse_without_val(source: DataSource) -> None:
+    if "val" not in source.splits:
+        raise ValueError(
+            "the split 'val' is empty, as data.source.fractions says: training needs images to learn from and others "
+            "to be judged on. Give it a share, as in data.source.fractions=[0.8,0.2,0]; to learn a few by heart, as a "
+            "check of data and model, set data.overfit=1."
+        )
 
 
 def _refuse_one_class(names: Sequence[str]) -> None:
@@ -165,9 +199,14 @@ def build_model(cfg: DictConfig, num_classes: int, in_channels: int) -> Segmenta
 
 def build_loss(cfg: DictConfig, source: DataSource, canary: Canary | None = None) -> Loss:
     """The loss of a config; rules of class weights are resolved with the pixel counts of what is trained on."""
+
+    def count() -> PixelCounts:
+        with all_faults_told(source):
+            return total_pixels(outside_canary(source, canary), source.labels)
+
     node = resolve_all(
         cast(dict[str, Any], OmegaConf.to_container(cfg.loss, resolve=True)),
-        lambda: total_pixels(outside_canary(source, canary), source.labels),
+        count,
     )
     loss: Loss = build(node, PLACES["loss"].base, "loss", ignore_index=source.labels.fill)
     return loss
@@ -215,8 +254,13 @@ def settle_normalisation(cfg: DictConfig, source: DataSource) -> None:
         ValueError: one of ``data.mean`` and ``data.std`` is given without the other.
     """
     if (cfg.data.mean is None) != (cfg.data.std is None):
-        raise ValueError("data.mean and data.std belong together: give both, or neither.")
+        given, lacks = ("mean", "std") if cfg.data.std is None else ("std", "mean")
+        raise ValueError(
+            f"data.mean and data.std belong together, and data.{lacks} is missing: give both, as in "
+            f"data.mean=[0.485,0.456,0.406] data.std=[0.229,0.224,0.225], or data.{given}=null."
+        )
     if cfg.data.mean is not None:
+        _refuse_beyond_full_scale(cfg, source)
         return
     encoder: Encoder = _build(cfg, "encoder")
     own = encoder.normalisation() if source.channels == 3 else None
@@ -228,12 +272,27 @@ def settle_normalisation(cfg: DictConfig, source: DataSource) -> None:
     log.info("images are normalised by mean %s and std %s, %s", cfg.data.mean, cfg.data.std, origin)
 
 
+def _refuse_beyond_full_scale(cfg: DictConfig, source: DataSource) -> None:
+    """Integers have a full scale; what floats measure may be of any range."""
+    if max(*cfg.data.mean, *cfg.data.std) <= 1 and min(cfg.data.mean) >= 0:
+        return
+    if _depth(source) in INTEGERS and (
+        found := normalisation_faults("data", cfg.data.mean, cfg.data.std, source.channels, in_full_scale=True)
+    ):
+        raise together(found)
+
+
+def _depth(source: DataSource) -> str | None:
+    """The dtype of its first image; None where it cannot be read."""
+    try:
+        return str(source.split("train").read(0, np.random.default_rng(0)).image.dtype.name)
+    except (ValueError, OSError):  # told, with all other faults, before training
+        return None
+
+
 def _is_8_bit(source: DataSource) -> bool:
     """By its first image: what photographs show on average says nothing of sensors that count to 65535."""
-    try:
-        return source.split("train").read(0, np.random.default_rng(0)).image.dtype == np.uint8
-    except (ValueError, OSError):  # told, with all other faults, before training
-        return True
+    return _depth(source) in ("uint8", None)
 
 
 def build_tracker(cfg: DictConfig) -> Tracker:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -13,13 +14,16 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from perpixel.data.base import DataSource
 from perpixel.data.files.extras import Extra, check_size, read_extras
 from perpixel.data.files.pairs import Pair
 from perpixel.data.formats import jpeg, png
+from perpixel.data.formats.axes import axes_advice
 from perpixel.data.formats.decode import image_shape, read_image, stored_orientation
 from perpixel.data.formats.suffixes import TIFF_SUFFIXES
 from perpixel.data.formats.tiff import tiff_header
 from perpixel.data.masks.reader import MaskReader
+from perpixel.labels import LabelSpace, UnknownValues, policy_for
 
 SHOWN = 5
 """How many faulty files of a split an error lists; ``BadFiles.listing`` has all."""
@@ -43,10 +47,18 @@ class BadFiles(ValueError):
     Args:
         told: the message: the first of them, each with its reason and mend.
         listing: the same with all of them.
+        labels: of the classes that were listed, where the files store others.
+        values: what these files store.
     """
 
-    def __init__(self, told: str, listing: str = "") -> None:
-        super().__init__(told)
+    def __init__(
+        self, told: str, listing: str = "", labels: LabelSpace | None = None, values: Iterable[int] = ()
+    ) -> None:
+        self.values = frozenset(values)
+        self.labels = labels
+        advice = policy_for(labels, self.values) if labels and self.values else ""
+        self.told = told
+        super().__init__("\n".join(filter(None, [told, advice])))
         self.listing = listing or told
 
     @classmethod
@@ -54,9 +66,47 @@ class BadFiles(ValueError):
         """One error for several splits, by their names, that begins with ``why``."""
         head = [why] if why else []
         return cls(
-            "\n".join([*head, *(f"{name}: {one}" for name, one in found.items())]),
+            "\n".join([*head, *(f"{name}: {one.told}" for name, one in found.items())]),
             "\n".join([*head, *(f"{name}: {one.listing}" for name, one in found.items())]),
+            next((one.labels for one in found.values() if one.values), None),
+            {value for one in found.values() for value in one.values},
         )
+
+
+def verify_splits(source: DataSource, training: bool) -> None:
+    """Check the labels of all splits of a source.
+
+    Args:
+        source: whose splits.
+        training: whether they are to be trained with.
+
+    Raises:
+        BadFiles: lists the faulty files of all splits.
+        ValueError: a split breaks the label policy as a whole, or is of no use to a training.
+    """
+    faulty: dict[str, BadFiles] = {}
+    for name in source.splits:
+        try:
+            source.split(name).verify(name if training else None)
+        except BadFiles as error:
+            faulty[name] = error
+    if faulty:
+        raise BadFiles.of_splits(faulty)
+
+
+@contextmanager
+def all_faults_told(source: DataSource) -> Iterator[None]:
+    """Samples that are read before the check of all files: where one is faulty, all that are get told.
+
+    Raises:
+        BadFiles: lists the faulty files of all splits.
+        ValueError: what was raised within, where no file is faulty.
+    """
+    try:
+        yield
+    except ValueError:
+        verify_splits(source, training=False)
+        raise
 
 
 @dataclass
@@ -68,27 +118,30 @@ class Inspection:
         present: class indices (and ignore value) that occur anywhere.
         depths: of images (dtypes), by target.
         counted: whether the loss counts any pixel: one with a label, and with a weight above 0 where there are weights.
+        stored: values of masks that store others than the labels have.
     """
 
     faults: dict[str, str] = field(default_factory=dict)
     present: list[int] = field(default_factory=list)
     depths: dict[str, str] = field(default_factory=dict)
     counted: bool = False
+    stored: list[int] = field(default_factory=list)
 
-    def raise_faults(self, pairs: int) -> None:
+    def raise_faults(self, pairs: int, labels: LabelSpace | None = None) -> None:
         """Refuse faulty data.
 
         Raises:
             BadFiles: lists the first faulty files, each with its reason and mend.
         """
         if self.faults:
-            raise self.bad_files(pairs)
+            raise self.bad_files(pairs, labels)
 
-    def bad_files(self, pairs: int) -> BadFiles:
-        """The faults as an error, of so many pairs in all."""
+    def bad_files(self, pairs: int, labels: LabelSpace | None = None) -> BadFiles:
+        """The faults as an error, of so many pairs in all whose masks were held against these labels."""
         head, faults = f"{len(self.faults)} of {pairs} pairs are faulty:", list(self.faults.values())
         more = [f"…and {len(faults) - SHOWN} more."] if len(faults) > SHOWN else []
-        return BadFiles("\n".join([head, *faults[:SHOWN], *more]), "\n".join([head, *faults]))
+        told, listing = "\n".join([head, *faults[:SHOWN], *more]), "\n".join([head, *faults])
+        return BadFiles(told, listing, labels, {*self.stored, *self.present} if self.stored else ())
 
     def to_json(self) -> str:
         """As text, for keeping."""
@@ -107,6 +160,7 @@ class _Look(NamedTuple):
     depths: dict[str, str]
     counted: bool = False
     fault: str | None = None
+    stored: frozenset[int] = frozenset()
 
 
 def inspect(
@@ -143,6 +197,8 @@ def inspect(
                 if fault := fault_of(path):
                     raise ValueError(f"'{path}' cannot be decoded ({fault}): copy it again.")
             return seen
+        except UnknownValues as error:
+            return _Look([], {}, fault=str(error), stored=error.values)
         except ValueError as error:
             return _Look([], {}, fault=str(error))
         except MemoryError:  # says nothing about the file
@@ -155,15 +211,17 @@ def inspect(
     found = Inspection()
     places: dict[str, dict[str, list[int]]] = {}
     present: set[int] = set()
+    stored: set[int] = set()
     with ThreadPoolExecutor(_THREADS) as pool:
         for place, (pair, seen) in enumerate(zip(pairs, pool.map(look, pairs), strict=True)):
             present.update(seen.values)
+            stored.update(seen.stored)
             found.counted |= seen.counted
             for target, depth in seen.depths.items():
                 places.setdefault(target, {}).setdefault(depth, []).append(place)
             if seen.fault is not None:
                 found.faults[pair.name] = seen.fault
-    found.present = sorted(present)
+    found.present, found.stored = sorted(present), sorted(stored)
     _compare_depths(found, pairs, places, depths or {})
     return found
 
@@ -191,7 +249,7 @@ def inspect_again(
     faulty = [pair for pair in pairs if pair.name in found.faults]
     again = inspect(faulty, read_mask, channels, extras, found.depths)
     present = sorted({*found.present, *again.present})
-    return Inspection(again.faults, present, again.depths | found.depths, found.counted or again.counted)
+    return Inspection(again.faults, present, again.depths | found.depths, found.counted or again.counted, again.stored)
 
 
 def check_sizes(pair: Pair, image: tuple[int, ...], mask: tuple[int, ...]) -> None:
@@ -203,7 +261,8 @@ def check_sizes(pair: Pair, image: tuple[int, ...], mask: tuple[int, ...]) -> No
     if image != mask:
         raise ValueError(
             f"image '{pair.image}' is {image[0]}×{image[1]} (H×W), but its mask '{pair.mask}' is {mask[0]}×{mask[1]}: "
-            f"they must be the same picture at the same size.{_turned(pair) if image == mask[::-1] else ''}"
+            "they must be the same picture at the same size."
+            f"{_turned(pair) if image == mask[::-1] else axes_advice(pair.image, pair.mask)}"
         )
 
 

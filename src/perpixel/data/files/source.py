@@ -11,11 +11,13 @@ from typing import Any, Literal, cast
 import numpy as np
 import numpy.typing as npt
 
+from perpixel.config import together
+from perpixel.config.ranges import normalisation_faults
 from perpixel.data.base import NOTHING, Array, DataSource, Sample, Split, SplitName
 from perpixel.data.files.decoded_cache import decoded
 from perpixel.data.files.extras import Extra, read_extras
 from perpixel.data.files.file_cache import remembered
-from perpixel.data.files.inspection import BadFiles, Inspection, check_sizes, inspect, inspect_again
+from perpixel.data.files.inspection import BadFiles, Inspection, all_faults_told, check_sizes, inspect, inspect_again
 from perpixel.data.files.pairs import Pair
 from perpixel.data.files.statistics import channel_statistics, evenly, readable
 from perpixel.data.files.table import PairTable
@@ -170,7 +172,7 @@ class FileSplit(Split):
                 teaches nothing. Published test masks, say, may be without any label.
         """
         found = self.inspect()
-        found.raise_faults(len(self.pairs))
+        found.raise_faults(len(self.pairs), self.read_mask.labels)
         if use is not None and use in _WITHOUT_LABELS:
             self._refuse_unlabelled(*_WITHOUT_LABELS[use], found.present)
         if use == "train" and not found.counted:
@@ -269,7 +271,14 @@ class FileSource(DataSource):
         if on_bad_file == "skip":
             self._quarantine(max_bad)
         measure = mean is None or std is None
-        self.mean, self.std = self._splits["train"].statistics() if measure else (tuple(mean or ()), tuple(std or ()))
+        if faults := normalisation_faults("data.source", mean, std, channels):
+            raise together(faults)
+        self.mean, self.std = self._measured() if measure else (tuple(mean or ()), tuple(std or ()))
+
+    def _measured(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
+        """Of the training images; where none can be read, all faulty files are told."""
+        with all_faults_told(self):
+            return self._splits["train"].statistics()
 
     def split(self, name: SplitName) -> FileSplit:
         """The image and mask pairs of one split.
@@ -286,7 +295,8 @@ class FileSource(DataSource):
         shares = {name: len(found[name].faults) / len(split) for name, split in self._splits.items()}
         if over := {name: share for name, share in shares.items() if share > max_bad or share == 1}:
             raise BadFiles.of_splits(
-                {name: found[name].bad_files(len(self._splits[name])) for name in over}, _too_many(over, max_bad)
+                {name: found[name].bad_files(len(self._splits[name]), self.labels) for name in over},
+                _too_many(over, max_bad),
             )
         for name, split in self._splits.items():
             self._splits[name] = split.without(found[name].faults)

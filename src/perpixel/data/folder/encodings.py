@@ -10,10 +10,11 @@ from perpixel.data.annotations import ShapeMasks
 from perpixel.data.formats.suffixes import MASK_SUFFIXES
 from perpixel.data.masks.palettes import RGB, rgb, voc_colours
 from perpixel.data.masks.policy import Policy
-from perpixel.data.masks.reader import BinaryMasks, ColourMasks, IndexMasks, MaskReader
+from perpixel.data.masks.reader import BinaryMasks, ColourMasks, IndexMasks, MaskReader, NonzeroMasks
 from perpixel.labels import LabelSpace
 
 Encoding = Literal["index", "colour", "labelme", "coco"]
+Binary = bool | Literal["nonzero"]
 
 SUFFIXES: dict[Encoding, tuple[str, ...]] = {
     "index": MASK_SUFFIXES, "colour": MASK_SUFFIXES, "labelme": (".json",), "coco": (".json",),
@@ -35,7 +36,7 @@ class Labelling:
     encoding: Encoding
     classes: Sequence[str] | None
     palette: Sequence[Sequence[int]] | None
-    binary: bool
+    binary: Binary
     reduce_zero_label: bool
     ignore_index: int | None
     ignore_colours: Sequence[Sequence[int]]
@@ -45,7 +46,10 @@ class Labelling:
     def __post_init__(self) -> None:
         if self.encoding not in SUFFIXES:
             raise ValueError(f"data.source.encoding={self.encoding!r} is unknown: choose {', '.join(SUFFIXES)}.")
-        of_values = [f"data.source.{name}=true" for name in ("binary", "reduce_zero_label") if getattr(self, name)]
+        if self.binary not in (True, False, "nonzero"):
+            raise ValueError(f"data.source.binary={self.binary!r} is unknown: choose false, true or nonzero.")
+        given = {"binary": self.binary, "reduce_zero_label": self.reduce_zero_label}
+        of_values = [f"data.source.{name}={str(value).lower()}" for name, value in given.items() if value]
         if len(of_values) > 1:
             raise ValueError(f"{' and '.join(of_values)} say two things of stored values: leave one of them false.")
         if of_values and self.encoding != "index":
@@ -69,7 +73,7 @@ class Labelling:
         if self.drawn:
             return self._shapes(labels, {name: index for index, name in enumerate(labels.names)}, rest_ignored=False)
         if self.binary:
-            return BinaryMasks(labels)
+            return NonzeroMasks(labels) if self.binary == "nonzero" else BinaryMasks(labels)
         if self.encoding == "colour":
             return ColourMasks(labels, [rgb(colour, "data.source.ignore_colours") for colour in self.ignore_colours])
         return IndexMasks(labels, _from_one(labels) if self.reduce_zero_label else None)

@@ -13,7 +13,8 @@ from perpixel.data.files.extras import Extra
 from perpixel.data.files.inspection import SHOWN
 from perpixel.data.files.pairs import Pair, unique_names
 from perpixel.data.files.walking import files_below, matching
-from perpixel.data.formats.suffixes import IMAGE_SUFFIXES, UNREAD_SUFFIXES
+from perpixel.data.folder.advice import key_advice, nothing_found, of_unread
+from perpixel.data.formats.suffixes import IMAGE_SUFFIXES, JPEG_SUFFIXES, UNREAD_SUFFIXES
 from perpixel.data.formats.texts import composed
 from perpixel.data.unused import Unused
 
@@ -76,18 +77,27 @@ def find_coco(root: Path, where: str, pattern: str) -> Found:
     return _by_key(found, _Rule.of(pattern, "masks"), "masks")
 
 
-def paired(images: Mapping[str, Path], masks: Mapping[str, Path]) -> dict[str, Pair]:
+def paired(
+    images: Mapping[str, Path], masks: Mapping[str, Path], own_keys: bool = False, unread: Sequence[str] = ()
+) -> dict[str, Pair]:
     """Images with their masks, by key.
+
+    Args:
+        images, masks: files by key.
+        own_keys: whether patterns of the user's made the keys, so that none is proposed.
+        unread: names of pictures among the masks that are not read as masks.
 
     Raises:
         ValueError: images lack masks; says which, and what the masks' keys look like.
     """
     lonely = [key for key in images if key not in masks]
     if lonely:
+        advice = of_unread(unread) or ("" if own_keys else key_advice(list(images), list(masks)))
         raise ValueError(
             f"{len(lonely)} of {len(images)} images have no mask, first: {', '.join(map(repr, lonely[:SHOWN]))}. "
             f"The masks' keys look like {', '.join(map(repr, list(masks)[:2]))}: make the keys meet with "
             "data.source.image_key and data.source.mask_key, or take the images without mask away."
+            f"{f' {advice}' if advice else ''}"
         )
     names = unique_names(list(images))
     return {key: Pair(name, path, masks[key]) for name, (key, path) in zip(names, images.items(), strict=True)}
@@ -139,11 +149,13 @@ def _listed(root: Path, where: str, suffixes: Sequence[str], what: str) -> tuple
     paths = [root / where] if single else sorted(matching(root, where) if is_glob else files_below(base))
     files = [path for path in paths if path.suffix.lower() in suffixes and path.is_file()]
     if not files:
-        raise ValueError(
-            f"no {what} found: looked for {', '.join(suffixes)} {'as' if is_glob else 'under'} '{root / where}'. "
-            f"Set data.source.root and data.source.{what} to where they are."
-        )
-    return base, files, [path for path in paths if path.suffix.lower() in UNREAD_SUFFIXES]
+        raise ValueError(nothing_found(root, where, suffixes, what, paths))
+    unread = (*UNREAD_SUFFIXES, *JPEG_SUFFIXES) if what == "masks" else UNREAD_SUFFIXES
+    return (
+        base,
+        files,
+        [path for path in paths if path.suffix.lower() in unread and path.suffix.lower() not in suffixes],
+    )
 
 
 def _named(paths: Iterable[Path], base: Path) -> dict[str, Path]:

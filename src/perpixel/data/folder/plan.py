@@ -56,7 +56,8 @@ class SplitPlan:
         self._refuse_idle()
         grouped = _grouped(pairs, self.root, self.group_by)
         keys = self._keys(grouped)
-        empty = [name for name in ("train", "val") if not keys.get(name)]
+        needed: tuple[SplitName, ...] = ("train",) if self._no_val else ("train", "val")
+        empty = [name for name in needed if not keys.get(name)]
         if empty:
             raise ValueError(
                 f"the split '{empty[0]}' of data=folder is empty ({len(pairs)} pairs, data.source.split={self.rule}): "
@@ -65,6 +66,12 @@ class SplitPlan:
         parts = {name: [grouped[key] for key in keys.get(name, ())] for name in SPLITS}
         self._refuse_shared_groups(parts)
         return parts
+
+    @property
+    def _no_val(self) -> bool:
+        """Whether no validation split is asked for: ``data.overfit`` needs none."""
+        drawn = self.rule == "fractions" and self.file is None and self.folds is None
+        return drawn and len(self.fractions) == 3 and self.fractions[1] == 0
 
     def _refuse_idle(self) -> None:
         """Arguments of a draw would do nothing where nothing is drawn."""

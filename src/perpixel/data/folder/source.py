@@ -9,7 +9,7 @@ from typing import Any
 from perpixel.data.files.extras import extras_of
 from perpixel.data.files.pairs import tiled
 from perpixel.data.files.source import FileSource, OnBadFile
-from perpixel.data.folder.encodings import SUFFIXES, Encoding, Labelling
+from perpixel.data.folder.encodings import SUFFIXES, Binary, Encoding, Labelling
 from perpixel.data.folder.index import Division, read_files, remembered_pairs, searched_folders
 from perpixel.data.folder.matching import find, find_coco, paired, unused, with_extra
 from perpixel.data.folder.plan import SplitPlan, SplitRule
@@ -56,13 +56,15 @@ class Folder(FileSource):
     Args:
         root: folder that holds the data.
         images, masks: folders or globs.
-        classes: class names, in the order of their indices; None where a policy names them by stored value.
+        classes: names (numbers are taken as names) in the order of their indices; None where a policy names them by
+            stored value.
         policy: file of a label policy (``perpixel.data.masks.policy``) over the classes or, without, the stored values.
         palette: an RGB triple per class; None gives PASCAL VOC's colours.
         encoding: ``index`` where a mask's values (or palette indices) are the classes, ``colour`` where its RGB are,
             ``labelme`` for shapes in one LabelMe JSON an image, ``coco`` for one or several COCO JSONs of instances
             (``masks`` names the file, its folder or a glob; images are found by ``file_name``).
-        binary: masks are 0/255; 255 becomes class 1.
+        binary: True where masks are 0/255: 255 becomes class 1. ``nonzero`` where every value but 0 is class 1, as in
+            instance masks, which hold an id for each object; there is no ignore value then.
         reduce_zero_label: stored 0 has no label, 1 is the first class (ADE20K's way).
         ignore_index: mask value of pixels without a label, or None where every pixel has one.
         ignore_colours: the same for ``encoding=colour``, as RGB triples.
@@ -104,13 +106,13 @@ class Folder(FileSource):
     def __init__(
         self,
         root: str,
-        classes: Sequence[str] | None = None,
+        classes: Sequence[str | int] | None = None,
         policy: str | None = None,
         images: str = "images",
         masks: str = "masks",
         palette: Sequence[Sequence[int]] | None = None,
         encoding: Encoding = "index",
-        binary: bool = False,
+        binary: Binary = False,
         reduce_zero_label: bool = False,
         ignore_index: int | None = 255,
         ignore_colours: Sequence[Sequence[int]] = (),
@@ -141,7 +143,7 @@ class Folder(FileSource):
         given = repr(sorted((name, value) for name, value in locals().items() if name not in _OF_NO_PAIR))
         labelling = Labelling(
             encoding,
-            classes,
+            None if classes is None else [str(name) for name in classes],
             palette,
             binary,
             reduce_zero_label,
@@ -167,7 +169,8 @@ class Folder(FileSource):
                 labels = find_coco(base, masks, mask_key)
             else:
                 labels = find(base, masks, mask_key, SUFFIXES[encoding], "masks")
-            pairs = paired(found.files, labels.files)
+            own_keys = (image_key, mask_key) != ("(.+)", "(.+)")
+            pairs = paired(found.files, labels.files, own_keys, labels.unread)
             for name, rule in (conditions or {}).items():
                 values = property_of(pairs, base, rule, name, f"data.source.conditions.{name}")
                 pairs = {

@@ -63,6 +63,12 @@ def cut_folds(
         raise ValueError(f"data.source.folds={folds}: use at least 2 folds, or null for one division.")
     shares = [*[(1 - test_share) / folds] * folds, *([test_share] if test_share > 0 else [])]
     names = [*map(fold_name, range(folds)), "test"]
+    units = len(_units(keys, groups))
+    if 2 < units < len(shares):
+        raise ValueError(
+            f"{units} {'samples' if groups is None else 'groups'} cannot be divided into {len(shares)} splits: "
+            f"add data, or take fewer folds, data.source.folds={units - (test_share > 0)}."
+        )
     return dict(zip(names, assign(keys, shares, seed, groups, contents), strict=False))
 
 
@@ -101,8 +107,7 @@ def assign(
         what = "samples" if groups is None else "groups"
         raise ValueError(
             f"{len(units)} {what} cannot be divided into {len(shares)} splits: "
-            f"{'add data' if groups is None else 'group more finely with data.source.group_by'}, or set a share of "
-            "data.source.fractions to 0."
+            f"{'add data' if groups is None else 'group more finely with data.source.group_by'}{_with_few(len(units))}"
         )
     order = sorted(units, key=lambda unit: hashlib.sha256(f"{seed}:{unit}".encode()).digest())
     if contents is None:
@@ -111,6 +116,16 @@ def assign(
         part_of = stratify(np.stack([contents[units[unit]].sum(axis=0) for unit in order]), shares)
     part_of_key = {index: part for unit, part in zip(order, part_of, strict=True) for index in units[unit]}
     return [[key for index, key in enumerate(keys) if part_of_key[index] == part] for part in range(len(shares))]
+
+
+def _with_few(units: int) -> str:
+    """What two samples (or groups), or one, can do."""
+    if units == 2:
+        return ", or do without a test split: data.source.fractions=[0.5,0.5,0]."
+    return (
+        ". One cannot be both learned from and judged on; as a check of data and model it can be learned by heart: "
+        "data.overfit=1 data.source.fractions=[1,0,0] data.batch_size=1."
+    )
 
 
 def stratify(contents: Counts, shares: Sequence[float]) -> list[int]:

@@ -30,6 +30,7 @@ from perpixel.data.formats.values import (
     as_stored,
     label_values,
     picture_values,
+    refuse_planes,
     unpacked_as,
     with_channels,
 )
@@ -37,6 +38,13 @@ from perpixel.windows import Window
 
 COLOUR_BANDS = 4
 """Bands of a picture that shows colours and transparency, whatever it is used for."""
+
+SHARPENED = (
+    "Take the originals; of 0/255 masks that exist as JPEG alone, sharp ones are made by "
+    "python -c \"from pathlib import Path; from PIL import Image; [Image.open(p).convert('L').point(lambda v: 255 * (v "
+    "> 127)).save(p.with_suffix('.png')) for p in Path('masks').rglob('*.jp*g')]\" (then data.source.binary=true)."
+)
+"""What to do about masks that were compressed with loss."""
 
 _JPEGS = ("JPEG", "MPO")  # the second holds several, as cameras write them
 _ENDS = dict.fromkeys((".jpg", ".jpeg", ".jpe", ".jfif"), b"\xff\xd9") | {".png": b"IEND\xae\x42\x60\x82"}
@@ -93,14 +101,18 @@ def read_values(path: Path, window: Window | None = None, colours: bool = False)
     if isinstance(direct, Image.Image):
         return picture_values(direct, colours, path)
     if direct is not None:
+        refuse_planes(direct, path)
         return label_values(direct, path)
     with _opened(path) as image:
+        if getattr(image, "n_frames", 1) > 1 and image.format == "GIF":
+            raise ValueError(f"mask '{path}' is animated, and which frame is meant is not known: save it as a PNG.")
         if image.format in _JPEGS:
             raise _blurred(path, "is a JPEG")
         if image.format == "WEBP" and webp.is_lossy(path):
             raise _blurred(path, "is a lossy WebP")
         stored_as = unpacked_as(image)
-        values = picture_values(_cropped(_upright(image), window, path), colours, path)
+        picture = _cropped(_upright(image), window, path)
+        values = picture_values(picture, colours, path, image.format == "GIF")
         return values if colours else as_stored(values, stored_as)
 
 
@@ -143,7 +155,7 @@ def is_cut_short(path: Path) -> bool:
 
 
 def _blurred(path: Path, what: str) -> ValueError:
-    return ValueError(f"mask '{path}' {what}, which blurs labels: save masks as PNG.")
+    return ValueError(f"mask '{path}' {what}, which blurs labels: save masks as PNG. {SHARPENED}")
 
 
 def _read_directly(

@@ -1,6 +1,7 @@
 """Which files are pictures, by their ending."""
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".tif", ".tiff", ".bmp", ".npy")
+JPEG_SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif")
 UNREAD_SUFFIXES = (
     ".arw", ".avif", ".cr2", ".cr3", ".dcm", ".dng", ".exr", ".gif", ".hdr", ".heic", ".heif", ".j2k", ".jp2", ".jxl",
     ".mat", ".nef", ".nii", ".npz", ".pbm", ".pgm", ".ppm", ".pnm", ".psd", ".tga",
@@ -9,4 +10,4 @@ UNREAD_SUFFIXES = (
 (README.txt, Thumbs.db, JSON) is taken for no image, and nobody is bothered with it."""
 
 TIFF_SUFFIXES = (".tif", ".tiff")
-MASK_SUFFIXES = (".png", ".tif", ".tiff", ".bmp", ".npy", ".webp")
+MASK_SUFFIXES = (".png", ".tif", ".tiff", ".bmp", ".npy", ".webp", ".gif")

@@ -10,7 +10,12 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageFile
 
+from perpixel.data.formats.axes import channels_first, one_hot_advice, rewritten
+
 Array = npt.NDArray[Any]
+
+COLOUR_PLANES = 4
+"""Planes of a picture that shows colours and transparency."""
 
 _UNPACKED = re.compile("L;([24]?)(I?)R?")  # Pillow's raw modes of grey
 _AS_FLOAT = (np.int16, np.float64)  # float32 holds all of the one, and more of the other than a network sees
@@ -68,19 +73,30 @@ def with_channels(array: Array, channels: int, path: Path) -> Array:
 
     Raises:
         WrongChannels: the file has another number.
+        ValueError: its axes seem to stand in another order.
     """
     if array.shape[2] == channels:
         return array
     if array.shape[2] == 1 and channels == 3:
         return np.repeat(array, 3, axis=2)
+    if advice := channels_first(path, array.shape):
+        raise ValueError(f"image {advice}")
     raise WrongChannels(path, array.shape[2], channels)
 
 
-def picture_values(image: Image.Image, colours: bool, path: Path) -> Array:
+def picture_values(image: Image.Image, colours: bool, path: Path, is_gif: bool = False) -> Array:
     """A mask's values in Pillow's picture: of a palette's indices, or with ``colours`` what they stand for."""
     if colours and image.mode in ("P", "PA"):
         return np.array(image.convert("RGB"))
+    if is_gif and image.mode == "P" and _is_grey(image):  # writers of GIF give grey a palette of the values that occur
+        image = image.convert("L")
     return label_values(np.array(image), path)
+
+
+def _is_grey(image: Image.Image) -> bool:
+    """Whether all colours of the palette that occur are grey."""
+    colours = np.unique(np.array(image.convert("RGB")).reshape(-1, 3), axis=0)
+    return bool((colours == colours[:, :1]).all())
 
 
 def unpacked_as(image: ImageFile.ImageFile) -> str:
@@ -100,6 +116,38 @@ def as_stored(shown: Array, unpacked_as: str) -> Array:
     return np.asarray((~shown if inverted else shown) >> (8 - int(bits or 8)))
 
 
+def whole_numbers(array: Array, path: Path) -> Array:
+    """Floats as the integers that they are.
+
+    Raises:
+        ValueError: some are none; says what they seem to be, and how integers are made of them.
+    """
+    what, change = f"mask '{path}' has {array.dtype} values", ""
+    if lost := int(array.size - np.isfinite(array).sum()):
+        what += f", of which {lost:,} are NaN or infinite; masks hold integers. Give these pixels the ignore value"
+        change = "np.nan_to_num(a, nan=255, posinf=255, neginf=255).round().astype('uint8')"
+    elif (array != np.rint(array)).any():
+        probable = array.min() >= 0 and array.max() <= 1
+        what += ", not all of them whole; masks hold integers. "
+        what += "Probabilities become classes by a threshold" if probable else "Round them, if they were blended"
+        change = "(a > 0.5).astype('uint8')" if probable else "a.round().astype('uint8')"
+    if change:
+        how = rewritten(path, change) if path.suffix.lower() == ".npy" else f"for its array a, {change}"
+        raise ValueError(f"{what}: {how}")
+    return array.astype(np.int64)
+
+
+def refuse_planes(array: Array, path: Path) -> None:
+    """A mask with more planes than a picture has colours, of which all but the first would be dropped.
+
+    Raises:
+        ValueError: says how to save it.
+    """
+    planes = array.shape[2] if array.ndim == 3 else 1
+    if planes > COLOUR_PLANES or (planes == 2 and path.suffix.lower() == ".npy"):
+        raise ValueError(f"{one_hot_advice(path, array.shape)}.")
+
+
 def label_values(array: Array, path: Path) -> Array:
     """(H, W) integers, or (H, W, 3) of a mask in colours.
 
@@ -112,6 +160,11 @@ def label_values(array: Array, path: Path) -> Array:
         array = array[..., :3] if array.shape[2] >= 3 else array[..., :1]  # alpha is no label
         if (array == array[..., :1]).all():
             array = array[..., 0]
+    if array.dtype.kind == "f":
+        array = whole_numbers(array, path)
     if not np.issubdtype(array.dtype, np.integer):
-        raise ValueError(f"mask '{path}' has shape {array.shape} and {array.dtype} values: masks are (H, W) integers.")
+        raise ValueError(
+            f"mask '{path}' has shape {array.shape} and {array.dtype} values: masks are (H, W) integers. Save it as "
+            "such, with .astype('uint8')."
+        )
     return np.ascontiguousarray(array)

@@ -14,8 +14,10 @@ from lightning.pytorch.trainer.states import TrainerFn
 from torch.utils.data import DataLoader, Dataset
 
 from perpixel.augment import Recipe
+from perpixel.config import together
+from perpixel.config.ranges import normalisation_faults
 from perpixel.data.base import DataSource, Sample, Split, SplitName
-from perpixel.data.files.inspection import BadFiles
+from perpixel.data.files.inspection import verify_splits
 from perpixel.data.loading.batches import Batch, EvaluationSamples, TrainSamples, collate
 from perpixel.data.loading.canary import Choice, choose_canary, outside_canary
 from perpixel.data.loading.loader import TimeoutLoader
@@ -91,10 +93,7 @@ class DataModule(LightningDataModule):
         self.seed = seed
         self.limit = limit
         self.canary = None if canary is None else choose_canary(source, canary)
-        self.normalise = Normalise(
-            _per_channel("mean", source.mean if mean is None else mean, source.channels),
-            _per_channel("std", source.std if std is None else std, source.channels),
-        )
+        self.normalise = Normalise(*_per_channel(source, mean, std))
         self._sampler: TrainSampler | None = None
         self._resume = (0, 0)
         self._redrawn: list[tuple[int, int, int]] = []
@@ -106,15 +105,8 @@ class DataModule(LightningDataModule):
             BadFiles: lists the faulty files of all splits.
             ValueError: a split breaks the label policy as a whole, or is of no use to a training.
         """
-        faulty: dict[str, BadFiles] = {}
         training = self.trainer is None or self.trainer.state.fn == TrainerFn.FITTING
-        for name in self.source.splits:
-            try:
-                self.source.split(name).verify(name if training else None)
-            except BadFiles as error:
-                faulty[name] = error
-        if faulty:
-            raise BadFiles.of_splits(faulty)
+        verify_splits(self.source, training)
 
     def train_dataloader(self) -> DataLoader[Sample]:
         """Shuffled, augmented batches: dicts as ``Batch`` says."""
@@ -247,7 +239,16 @@ def _at_least(floor: int, **arguments: int) -> None:
             raise ValueError(f"data.{name}={value}, but it must be at least {floor}.")
 
 
-def _per_channel(name: str, values: Sequence[float], channels: int) -> tuple[float, ...]:
-    if len(values) != channels:
-        raise ValueError(f"{name} has {len(values)} values, but the images have {channels} channels: give {channels}.")
-    return tuple(float(value) for value in values)
+def _per_channel(
+    source: DataSource, mean: Sequence[float] | None, std: Sequence[float] | None
+) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    found = [
+        *normalisation_faults("data", mean, std, source.channels),
+        *normalisation_faults(
+            "data.source", source.mean if mean is None else None, source.std if std is None else None, source.channels
+        ),
+    ]
+    if found:
+        raise together(found)
+    means, stds = source.mean if mean is None else mean, source.std if std is None else std
+    return tuple(map(float, means)), tuple(map(float, stds))

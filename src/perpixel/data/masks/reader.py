@@ -12,8 +12,9 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from perpixel.data.formats.axes import one_hot_advice
 from perpixel.data.formats.decode import image_shape, read_values
-from perpixel.labels import PADDING_INDEX, LabelSpace, likely_mends
+from perpixel.labels import NONZERO, PADDING_INDEX, LabelSpace, likely_mends
 from perpixel.windows import Window
 
 Values = npt.NDArray[Any]
@@ -133,7 +134,10 @@ class IndexMasks(ValueMasks):
     def _likely_mend(self, counts: Mapping[int, int]) -> str:
         """For a table of the user's, or of a published set."""
         guesses = likely_mends(counts, max([0, *(value for value in self.table if value != PADDING_INDEX)]))
-        return next(guesses, "") or "Say in a policy what becomes of it (its 'from' or 'ignore'), or mend the mask."
+        return next(guesses, "") or (
+            "Say in a policy what becomes of it (its 'from' or 'ignore'): a line '- {name: …, from: <value>}' under "
+            "'classes', or 'ignore: [<value>]'; or fix the mask."
+        )
 
 
 class BinaryMasks(IndexMasks):
@@ -151,8 +155,38 @@ class BinaryMasks(IndexMasks):
         return (
             f"{len(set(counts) - set(self.table))} values besides 0 and 255 mean that it was resized or compressed "
             "with blending (save it anew, with hard edges), or that it has more classes than two: then list them in "
-            "data.source.classes and leave data.source.binary=false."
+            f"data.source.classes and leave data.source.binary=false. Where they are ids of single objects, {NONZERO}."
         )
+
+
+class NonzeroMasks(ValueMasks):
+    """Masks with an id for each object, or whatever else is not 0: 0 is class 0, everything else class 1.
+
+    Ids may have any depth; of colours (an RGB id each), black is class 0. There is no ignore value: 255 is an id.
+    """
+
+    def __init__(self, labels: LabelSpace) -> None:
+        if labels.num_classes != 2:
+            raise ValueError(
+                f"data.source.binary=nonzero needs two classes, background first, but data.source.classes has "
+                f"{labels.num_classes}: data.source.classes=[background,thing]."
+            )
+        self.labels = labels
+
+    def decode(self, values: Values, where: str) -> npt.NDArray[np.uint8]:
+        """(H, W) ids, or (H, W, 3) colours → class indices."""
+        if values.dtype.kind == "i" and (low := int(values.min(initial=0))) < 0:
+            raise ValueError(
+                f"mask '{where}' holds the value {low}, and data.source.binary=nonzero would make it "
+                f"'{self.labels.names[1]}': give such pixels 0 or an id, or say by a policy file (data.policy) what "
+                "each value becomes."
+            )
+        found = (values != 0).any(axis=2) if values.ndim == 3 else values != 0
+        return np.asarray(found, np.uint8)
+
+    def key(self) -> str:
+        """That it is these."""
+        return "nonzero"
 
 
 class ColourMasks(ValueMasks):
@@ -213,6 +247,8 @@ def _own_values(labels: LabelSpace) -> list[int]:
 
 
 def _need_grey(values: Values, where: str) -> None:
+    if values.ndim == 3 and values.max(initial=0) <= 1:
+        raise ValueError(f"{one_hot_advice(Path(where), values.shape)}.")
     if values.ndim == 3:
         frequent = ", ".join(f"{colour} in {pixels:,} pixels" for colour, pixels in _most_frequent(values))
         raise ValueError(

@@ -77,7 +77,7 @@ def class_table(name: str, offset: int = 0, ignored: Sequence[int] = ()) -> Inde
         offset: added to the table's values to give the stored ones.
         ignored: stored values without a label.
     """
-    with (files("perpixel.data") / "classes" / f"{name}.csv").open(encoding="utf-8") as file:
+    with (files("perpixel.data.published") / "classes" / f"{name}.csv").open(encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     palette = tuple((int(row["red"]), int(row["green"]), int(row["blue"])) for row in rows)
     labels = LabelSpace(tuple(row["name"] for row in rows), palette, PADDING_INDEX)
