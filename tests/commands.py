@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import multiprocessing
 import os
 import runpy
@@ -16,6 +17,8 @@ from uuid import uuid4
 import pytest
 import torch
 
+from perpixel.cli.evaluate import evaluate, split_changes
+from perpixel.config import compose
 from perpixel.training.checkpoint_index import Kind
 from perpixel.training.store import CheckpointStore
 
@@ -33,6 +36,14 @@ def newest(run: Path, kind: Kind) -> dict[str, Any]:
     assert found is not None
     content: dict[str, Any] = torch.load(found[0], weights_only=True)
     return content
+
+
+def rescore(run: Path, split: str = "val", *more: str) -> dict[str, Any]:
+    """What ``evaluate run=… split=… …`` finds, with tables such as the confusion matrix."""
+    own, changes = split_changes([f"run={run}", f"split={split}", *more])
+    evaluate(compose(own, "evaluate").cfg, changes)
+    found: dict[str, Any] = json.loads((run / f"evaluation_{split}.json").read_text())[split]
+    return found
 
 
 class Shell:

@@ -31,8 +31,9 @@ import torchvision
 import v2_peers
 
 from perpixel.augment import Default
-from perpixel.data import DataModule, Folder, decoded
+from perpixel.data import DataModule, Folder
 from perpixel.data.base import Sample
+from perpixel.data.files import decoded_cache
 from perpixel.data.formats.decode import image_shape, read_image
 from perpixel.data.formats.partial_decode import jpeg_part, png_rows
 from perpixel.data.loading.batches import collate
@@ -99,7 +100,7 @@ def runner(batches: Iterable[Any], finish: Callable[[Any], Any], images: int, ep
 
 def our_run(root: Path, hue: float, side: str, images: int) -> Run:
     data = ours(root, hue, cache=side.startswith("decoded cache"))
-    with patch.object(decoded, "KEPT_MAPPINGS", 0 if side.endswith("anew") else decoded.KEPT_MAPPINGS):
+    with patch.object(decoded_cache, "KEPT_MAPPINGS", 0 if side.endswith("anew") else decoded_cache.KEPT_MAPPINGS):
         # The worker, which is forked at the first run, has the limit.
         finish = lambda batch: data.on_after_batch_transfer(batch, 0)  # noqa: E731
         return runner(data.train_dataloader(), finish, images, EPOCHS[side])

@@ -10,11 +10,12 @@ from typing import Any
 
 import pytest
 import torch
+from omegaconf import OmegaConf
 from tests.contracts.test_models import ALL, CLASSES, FIRST_OF_EACH, UPSAMPLINGS, make
 
 from perpixel.bundle import ModelBundle
 from perpixel.bundle.bundle import read_bundle_weights
-from perpixel.config import complete
+from perpixel.config import ConfigError, complete, compose, read_run_config, run_config_text
 from perpixel.labels import LabelSpace
 from perpixel.models import Bilinear, Encoder, SegmentationModel, Upsampling
 from perpixel.spec import ModelSpec, Normalise
@@ -171,3 +172,18 @@ def test_normalising_is_the_formula(tmp_path: Path) -> None:
     assert scale(images).is_contiguous(memory_format=torch.channels_last)
     with pytest.raises(ValueError, match="mean has 1 values and std 2"):
         Normalise((0.1,), (0.1, 0.2))
+
+
+@pytest.mark.parametrize("found", [None, 0, 2, "1"])
+def test_files_of_another_format_are_refused_in_one_sentence(found: Any, tmp_path: Path) -> None:
+    cfg = compose([]).cfg
+    (tmp_path / "config.yaml").write_text(run_config_text(cfg))
+    assert OmegaConf.to_container(read_run_config(tmp_path / "config.yaml")) == OmegaConf.to_container(
+        cfg, resolve=True
+    )
+    saved = OmegaConf.load(tmp_path / "config.yaml")
+    saved.format = found
+    OmegaConf.save(saved, tmp_path / "config.yaml")
+    with pytest.raises(ConfigError, match=r"install a newer perpixel|train again with this one") as error:
+        read_run_config(tmp_path / "config.yaml")
+    assert "\n" not in str(error.value)

@@ -11,9 +11,7 @@ import pytest
 from PIL import Image
 
 import perpixel
-from perpixel.config import read_run_config
-from perpixel.workflows.evaluate import score_run
-from tests.commands import WarmShell
+from tests.commands import WarmShell, rescore
 from tests.security.test_files import png_of
 
 pytestmark = pytest.mark.slow  # whole processes, each of which imports torch
@@ -146,7 +144,7 @@ def test_a_test_split_without_labels_trains_and_has_no_score(
     assert result.scores["test"]["mIoU"] is None
     assert "test mIoU – (" in caplog.text
     assert "– <small>test mIoU" in (result.directory / "report.html").read_text()
-    assert score_run(result.directory, read_run_config(result.directory / "config.yaml"), "test", False)["ECE"] is None
+    assert rescore(result.directory, "test")["ECE"] is None
     (data / "val.txt").write_text("20\n21")
     with pytest.raises(ValueError, match=r"2 validation masks has a label.*by which no checkpoint can be chosen"):
         perpixel.train([*own, *lists[:1], "data.source.lists={train: train.txt, val: val.txt}"])

@@ -13,8 +13,8 @@ from PIL import Image
 
 import perpixel
 from perpixel.config import ConfigError, compose
+from perpixel.data.files import class_pixels as content
 from perpixel.data.files.class_pixels import added_up
-from perpixel.data.files.source import class_pixels as content
 from perpixel.losses import CrossEntropy, Dice, Sum
 from perpixel.losses.weights import median_frequency
 from perpixel.workflows.assembly import build_loss, build_source, config_faults

@@ -12,16 +12,13 @@ import pytest
 from omegaconf import OmegaConf
 
 import perpixel
-from perpixel.cli.evaluate import evaluate, split_changes
 from perpixel.config import ConfigError, changed_config, compose, read_run_config
 from perpixel.workflows.assembly import config_faults
-from tests.commands import ROOT, environment
+from tests.commands import ROOT, environment, rescore
 
 
 def score(run: Path, *more: str) -> float:
-    own, changes = split_changes([f"run={run}", "split=val", *more])
-    evaluate(compose(own, "evaluate").cfg, changes)
-    return float(json.loads((run / "evaluation_val.json").read_text())["val"]["mIoU"])
+    return float(rescore(run, "val", *more)["mIoU"])
 
 
 def test_data_that_moved_are_found_by_the_advice_that_is_given(

@@ -13,10 +13,10 @@ from PIL import Image
 
 from perpixel.augment import Strong
 from perpixel.data import DataModule, Folder
+from perpixel.data.files import decoded_cache as module
 from perpixel.data.files.decoded_cache import decoded
 from perpixel.data.files.file_cache import cache_folder
 from perpixel.data.files.pairs import Pair
-from perpixel.data.files.source import decoded_cache as module
 from perpixel.data.formats.decode import read_image
 
 from .conftest import save

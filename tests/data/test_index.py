@@ -11,10 +11,11 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from perpixel.data import Folder, finding, index
+from perpixel.data import Folder
 from perpixel.data.files.file_cache import cache_folder
 from perpixel.data.files.pairs import Pair
 from perpixel.data.files.table import PairTable
+from perpixel.data.folder import index, matching
 from perpixel.windows import Window
 
 from .conftest import save
@@ -50,13 +51,13 @@ def settle(root: Path) -> None:
 def searches(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     """One entry for each time that files are looked for."""
     done: list[Any] = []
-    listed = finding._listed
+    listed = matching._listed
 
     def counted(*arguments: Any) -> Any:
         done.append(arguments)
         return listed(*arguments)
 
-    monkeypatch.setattr(finding, "_listed", counted)
+    monkeypatch.setattr(matching, "_listed", counted)
     return done
 
 

@@ -88,7 +88,7 @@ def test_full_scale_of_every_depth_is_one(dtype: Any, scale: float) -> None:
 
 
 def test_statistics_of_an_encoder_replace_the_sources() -> None:
-    assert module(mean=[0.1, 0.2, 0.3]).mean == (0.1, 0.2, 0.3)
+    assert module(mean=[0.1, 0.2, 0.3]).normalise.mean == (0.1, 0.2, 0.3)
     with pytest.raises(ValueError, match="mean has 2 values, but the images have 3 channels"):
         module(mean=[0.1, 0.2])
 

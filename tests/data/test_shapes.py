@@ -295,13 +295,13 @@ def test_labelme_folders(tmp_path: Path) -> None:
     mask = source.split("train").read(0, rng(0)).mask
     assert set(np.unique(mask)) == {0, 1, 255}
     assert (mask == 1).sum() == 100
-    complete = Folder(root, CLASSES, masks="labels", encoding="labelme", elsewhere="wire")
+    complete = Folder(root, CLASSES, masks="labels", encoding="labelme", default_class="wire")
     assert set(np.unique(complete.split("train").read(0, rng(0)).mask)) == {0, 1, 2}
     assert complete.split("train").fingerprint() != source.split("train").fingerprint()
     with pytest.raises(ValueError, match=r"the class 'road' is unknown"):
         Folder(root, ["car"], masks="labels", encoding="labelme").split("train").verify()
-    with pytest.raises(ValueError, match=r"data\.source\.elsewhere='sky' is no class"):
-        Folder(root, CLASSES, masks="labels", encoding="labelme", elsewhere="sky")
+    with pytest.raises(ValueError, match=r"data\.source\.default_class='sky' is not a class"):
+        Folder(root, CLASSES, masks="labels", encoding="labelme", default_class="sky")
     with pytest.raises(ValueError, match="what nobody drew on needs a value"):
         Folder(root, CLASSES, masks="labels", encoding="labelme", ignore_index=None)
 

@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 from omegaconf import OmegaConf
 from PIL import Image
-from tests.commands import Shell
+from tests.commands import Shell, rescore
 
 import perpixel
-from perpixel.cli.evaluate import evaluate, split_changes
+from perpixel.cli.evaluate import evaluate
 from perpixel.config import ConfigError, compose
 from perpixel.data.files.source import FileSplit
 from perpixel.data.masks.reader import IndexMasks
@@ -50,10 +50,7 @@ def trained(tiny_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def score(run: Path, *more: str) -> dict[str, Any]:
-    own, changes = split_changes([f"run={run}", "split=val", *more])
-    evaluate(compose(own, "evaluate").cfg, changes)
-    found: dict[str, Any] = json.loads((run / "evaluation_val.json").read_text())["val"]
-    return found
+    return rescore(run, "val", *more)
 
 
 def test_a_training_ends_with_all_scores(trained: Path) -> None:

@@ -8,11 +8,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tests.commands import WarmShell
+from tests.commands import WarmShell, rescore
 
 import perpixel
-from perpixel.config import read_run_config
-from perpixel.workflows.evaluate import score_run
 
 ENCODERS = {"starter_unet": "none", "dpt": "test_vit"}
 SMALL: dict[str, list[str]] = {
@@ -73,7 +71,7 @@ def test_trains_and_is_scored(model: str, channels: int, bands: dict[int, Path],
     for split in ("val", "test"):
         assert result.scores[split]["mIoU"] is not None
     if channels == 5:
-        again = score_run(result.directory, read_run_config(result.directory / "config.yaml"), "val", False)
+        again = rescore(result.directory)
         assert again["mIoU"] == pytest.approx(result.scores["val"]["mIoU"], abs=1e-6)
 
 

@@ -9,12 +9,11 @@ from typing import Any
 
 import pytest
 import torch
-from tests.commands import newest
+from tests.commands import newest, rescore
 from tests.conftest import tiny_overrides
 
 import perpixel
-from perpixel.cli.evaluate import evaluate
-from perpixel.config import ConfigError, compose
+from perpixel.config import ConfigError
 from perpixel.config.schema import CheckpointConfig, EarlyStoppingConfig, TrainingConfig
 from perpixel.reporting.report import write_report
 from perpixel.tracking import manifest
@@ -30,9 +29,7 @@ def lines(run: Path) -> list[dict[str, Any]]:
 
 
 def scores(run: Path, split: str = "val") -> dict[str, Any]:
-    evaluate(compose([f"run={run}", f"split={split}"], "evaluate").cfg)
-    found: dict[str, Any] = json.loads((run / f"evaluation_{split}.json").read_text())[split]
-    return found
+    return rescore(run, split)
 
 
 @pytest.fixture(scope="module")

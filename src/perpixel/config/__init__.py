@@ -5,7 +5,7 @@ from perpixel.config.errors import ConfigError, together
 from perpixel.config.objects import admit, build, complete, faults
 from perpixel.config.paths import conf_dir
 from perpixel.config.resume import changed_config, resume_directory, resumed_config
-from perpixel.config.untrusted import read_run_config, read_yaml
+from perpixel.config.untrusted import read_run_config, read_yaml, run_config_text
 
 __all__ = [
     "ConfigError",
@@ -23,5 +23,6 @@ __all__ = [
     "read_yaml",
     "resume_directory",
     "resumed_config",
+    "run_config_text",
     "together",
 ]

@@ -17,6 +17,7 @@ from perpixel.config.checks import check_values
 from perpixel.config.errors import ConfigError, together
 from perpixel.config.schema import TrainConfig
 from perpixel.config.short import write_out
+from perpixel.spec import FORMAT, check_format
 
 MOST_BYTES = 1 << 20
 MOST_NODES = 100_000
@@ -55,6 +56,10 @@ def read_run_config(path: Path) -> DictConfig:
     found = read_yaml(path)
     if not isinstance(found, dict):
         raise ConfigError(f"'{path}' is not the config of a run.")
+    try:
+        check_format(found.pop("format", None), f"'{path}'")
+    except ValueError as error:
+        raise ConfigError(str(error)) from None
     faults = [
         f"{where}={value}: a run's config holds no interpolations."
         for where, value in guard.strings(found)
@@ -70,6 +75,13 @@ def read_run_config(path: Path) -> DictConfig:
     if faults:
         raise together([f"'{path}': {fault}" for fault in faults])
     return cfg
+
+
+def run_config_text(cfg: DictConfig) -> str:
+    """The content of a run's ``config.yaml``: the resolved config behind its format number."""
+    return OmegaConf.to_yaml(
+        OmegaConf.create({"format": FORMAT, **cast(Any, OmegaConf.to_container(cfg, resolve=True))})
+    )
 
 
 def _size(node: yaml.Node | None, known: dict[int, int]) -> int:

@@ -156,7 +156,7 @@ def load_run(directory: Path) -> Run:
         status=_status(manifest, directory),
         error=_error(manifest, directory),
         overrides=_overrides(directory / "overrides.yaml"),
-        config=_mapping(_yaml(directory / "config.yaml")),
+        config={key: value for key, value in _mapping(_yaml(directory / "config.yaml")).items() if key != "format"},
         manifest=manifest,
         history=read_history(directory / "metrics.jsonl"),
         classes=tuple(metrics.get("classes", ())),

@@ -19,7 +19,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from perpixel.analysis.checkerboard import advice_for
 from perpixel.bundle import ModelBundle
-from perpixel.config import ConfigError, resumed_config
+from perpixel.config import ConfigError, read_run_config, resumed_config, run_config_text
 from perpixel.config.errors import UserFacingError
 from perpixel.config.schema import TrainConfig
 from perpixel.config.short import make_absolute, started_in
@@ -144,7 +144,7 @@ def _config_kept(cfg: DictConfig, run: Path, finished: bool) -> Iterator[Callabl
     """
     path, store = run / "config.yaml", CheckpointStore(run / "checkpoints")
     before, states = path.read_text(encoding="utf-8") if path.exists() else None, store.entries("state")
-    write_atomically(path, OmegaConf.to_yaml(cfg, resolve=True))
+    write_atomically(path, run_config_text(cfg))
 
     def went_on() -> bool:
         return store.entries("state") != states
@@ -157,9 +157,9 @@ def _config_kept(cfg: DictConfig, run: Path, finished: bool) -> Iterator[Callabl
         raise
     finally:
         if cfg.data.allow_changed:
-            saved = OmegaConf.load(path)
+            saved = read_run_config(path)
             saved.data.allow_changed = False
-            write_atomically(path, OmegaConf.to_yaml(saved))
+            write_atomically(path, run_config_text(saved))
 
 
 def _run_ranks(cfg: DictConfig, run: Path, resume: bool) -> None:
@@ -242,7 +242,7 @@ def _train(cfg: DictConfig, run: Path, resume: bool) -> None:
         _refuse_no_batch(cfg, cast(DataModule, experiment.data))
         if first:
             if not resume:
-                write_atomically(run / "config.yaml", OmegaConf.to_yaml(cfg, resolve=True))  # with what was settled
+                write_atomically(run / "config.yaml", run_config_text(cfg))  # with what was settled
             _describe(experiment, run, anything_goes=newest is None or cfg.data.allow_changed)
         scores = fit(experiment, settings.trainer, settings.training, run, newest)
         if first:
@@ -410,7 +410,7 @@ def _rank_main() -> None:
     install()
     logging.basicConfig(level=logging.INFO if os.environ["RANK"] == "0" else logging.ERROR, format="%(message)s")
     run = Path(sys.argv[1])
-    record(train)(cast(DictConfig, OmegaConf.load(run / "config.yaml")), run, "resume" in sys.argv[2:])
+    record(train)(read_run_config(run / "config.yaml"), run, "resume" in sys.argv[2:])
 
 
 if __name__ == "__main__":

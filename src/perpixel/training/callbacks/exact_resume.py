@@ -10,6 +10,7 @@ import torch
 from lightning.pytorch.callbacks import EarlyStopping
 from torch import Tensor
 
+from perpixel.spec import FORMAT, check_format
 from perpixel.training.ranks import from_all_ranks
 
 _ZERO = {"ready": 0, "started": 0, "processed": 0, "completed": 0}
@@ -38,7 +39,7 @@ class ExactResume(pl.Callback):
     ) -> None:
         """See the class."""
         states = self._before_validation if trainer.validating else from_all_ranks(trainer, _random_state())
-        checkpoint["random"] = list(states)
+        checkpoint["random"], checkpoint["format"] = list(states), FORMAT
         is_open = _epoch_is_open(trainer)
         due = is_open and (trainer.validating or _validation_is_due(trainer))
         _tidy(checkpoint["loops"]["fit_loop"], is_open, due)
@@ -49,8 +50,10 @@ class ExactResume(pl.Callback):
         """Keep the random states until training starts: set-up draws random numbers, too.
 
         Raises:
-            ValueError: the training is to end before what the checkpoint has behind it.
+            ValueError: the training is to end before what the checkpoint has behind it, or the checkpoint has another
+                format.
         """
+        check_format(checkpoint.get("format"), "the state to go on from")
         epochs = checkpoint["loops"]["fit_loop"]["epoch_progress"]["current"]["started"]
         _refuse_less("max_epochs", trainer.max_epochs, epochs, "epochs")
         _refuse_less("max_steps", trainer.max_steps, checkpoint["global_step"], "steps")
