@@ -231,7 +231,26 @@ class ShapesConfig:
     output: str = "runs"
 
 
-SCHEMAS = {"train": TrainConfig, "evaluate": EvaluateConfig, "audit": AuditConfig, "shapes": ShapesConfig}
+@dataclass
+class ExportConfig:
+    """The root of ``conf/export.yaml``."""
+
+    run: str = MISSING  # a run directory or a bundle
+    export: Any = MISSING
+    output: str | None = None
+    images: str | None = None  # a folder of images to compare on; null: the run's validation images
+    pixels: int = 1_000_000  # to compare
+    limit: int | None = 64  # labelled images for the loss of mIoU; null: all
+    data: EvaluatedDataConfig = field(default_factory=EvaluatedDataConfig)
+
+
+SCHEMAS = {
+    "train": TrainConfig,
+    "evaluate": EvaluateConfig,
+    "audit": AuditConfig,
+    "shapes": ShapesConfig,
+    "export": ExportConfig,
+}
 
 
 def register() -> None:
