@@ -80,7 +80,7 @@ def _make_exportable(module: nn.Module) -> None:
 
 def _pair(size: object) -> tuple[int, int]:
     rows, columns = size if isinstance(size, tuple) else (size, size)
-    return int(rows), int(columns)  # type: ignore[call-overload]
+    return int(rows), int(columns)
 
 
 def fixed_size(bundle: ModelBundle, size: tuple[int, int] | None) -> tuple[int, int] | None:

@@ -128,7 +128,7 @@ def compare(
         found.differing += int((before != after).sum())
         found.pixels += before.numel()
         if (shape := (len(images), *images.shape[-2:])) not in found.shapes:
-            found.shapes.append(shape)  # type: ignore[arg-type]
+            found.shapes.append(shape)
         return before, after
 
     for images in batches:
@@ -171,9 +171,9 @@ def miou_drop(original: Counts, exported: Counts) -> MiouDrop:
     rng = np.random.default_rng(0)
     draws = rng.multinomial(len(original), np.full(len(original), 1 / len(original)), size=RESAMPLES)
     before, after = (_mious(np.tensordot(draws, found, axes=1)) for found in (original, exported))
-    whole = [100 * float(_mious(found.sum(0, keepdims=True))[0]) for found in (original, exported)]
+    first, second = (100 * float(_mious(found.sum(0, keepdims=True))[0]) for found in (original, exported))
     low, high = 100 * np.nanpercentile(before - after, [2.5, 97.5])
-    return MiouDrop(*whole, whole[0] - whole[1], float(low), float(high), len(original))
+    return MiouDrop(first, second, first - second, float(low), float(high), len(original))
 
 
 def _mious(confusions: npt.NDArray[Any]) -> npt.NDArray[np.float64]:

@@ -32,7 +32,9 @@ class ProgramBackend:
         self.device = torch.device(device)
         if self.device.type != "cpu":
             program = move_to_device_pass(program, device)
-        self.module = program.module()
+        # Its guards also refuse sizes that it computes rightly (multiples of the stride, as the example was none): the
+        # comparison after the export shows which sizes are right.
+        self.module = program.module(check_guards=False)
         self.size = size
 
     @torch.inference_mode()
