@@ -26,6 +26,7 @@ RUNTIMES: Mapping[str, tuple[str, ...]] = {
     "onnx": ("onnxruntime", "openvino"),
     "openvino": ("openvino",),
     "int8": ("openvino",),
+    "int8_onnx": ("onnxruntime", "openvino"),
     "torch_export": ("torch",),
     "tensorrt": ("tensorrt",),
 }

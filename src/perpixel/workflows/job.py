@@ -50,6 +50,7 @@ from perpixel.training import (
     started_by_launcher,
 )
 from perpixel.workflows.assembly import assemble, build_tracker, check_nodes, without_weights
+from perpixel.workflows.card import write_card
 from perpixel.workflows.describe import model_spec
 from perpixel.workflows.pictures import save_png
 
@@ -303,7 +304,9 @@ def _finish(
             pictures[f"reliability/{split}"] = path
     pictures |= {f"overlays/{path.stem}": path for path in sorted((run / "overlays").glob("*.png"))}
     model, data = cast(SegmentationModel, experiment.model), cast(DataModule, experiment.data)
-    ModelBundle(model_spec(cfg, model, data, run, scores), model).save(run / "model")
+    spec = model_spec(cfg, model, data, run, scores)
+    ModelBundle(spec, model).save(run / "model")
+    write_card(run, spec)
     _advise(run, model, data)
     if tracker is not None:
         tracker.pictures({title: path for title, path in pictures.items() if path.exists()})
