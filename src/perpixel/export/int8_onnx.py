@@ -88,7 +88,7 @@ class Int8Onnx(Exporter):
 def _reader(base: Any, images: Iterator[Tensor]) -> Any:
     """Images one by one, as ONNX Runtime asks for them."""
 
-    class Reader(base):  # type: ignore[misc]
+    class Reader(base):
         def get_next(self) -> dict[str, npt.NDArray[Any]] | None:
             image = next(images, None)
             return None if image is None else {"images": image.contiguous().numpy()}

@@ -304,10 +304,9 @@ def _finish(
             pictures[f"reliability/{split}"] = path
     pictures |= {f"overlays/{path.stem}": path for path in sorted((run / "overlays").glob("*.png"))}
     model, data = cast(SegmentationModel, experiment.model), cast(DataModule, experiment.data)
-    spec = model_spec(cfg, model, data, run, scores)
-    ModelBundle(spec, model).save(run / "model")
-    write_card(run, spec)
+    ModelBundle(model_spec(cfg, model, data, run, scores), model).save(run / "model")
     _advise(run, model, data)
+    write_card(run)
     if tracker is not None:
         tracker.pictures({title: path for title, path in pictures.items() if path.exists()})
 
