@@ -20,7 +20,6 @@ from perpixel.spec import ModelSpec, Normalise
 
 BY_WORD = ("nearest", "transposed", "pixelshuffle", "dysample")
 PAIRS = [(row[0], "bilinear") for row in FIRST_OF_EACH] + [("unet", name) for name in BY_WORD]
-FAST = [("linknet", "bilinear")]
 SHAPES = [(1, 65, 97), (3, 64, 96), (1, 129, 34), (2, 33, 35)]
 TRAINED = (64, 96)
 
@@ -44,10 +43,8 @@ def test_the_upsamplings_are_all_there() -> None:
     assert {name.partition("-")[0] for name, _ in UPSAMPLINGS} == {"bilinear", *BY_WORD}
 
 
-@pytest.mark.parametrize(
-    ("model", "upsampling"),
-    [pytest.param(*pair, marks=[] if pair in FAST else pytest.mark.slow) for pair in PAIRS],
-)
+@pytest.mark.slow  # tests/export has one of them among the fast
+@pytest.mark.parametrize(("model", "upsampling"), PAIRS)
 def test_the_exported_graph_is_the_same_model_at_every_size_it_takes(
     model: str, upsampling: str, tmp_path: Path
 ) -> None:

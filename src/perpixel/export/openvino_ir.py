@@ -62,7 +62,8 @@ def convert(bundle: ModelBundle, size: tuple[int, int] | None) -> tuple[Any, Any
 
     with TemporaryDirectory() as folder:
         program = write_onnx(bundle, Path(folder) / "model.onnx", size)
-        return ov.convert_model(str(Path(folder) / "model.onnx")), program
+        # Not ov.convert_model, which reports its use to its makers.
+        return ov.Core().read_model((Path(folder) / "model.onnx").read_bytes()), program
 
 
 def save(model: Any, path: Path, bundle: ModelBundle) -> None:
