@@ -62,13 +62,15 @@ def train(overrides: Sequence[str] = ()) -> TrainResult:
     return TrainResult(directory, scores)
 
 
-def load(path: str | Path | Sequence[str | Path], device: str = "auto") -> Predictor:
+def load(path: str | Path | Sequence[str | Path], device: str = "auto", backend: str = "auto") -> Predictor:
     """Load a trained model, ready to predict.
 
     Args:
-        path: a run directory, its ``model/`` folder or a copy of that folder; a list of them gives an ensemble, which
-            averages their probabilities (of seeds or folds).
+        path: a run directory, its ``model/`` folder or a copy of that folder, or what ``export`` wrote (the folder or
+            its model file); a list of them gives an ensemble, which averages their probabilities (of seeds or folds).
         device: ``cpu``, ``cuda``, ``cuda:1``, …; ``auto`` takes a GPU if there is one.
+        backend: what runs it: ``torch`` (bundles, ``.pt2``), ``onnxruntime`` or ``openvino`` (ONNX), ``openvino`` (IR);
+            ``auto`` takes the first of them that fits the format.
 
     Raises:
         ValueError: there is no model at the path, it is damaged or of another format, or the models of a list differ
@@ -82,4 +84,4 @@ def load(path: str | Path | Sequence[str | Path], device: str = "auto") -> Predi
     from perpixel.workflows.load import load_predictor
 
     paths = [path] if isinstance(path, str | Path) else list(path)
-    return load_predictor([Path(one) for one in paths], device)
+    return load_predictor([Path(one) for one in paths], device, backend=backend)

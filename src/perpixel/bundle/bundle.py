@@ -74,7 +74,7 @@ class ModelBundle:
         """
         directory = find_bundle(Path(path))
         refuse_links(directory)
-        described = _description(directory / DESCRIPTION)
+        described = read_description(directory / DESCRIPTION)
         spec = ModelSpec.from_json(described, str(directory / DESCRIPTION))
         state = _weights(directory, described)
         try:
@@ -120,10 +120,15 @@ def read_bundle_weights(path: Path) -> dict[str, Tensor]:
     if path.is_dir() and (path / WEIGHTS).is_file() and not (path / DESCRIPTION).is_file():
         return read_safetensors(path / WEIGHTS)
     directory = find_bundle(path)
-    return _weights(directory, _description(directory / DESCRIPTION))
+    return _weights(directory, read_description(directory / DESCRIPTION))
 
 
-def _description(path: Path) -> Mapping[str, Any]:
+def read_description(path: Path) -> Mapping[str, Any]:
+    """The parsed ``model.json`` of a bundle or an export.
+
+    Raises:
+        ValueError: it is damaged or too large to be one.
+    """
     if path.stat().st_size > MOST_BYTES:
         raise ValueError(f"'{path}' has more than {MOST_BYTES:,} bytes: it does not describe a perpixel model.")
     try:

@@ -7,7 +7,7 @@ import sys
 
 from perpixel.cli.output import let_readers_leave
 
-VERBS = ("train", "evaluate", "audit", "shapes")
+VERBS = ("train", "evaluate", "predict", "init", "audit", "shapes", "export")
 
 
 def main() -> None:

@@ -10,7 +10,7 @@ import warnings
 from dataclasses import dataclass, field
 from typing import Any
 
-from omegaconf import MISSING, OmegaConf
+from omegaconf import MISSING
 
 # OmegaConf 2.3 warns of Dict subclasses because 2.4 may replace them; pyproject holds it below 2.4 for this reason.
 warnings.filterwarnings("ignore", message="Class `.*` subclasses `Dict`", category=UserWarning)
@@ -202,15 +202,31 @@ class ShapesConfig:
     output: str = "runs"
 
 
-SCHEMAS = {"train": TrainConfig, "evaluate": EvaluateConfig, "audit": AuditConfig, "shapes": ShapesConfig}
+@dataclass
+class ExportConfig:
+    """The root of ``conf/export.yaml``."""
+
+    run: str = MISSING  # a run directory or a bundle
+    export: Any = MISSING
+    output: str | None = None
+    images: str | None = None  # a folder of images to compare on; null: the run's validation images
+    pixels: int = 1_000_000  # to compare
+    limit: int | None = 64  # labelled images for the loss of mIoU; null: all
+    data: EvaluatedDataConfig = field(default_factory=EvaluatedDataConfig)
+
+
+SCHEMAS = {
+    "train": TrainConfig,
+    "evaluate": EvaluateConfig,
+    "audit": AuditConfig,
+    "shapes": ShapesConfig,
+    "export": ExportConfig,
+}
 
 
 def register() -> None:
     """Put the schemas where YAMLs find them: ``defaults: [train_schema, …]``."""
     from hydra.core.config_store import ConfigStore
 
-    for verb, schema in SCHEMAS.items():
-        node = OmegaConf.structured(schema)
-        if verb == "evaluate":  # which keys there are, the run's config says
-            OmegaConf.set_struct(node.data.source, False)
+    for verb, node in SCHEMAS.items():
         ConfigStore.instance().store(name=f"{verb}_schema", node=node, provider="perpixel")

@@ -54,6 +54,7 @@ from perpixel.training import (
     started_by_launcher,
 )
 from perpixel.workflows.assembly import assemble, build_tracker, check_nodes, without_weights
+from perpixel.workflows.card import write_card
 from perpixel.workflows.describe import model_spec
 from perpixel.workflows.pictures import save_png
 
@@ -352,6 +353,7 @@ def _finish(
     model, data = cast(SegmentationModel, experiment.model), cast(DataModule, experiment.data)
     ModelBundle(model_spec(cfg, model, data.source, run, scores), model).save(run / "model")
     _advise(run, model, data)
+    write_card(run)
     if tracker is not None:
         tracker.pictures({title: path for title, path in pictures.items() if path.exists()})
 
