@@ -58,13 +58,21 @@ def train(overrides: Sequence[str] = ()) -> TrainResult:
     return TrainResult(directory, scores)
 
 
-def load(path: str | Path | Sequence[str | Path], device: str = "auto") -> Predictor:
+def load(
+    path: str | Path | Sequence[str | Path],
+    device: str = "auto",
+    window: int | None = None,
+    tta: Sequence[str | float] = (),
+) -> Predictor:
     """Load a trained model, ready to predict.
 
     Args:
         path: a run directory, its ``model/`` folder or a copy of that folder; a list of them gives an ensemble, which
             averages their probabilities (of seeds or folds).
         device: ``cpu``, ``cuda``, ``cuda:1``, …; ``auto`` takes a GPU if there is one.
+        window: side of the windows through which images are seen, pixels; None shows them whole to the network.
+        tta: views whose probabilities are averaged, from ``hflip``, ``vflip``, ``rot90`` and scales, as
+            ``["hflip", 0.75, 1.25]``.
 
     Raises:
         ValueError: there is no model at the path, it is damaged or of another format, or the models of a list differ
@@ -78,4 +86,4 @@ def load(path: str | Path | Sequence[str | Path], device: str = "auto") -> Predi
     from perpixel.workflows.load import load_predictor
 
     paths = [path] if isinstance(path, str | Path) else list(path)
-    return load_predictor([Path(one) for one in paths], device)
+    return load_predictor([Path(one) for one in paths], device, window=window, tta=tta)

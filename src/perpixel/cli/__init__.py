@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import sys
 
-VERBS = ("train", "evaluate", "audit", "shapes")
+VERBS = ("train", "evaluate", "predict", "audit", "shapes")
 
 
 def main() -> None:

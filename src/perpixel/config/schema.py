@@ -203,6 +203,28 @@ class EvaluateConfig:
 
 
 @dataclass
+class PredictConfig:
+    """The root of ``conf/predict.yaml``."""
+
+    run: Any = MISSING  # a run directory or model folder, or several
+    input: Any = MISSING  # a file, folder, glob, list, several files, or - for standard input
+    output: str = MISSING
+    ids: str = "index"  # index | original
+    overlays: bool = True
+    confidence: bool = False
+    entropy: bool = False
+    probabilities: bool = False
+    window: Any = None  # pixels of a side, or [height, width]; null: images up to 4 million pixels are seen whole
+    overlap: float = 0.5
+    blend: str = "gaussian"
+    window_batch: int = 4
+    tta: list[Any] = field(default_factory=list)  # hflip, vflip, rot90 and scales
+    shard: str | None = None  # i/n
+    device: str = "auto"
+    precision: str | None = None
+
+
+@dataclass
 class AuditConfig:
     """The root of ``conf/audit.yaml``."""
 
@@ -231,7 +253,13 @@ class ShapesConfig:
     output: str = "runs"
 
 
-SCHEMAS = {"train": TrainConfig, "evaluate": EvaluateConfig, "audit": AuditConfig, "shapes": ShapesConfig}
+SCHEMAS = {
+    "train": TrainConfig,
+    "evaluate": EvaluateConfig,
+    "predict": PredictConfig,
+    "audit": AuditConfig,
+    "shapes": ShapesConfig,
+}
 
 
 def register() -> None:

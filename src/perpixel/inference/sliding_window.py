@@ -153,7 +153,7 @@ def spans(side: int, window: int, overlap: float) -> list[Span]:
 
 
 def partition(side: int, windows: Sequence[Span], blend: Blend) -> list[Tensor]:
-    """(length,) float64 weights of each window along one side, which sum to 1 at every pixel; equal ones are one object."""
+    """(length,) float64 weights of each window along a side, summing to 1 at every pixel; equal ones are one object."""
     own = [_profile(window.length, blend) for window in windows]
     total = np.zeros(side)
     for window, weight in zip(windows, own, strict=True):
@@ -172,8 +172,8 @@ def _profile(length: int, blend: Blend) -> npt.NDArray[np.float64]:
     middle = (length - 1) / 2
     offset = np.arange(length) - middle
     if blend == "hann":  # sampled in the middle of pixels, so that it is nowhere 0
-        return np.cos(np.pi * offset / length) ** 2
-    return np.maximum(np.exp(-0.5 * (offset / (SIGMA * length)) ** 2), LEAST)
+        return np.asarray(np.cos(np.pi * offset / length) ** 2)
+    return np.asarray(np.maximum(np.exp(-0.5 * (offset / (SIGMA * length)) ** 2), LEAST))
 
 
 def _windows(

@@ -48,6 +48,7 @@ def model_spec(
         train_size=(int(cfg.data.size[0]), int(cfg.data.size[1])),
         precision=cfg.trainer.precision or "32-true",
         channels_last=cfg.training.channels_last,
+        original_ids=data.source.original_ids,
         provenance={
             **{fact: known[fact] for fact in FACTS if fact in known},
             "pretrained_encoder": weights,

@@ -9,19 +9,27 @@ import torch
 
 from perpixel.bundle import ModelBundle, Predictor
 from perpixel.inference.backend import Ensemble, TorchBackend
+from perpixel.inference.sliding_window import SlidingWindow
 from perpixel.spec import ModelSpec
 
 AGREE = ("labels", "in_channels", "image_dtype")
 """What the members of an ensemble must share."""
 
 
-def load_predictor(paths: Sequence[Path], device: str = "auto", precision: str | None = None) -> Predictor:
+def load_predictor(
+    paths: Sequence[Path],
+    device: str = "auto",
+    precision: str | None = None,
+    window: int | SlidingWindow | None = None,
+    tta: Sequence[str | float] = (),
+) -> Predictor:
     """See :func:`perpixel.load`.
 
     Args:
         paths: one model, or several that are averaged.
         device: ``auto`` takes a GPU if there is one.
         precision: see :class:`TorchBackend`.
+        window, tta: see :class:`Predictor`.
 
     Raises:
         ValueError: no path is given, a model cannot be loaded, or the models differ.
@@ -34,7 +42,7 @@ def load_predictor(paths: Sequence[Path], device: str = "auto", precision: str |
     for path, bundle in zip(paths[1:], bundles[1:], strict=True):
         _refuse_other(spec, bundle.spec, paths[0], path)
     backends = [TorchBackend(bundle.model, bundle.spec, place, precision) for bundle in bundles]
-    return Predictor(backends[0] if len(backends) == 1 else Ensemble(backends), spec)
+    return Predictor(backends[0] if len(backends) == 1 else Ensemble(backends), spec, window, tta)
 
 
 def usable_device(device: str) -> str:

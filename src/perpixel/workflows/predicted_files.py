@@ -1,0 +1,202 @@
+"""What ``predict`` leaves of each image: its mask, and the pictures and maps that were asked for."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+import numpy.typing as npt
+
+from perpixel.bundle.prediction import SMALL, Prediction
+from perpixel.data.formats.png import read_text
+from perpixel.data.formats.png_writer import PngWriter
+from perpixel.labels import LabelSpace
+from perpixel.tracking.files import make_directory, replacing, write_atomically
+from perpixel.windows import Window
+from perpixel.workflows.inputs import Input
+
+RECORD = "predict.json"
+KEYWORD = "perpixel"
+"""Of the text in a mask's PNG that says which file it is of."""
+
+_HEAD = 1 << 14  # bytes of a PNG in which its texts stand
+
+Write = Callable[[Window, Prediction], None]
+
+
+@dataclass(frozen=True)
+class Maps:
+    """What is written beside masks.
+
+    Attributes:
+        overlays: PNG, the image under the classes' colours.
+        confidence: PNG, grey, the probability of the predicted class, 255 for 1.
+        entropy: PNG, grey, 255 where all classes are equal.
+        probabilities: NumPy, (K, H, W) float16.
+    """
+
+    overlays: bool = True
+    confidence: bool = False
+    entropy: bool = False
+    probabilities: bool = False
+
+
+class PredictedFiles:
+    """The output folder: ``masks/<name>.png`` and, beside it, a folder for each kind of map.
+
+    A mask is written last and carries the name, size and time of its image: where it is, all of that image is done.
+
+    Args:
+        output: the folder; it is made with the first file.
+        labels: the classes.
+        values: what is stored for each class; None stores its index.
+        maps: what is written beside masks.
+    """
+
+    def __init__(self, output: Path, labels: LabelSpace, values: tuple[int, ...] | None, maps: Maps) -> None:
+        self.output = output
+        self.labels = labels
+        self.maps = maps
+        self.values = tuple(range(labels.num_classes)) if values is None else values
+        if min(self.values) < 0 or max(self.values) >= 1 << 16:
+            raise ValueError(f"ids=original: masks hold 0…65535, but the classes have the ids {list(self.values)}.")
+        self.dtype = np.dtype(np.uint8 if max(self.values) < SMALL else np.uint16)
+
+    def open(self, settings: Mapping[str, Any]) -> None:
+        """Take the folder, new or of a prediction of the same settings, and say in ``predict.json`` what it holds.
+
+        Raises:
+            ValueError: it holds other files, or predictions of another model or with other settings.
+        """
+        record = {
+            "classes": list(self.labels.names),
+            "palette": [list(colour) for colour in self.labels.palette],
+            "values": list(self.values),
+            **settings,
+        }
+        path = self.output / RECORD
+        if path.is_file():
+            self._refuse_other(json.loads(path.read_text(encoding="utf-8")), json.loads(json.dumps(record)))
+            return
+        if self.output.is_dir() and any(not one.name.startswith(".") for one in self.output.iterdir()):
+            raise ValueError(
+                f"output={self.output} holds files that are no predictions (it has no {RECORD}): choose a new folder, "
+                "so that nothing is overwritten."
+            )
+        make_directory(self.output)
+        write_atomically(path, json.dumps(record, indent=1) + "\n")
+
+    def is_finished(self, image: Input) -> bool:
+        """Whether all that is asked for is there.
+
+        Raises:
+            ValueError: a mask of that name is there that was made of another file, or of one that has changed since.
+            OSError: the image is not there.
+        """
+        path = self._path("masks", image.name)
+        stamp = _stamp(image.path)
+        if not path.is_file():
+            return False
+        with path.open("rb") as file:
+            found = read_text(file.read(_HEAD), KEYWORD)
+        if found != stamp:
+            raise ValueError(
+                f"'{path}' was made of another file than '{image.path}', or the file has changed since: remove it to "
+                "have it made again, or choose another output."
+            )
+        return all(self._path(kind, image.name).is_file() for kind in self._kinds)
+
+    @contextmanager
+    def writing(self, image: Input, shape: tuple[int, int]) -> Iterator[Write]:
+        """Write an image's files in bands of rows; where the block fails, none of them is left.
+
+        Args:
+            image: what they are made of.
+            shape: (H, W).
+
+        Yields:
+            Called with each band from the top.
+        """
+        with ExitStack() as stack:
+            # The mask is closed last, and so takes its name when all else has.
+            opened = {kind: stack.enter_context(self._opened(kind, image.name)) for kind in ("masks", *self._kinds)}
+            mask = self._mask_writer(opened["masks"], shape, _stamp(image.path))
+            writers = [self._writer(kind, opened[kind], shape) for kind in self._kinds]
+
+            def write(window: Window, prediction: Prediction) -> None:
+                mask.write(self.stored(prediction.mask))
+                for writer in writers:
+                    writer(window, prediction)
+
+            yield write
+
+    def stored(self, mask: npt.NDArray[np.unsignedinteger[Any]]) -> npt.NDArray[np.unsignedinteger[Any]]:
+        """Class indices → what masks hold."""
+        return np.asarray(self.values, self.dtype)[mask]
+
+    @property
+    def _kinds(self) -> list[str]:
+        return [kind for kind in ("overlays", "confidence", "entropy", "probabilities") if getattr(self.maps, kind)]
+
+    def _path(self, kind: str, name: str) -> Path:
+        return self.output / kind / f"{name}{'.npy' if kind == 'probabilities' else '.png'}"
+
+    @contextmanager
+    def _opened(self, kind: str, name: str) -> Iterator[BinaryIO]:
+        path = self._path(kind, name)
+        make_directory(path.parent)
+        with replacing(path) as file:
+            yield file
+
+    def _mask_writer(self, file: BinaryIO, shape: tuple[int, int], stamp: str) -> PngWriter:
+        palette = None
+        if self.dtype == np.uint8:
+            palette = np.full((SMALL, 3), 255, np.uint8)
+            palette[list(self.values)] = self.labels.palette
+        return PngWriter(file, shape, self.dtype, palette=palette, text={KEYWORD: stamp})
+
+    def _writer(self, kind: str, file: BinaryIO, shape: tuple[int, int]) -> Write:
+        if kind == "probabilities":
+            return _probability_writer(file, (self.labels.num_classes, *shape))
+        picture = PngWriter(file, shape, bands=3 if kind == "overlays" else 1)
+        if kind == "overlays":
+            return lambda _, prediction: picture.write(prediction.overlay())
+        return lambda _, prediction: picture.write(_grey(getattr(prediction, kind)))
+
+    def _refuse_other(self, found: Mapping[str, Any], asked: Mapping[str, Any]) -> None:
+        for key, value in asked.items():
+            if found.get(key) != value:
+                raise ValueError(
+                    f"output={self.output} holds predictions with {key}={found.get(key)}, but {key}={value} is asked "
+                    "for: choose another output, or the same settings to go on."
+                )
+
+
+def _stamp(path: Path) -> str:
+    """Which file: name, bytes and time of the last change, in ASCII."""
+    status = path.stat()
+    return json.dumps({"file": path.name, "bytes": status.st_size, "changed_ns": status.st_mtime_ns})
+
+
+def _grey(share: npt.NDArray[np.float32]) -> npt.NDArray[np.uint8]:
+    """0…1 → 0…255."""
+    return np.rint(share.clip(0, 1) * 255).astype(np.uint8)
+
+
+def _probability_writer(file: BinaryIO, shape: tuple[int, int, int]) -> Write:
+    """(K, H, W) float16 as NumPy stores it; each band goes to its place in every class."""
+    np.lib.format.write_array_header_1_0(file, {"descr": "<f2", "fortran_order": False, "shape": shape})
+    start = file.tell()
+    _, height, width = shape
+
+    def write(window: Window, prediction: Prediction) -> None:
+        for index, plane in enumerate(prediction.probabilities.astype("<f2")):
+            file.seek(start + 2 * (index * height * width + window.top * width))
+            file.write(plane.tobytes())
+
+    return write
