@@ -62,18 +62,19 @@ class Predictor:
         self.spec = spec
         self.window = SlidingWindow((window, window)) if isinstance(window, int) else window
 
-    def predict(self, image: Picture) -> Prediction:
+    def predict(self, image: Picture, where: Path | str = "the given image") -> Prediction:
         """Label every pixel of one image.
 
         Args:
             image: a file (PNG, JPEG, WebP, TIFF, BMP, NumPy), a PIL image, or an array (H, W) or (H, W, C) of uint8,
                 uint16, int16, float32 or float64. Files and PIL images are turned upright as their EXIF says, and
                 their colours are RGB.
+            where: what errors call an image that is no file.
 
         Raises:
             ValueError: the image is damaged, or has other channels or another depth than the model was trained on.
         """
-        pixels = self._read(image)
+        pixels = self._read(image, Path(image) if isinstance(image, str | Path) else Path(where))
         return Prediction(pixels, self.logits(_channels_first(pixels)[None])[0], self.spec.labels)
 
     def stream(self, image: Windowed, where: Path | str = "the given image") -> Iterator[tuple[Window, Prediction]]:
@@ -114,9 +115,8 @@ class Predictor:
     def _window_logits(self, images: Tensor) -> Tensor:
         return self.backend(to_unit_range(images))
 
-    def _read(self, image: Picture) -> Array:
+    def _read(self, image: Picture, where: Path) -> Array:
         """(H, W, C) as the model takes it."""
-        where = Path(image) if isinstance(image, str | Path) else Path("the given image")
         with self.naming_channels(where):
             return self._in_depth(_pixels(image, self.spec.in_channels, where), where)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from PIL import Image
 from perpixel.bundle import Prediction, Predictor
 from perpixel.bundle.bundle import DESCRIPTION, find_bundle
 from perpixel.data.formats.decode import image_shape
+from perpixel.data.formats.geotiff import GeoTiff
 from perpixel.data.formats.suffixes import IMAGE_SUFFIXES
 from perpixel.data.formats.windowed import open_windowed
 from perpixel.inference.sliding_window import SlidingWindow
@@ -139,8 +140,12 @@ def predict_files(request: Request) -> Outcome:
     return outcome
 
 
-def predicted_bands(predictor: Predictor, path: Path) -> tuple[tuple[int, int], Iterator[tuple[Window, Prediction]]]:
+def predicted_bands(
+    predictor: Predictor, path: Path, ground: GeoTiff | None = None
+) -> tuple[tuple[int, int], Iterator[tuple[Window, Prediction]]]:
     """(H, W) of an image file and its prediction in bands: one where the network sees it whole.
+
+    A raster in which NaN marks what was not measured (``ground``) is read without them.
 
     Raises:
         BadInput: the file cannot be read, or is no image for this model; also while the bands are made.
@@ -150,13 +155,14 @@ def predicted_bands(predictor: Predictor, path: Path) -> tuple[tuple[int, int], 
         shape = image_shape(path)
 
     def bands() -> Iterator[tuple[Window, Prediction]]:
-        with _bad_inputs(path):
+        with _bad_inputs(path), predictor.naming_channels(path):
+            by_window = ground.windowed() if ground is not None and ground.is_float else None
             if predictor.window is None and shape[0] * shape[1] <= WHOLE_PIXELS:
-                yield Window(0, 0, *shape), predictor.predict(path)
+                whole = path if by_window is None else by_window[0 : shape[0], 0 : shape[1]]
+                yield Window(0, 0, *shape), predictor.predict(whole, path)
                 return
-            with predictor.naming_channels(path):
-                image = open_windowed(path, predictor.spec.in_channels)
-                yield from predictor.stream(image, path)
+            image = open_windowed(path, predictor.spec.in_channels) if by_window is None else by_window
+            yield from predictor.stream(image, path)
 
     return shape, bands()
 
@@ -183,8 +189,12 @@ def refuse_unread(path: Path) -> None:
 
 
 def _predict_one(predictor: Predictor, files: PredictedFiles, image: Input) -> None:
-    shape, bands = predicted_bands(predictor, image.path)
-    with files.writing(image, shape) as write:
+    with ExitStack() as stack:
+        with _bad_inputs(image.path):
+            on_ground = files.is_on_ground(image.path)
+            ground = stack.enter_context(GeoTiff.open(image.path)) if on_ground else None
+        shape, bands = predicted_bands(predictor, image.path, ground)
+        write = stack.enter_context(files.writing(image, shape, ground))
         for window, prediction in bands:
             write(window, prediction)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from perpixel.bundle.prediction import SMALL, Prediction
+from perpixel.data.formats.geotiff import GeoTiff, GeoTiffWriter, can_write, is_georeferenced, read_tag
 from perpixel.data.formats.png import read_text
 from perpixel.data.formats.png_writer import PngWriter
 from perpixel.labels import LabelSpace
@@ -26,7 +28,12 @@ KEYWORD = "perpixel"
 
 _HEAD = 1 << 14  # bytes of a PNG in which its texts stand
 
+UNLABELLED = (255, 65535)
+"""Value of a GeoTIFF mask where its raster has no pixels, in 8 and 16 bits; no class has it."""
+
 Write = Callable[[Window, Prediction], None]
+WriteMask = Callable[[Window, npt.NDArray[np.unsignedinteger[Any]]], None]
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -66,6 +73,8 @@ class PredictedFiles:
         if min(self.values) < 0 or max(self.values) >= 1 << 16:
             raise ValueError(f"ids=original: masks hold 0…65535, but the classes have the ids {list(self.values)}.")
         self.dtype = np.dtype(np.uint8 if max(self.values) < SMALL else np.uint16)
+        self._ground = can_write()
+        self._told = False
 
     def open(self, settings: Mapping[str, Any]) -> None:
         """Take the folder, new or of a prediction of the same settings, and say in ``predict.json`` what it holds.
@@ -98,13 +107,11 @@ class PredictedFiles:
             ValueError: a mask of that name is there that was made of another file, or of one that has changed since.
             OSError: the image is not there.
         """
-        path = self._path("masks", image.name)
+        path = self.mask_path(image)
         stamp = _stamp(image.path)
         if not path.is_file():
             return False
-        with path.open("rb") as file:
-            found = read_text(file.read(_HEAD), KEYWORD)
-        if found != stamp:
+        if _stamp_in(path) != stamp:
             raise ValueError(
                 f"'{path}' was made of another file than '{image.path}', or the file has changed since: remove it to "
                 "have it made again, or choose another output."
@@ -112,24 +119,25 @@ class PredictedFiles:
         return all(self._path(kind, image.name).is_file() for kind in self._kinds)
 
     @contextmanager
-    def writing(self, image: Input, shape: tuple[int, int]) -> Iterator[Write]:
+    def writing(self, image: Input, shape: tuple[int, int], ground: GeoTiff | None = None) -> Iterator[Write]:
         """Write an image's files in bands of rows; where the block fails, none of them is left.
 
         Args:
             image: what they are made of.
             shape: (H, W).
+            ground: where the image lies, of one whose mask is a GeoTIFF.
 
         Yields:
             Called with each band from the top.
         """
         with ExitStack() as stack:
             # The mask is closed last, and so takes its name when all else has.
-            opened = {kind: stack.enter_context(self._opened(kind, image.name)) for kind in ("masks", *self._kinds)}
-            mask = self._mask_writer(opened["masks"], shape, _stamp(image.path))
-            writers = [self._writer(kind, opened[kind], shape) for kind in self._kinds]
+            write_mask = stack.enter_context(self._mask(image, shape, ground))
+            files = [stack.enter_context(_opened(self._path(kind, image.name))) for kind in self._kinds]
+            writers = [self._writer(kind, file, shape) for kind, file in zip(self._kinds, files, strict=True)]
 
             def write(window: Window, prediction: Prediction) -> None:
-                mask.write(self.stored(prediction.mask))
+                write_mask(window, self.stored(prediction.mask))
                 for writer in writers:
                     writer(window, prediction)
 
@@ -137,7 +145,7 @@ class PredictedFiles:
 
     def stored(self, mask: npt.NDArray[np.unsignedinteger[Any]]) -> npt.NDArray[np.unsignedinteger[Any]]:
         """Class indices → what masks hold."""
-        return np.asarray(self.values, self.dtype)[mask]
+        return np.asarray(np.take(np.asarray(self.values, self.dtype), mask))
 
     @property
     def _kinds(self) -> list[str]:
@@ -146,19 +154,50 @@ class PredictedFiles:
     def _path(self, kind: str, name: str) -> Path:
         return self.output / kind / f"{name}{'.npy' if kind == 'probabilities' else '.png'}"
 
-    @contextmanager
-    def _opened(self, kind: str, name: str) -> Iterator[BinaryIO]:
-        path = self._path(kind, name)
-        make_directory(path.parent)
-        with replacing(path) as file:
-            yield file
+    def mask_path(self, image: Input) -> Path:
+        """Of an image's mask: a GeoTIFF for one that has a place on the ground, else a PNG."""
+        path = self._path("masks", image.name)
+        return path.with_name(f"{Path(image.name).name}.tif") if self.is_on_ground(image.path) else path
 
-    def _mask_writer(self, file: BinaryIO, shape: tuple[int, int], stamp: str) -> PngWriter:
-        palette = None
-        if self.dtype == np.uint8:
-            palette = np.full((SMALL, 3), 255, np.uint8)
-            palette[list(self.values)] = self.labels.palette
-        return PngWriter(file, shape, self.dtype, palette=palette, text={KEYWORD: stamp})
+    def is_on_ground(self, path: Path) -> bool:
+        """Whether a file's mask is a GeoTIFF; says once where it cannot be for lack of a package."""
+        if not is_georeferenced(path):
+            return False
+        if not self._ground and not self._told:
+            self._told = True
+            log.warning(
+                "'%s' has a place on the ground, which a PNG cannot keep: pip install 'perpixel[geo]' for GeoTIFFs.",
+                path,
+            )
+        return self._ground
+
+    @contextmanager
+    def _mask(self, image: Input, shape: tuple[int, int], ground: GeoTiff | None) -> Iterator[WriteMask]:
+        stamp = _stamp(image.path)
+        with _opened(self.mask_path(image)) as file:
+            if ground is None:
+                png = PngWriter(file, shape, self.dtype, palette=self._palette, text={KEYWORD: stamp})
+                yield lambda _, mask: png.write(mask)
+                return
+            dtype = np.uint8 if max(self.values) < UNLABELLED[0] else np.uint16
+            unlabelled = UNLABELLED[dtype == np.uint16]
+            palette = self._palette if dtype == np.uint8 else None
+            raster = GeoTiffWriter(Path(file.name), ground, dtype, unlabelled, palette, {KEYWORD: stamp})
+            try:
+                yield lambda window, mask: raster.write(window, mask.astype(dtype))
+            except BaseException:
+                raster.abandon()
+                raise
+            raster.close()
+
+    @property
+    def _palette(self) -> npt.NDArray[np.uint8] | None:
+        """A colour for each of 256 values; None where masks hold greater ones."""
+        if self.dtype != np.uint8:
+            return None
+        palette = np.full((SMALL, 3), 255, np.uint8)
+        palette[list(self.values)] = self.labels.palette
+        return palette
 
     def _writer(self, kind: str, file: BinaryIO, shape: tuple[int, int]) -> Write:
         if kind == "probabilities":
@@ -177,6 +216,21 @@ class PredictedFiles:
                 )
 
 
+@contextmanager
+def _opened(path: Path) -> Iterator[BinaryIO]:
+    make_directory(path.parent)
+    with replacing(path) as file:
+        yield file
+
+
+def _stamp_in(path: Path) -> str | None:
+    """Of which file a mask is, as it says itself."""
+    if path.suffix == ".tif":
+        return read_tag(path, KEYWORD)
+    with path.open("rb") as file:
+        return read_text(file.read(_HEAD), KEYWORD)
+
+
 def _stamp(path: Path) -> str:
     """Which file: name, bytes and time of the last change, in ASCII."""
     status = path.stat()
@@ -185,7 +239,7 @@ def _stamp(path: Path) -> str:
 
 def _grey(share: npt.NDArray[np.float32]) -> npt.NDArray[np.uint8]:
     """0…1 → 0…255."""
-    return np.rint(share.clip(0, 1) * 255).astype(np.uint8)
+    return np.asarray(np.rint(share.clip(0, 1) * 255), np.uint8)
 
 
 def _probability_writer(file: BinaryIO, shape: tuple[int, int, int]) -> Write:

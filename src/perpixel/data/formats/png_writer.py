@@ -73,7 +73,7 @@ class PngWriter:
         else:
             lines[:, 1:] = packed
         self._rows += len(rows)
-        if data := self._packer.compress(lines):
+        if data := self._packer.compress(lines.tobytes()):
             self._chunk(b"IDAT", data)
         if self._rows == self.height:
             self._chunk(b"IDAT", self._packer.flush())
