@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
-from tests.conftest import paint
+from tests.conftest import CLASSES, paint
 
 import perpixel
+from perpixel.data.annotations.outlines import as_geojson
 from perpixel.inference.sliding_window import SlidingWindow
 from perpixel.workflows import predict
 from perpixel.workflows.predict import Outcome, Request, predict_files
 from perpixel.workflows.predicted_files import Maps
 
 rasterio = pytest.importorskip("rasterio")
+pytest.importorskip("rasterio.warp")
+pytest.importorskip("rasterio.features")
 
 
 @pytest.fixture
@@ -118,3 +122,48 @@ def test_without_rasterio_a_png_is_written_and_said_so(
     assert not label(trained, raster, tmp_path / "out").bad
     assert Image.open(tmp_path / "out" / "masks" / "city.png").size == (150, 130)
     assert "perpixel[geo]" in caplog.text
+
+
+def test_polygons_cover_the_mask_without_gaps_and_lie_on_the_ground(
+    trained: Path, raster: Path, tmp_path: Path
+) -> None:
+    import shapely
+
+    request = Request([trained], str(raster), tmp_path / "out", maps=Maps(overlays=False, polygons="geojson"))
+    assert not predict_files(request).bad
+    found = json.loads((tmp_path / "out" / "polygons" / "city.geojson").read_text())["features"]
+    with rasterio.open(tmp_path / "out" / "masks" / "city.tif") as mask:
+        values, crs, transform = mask.read(1), mask.crs, mask.transform
+    for value, name in enumerate(CLASSES):
+        pixels = sum(one["properties"]["pixels"] for one in found if one["properties"]["class"] == name)
+        assert pixels == np.count_nonzero(values == value), "what was not measured is in no polygon"
+    back = [
+        (rasterio.warp.transform_geom("EPSG:4326", crs, one["geometry"]), one["properties"]["value"]) for one in found
+    ]
+    burnt = rasterio.features.rasterize(back, values.shape, fill=255, transform=transform)
+    assert np.array_equal(burnt, values)
+    for tolerance in (2.0, 4.0):
+        shapes = as_geojson(values, (0, 1, 2), CLASSES, tolerance)["features"]
+        geometries = [shapely.geometry.shape(one["geometry"]) for one in shapes]
+        assert shapely.coverage_is_valid(geometries), "neighbours keep a common border"
+        plain = as_geojson(values, (0, 1, 2), CLASSES)["features"]
+        assert len(json.dumps(shapes)) < len(json.dumps(plain))
+
+
+def test_run_lengths_are_the_masks(trained: Path, raster: Path, tmp_path: Path) -> None:
+    coco = pytest.importorskip("pycocotools.mask")
+    request = Request([trained], str(raster), tmp_path / "out", maps=Maps(overlays=False, polygons="coco"))
+    assert not predict_files(request).bad
+    found = json.loads((tmp_path / "out" / "polygons" / "city.json").read_text())
+    with rasterio.open(tmp_path / "out" / "masks" / "city.tif") as mask:
+        values = mask.read(1)
+    for one in found["annotations"]:
+        expected = values == one["category_id"] - 1
+        assert np.array_equal(coco.decode(one["segmentation"]), expected)
+        assert one["area"] == expected.sum()
+    assert [one["name"] for one in found["categories"]] == list(CLASSES)
+
+
+def test_unknown_outlines_are_refused(trained: Path, raster: Path, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="polygons=shapefile: choose one of geojson, coco"):
+        predict_files(Request([trained], str(raster), tmp_path / "out", maps=Maps(polygons="shapefile")))

@@ -41,7 +41,7 @@ def predict(cfg: DictConfig) -> None:
         inputs=cfg.input if isinstance(cfg.input, str) else _several(cfg.input),
         output=Path(cfg.output).expanduser(),
         ids=cfg.ids,
-        maps=Maps(cfg.overlays, cfg.confidence, cfg.entropy, cfg.probabilities),
+        maps=Maps(cfg.overlays, cfg.confidence, cfg.entropy, cfg.probabilities, cfg.polygons, cfg.polygon_tolerance),
         window=window,
         tta=list(cfg.tta),
         shard=cfg.shard,

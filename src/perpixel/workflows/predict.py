@@ -106,6 +106,7 @@ def predict_files(request: Request) -> Outcome:
     """
     if request.ids not in ("index", "original"):
         raise ValueError(f"ids={request.ids}: choose index (the classes' numbers) or original (what masks stored).")
+    request.maps.check()
     output = request.output
     _refuse_input_folder(request)
     inputs = find_inputs(request.inputs, output)

@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from perpixel.bundle.prediction import SMALL, Prediction
+from perpixel.data.annotations.outlines import as_coco, as_geojson, missing_packages
 from perpixel.data.formats.geotiff import GeoTiff, GeoTiffWriter, can_write, is_georeferenced, read_tag
 from perpixel.data.formats.png import read_text
 from perpixel.data.formats.png_writer import PngWriter
@@ -45,12 +46,27 @@ class Maps:
         confidence: PNG, grey, the probability of the predicted class, 255 for 1.
         entropy: PNG, grey, 255 where all classes are equal.
         probabilities: NumPy, (K, H, W) float16.
+        polygons: ``geojson`` or ``coco``, outlines of the classes; the whole mask is held for them. None writes none.
+        polygon_tolerance: pixels by which the outlines of ``geojson`` may be simplified.
     """
 
     overlays: bool = True
     confidence: bool = False
     entropy: bool = False
     probabilities: bool = False
+    polygons: str | None = None
+    polygon_tolerance: float = 0.0
+
+    def check(self) -> None:
+        """Refuse outlines that cannot be written.
+
+        Raises:
+            ValueError: their format is unknown, or needs packages that are not installed.
+        """
+        if self.polygons is not None and (missing := missing_packages(self.polygons)):
+            raise ValueError(f"polygons={self.polygons} needs {', '.join(missing)}: pip install 'perpixel[geo]'.")
+        if self.polygon_tolerance < 0:
+            raise ValueError(f"polygon_tolerance={self.polygon_tolerance}: give pixels, 0 or more.")
 
 
 class PredictedFiles:
@@ -116,7 +132,8 @@ class PredictedFiles:
                 f"'{path}' was made of another file than '{image.path}', or the file has changed since: remove it to "
                 "have it made again, or choose another output."
             )
-        return all(self._path(kind, image.name).is_file() for kind in self._kinds)
+        kinds = [*self._kinds, *(["polygons"] if self.maps.polygons else [])]
+        return all(self._path(kind, image.name).is_file() for kind in kinds)
 
     @contextmanager
     def writing(self, image: Input, shape: tuple[int, int], ground: GeoTiff | None = None) -> Iterator[Write]:
@@ -136,12 +153,29 @@ class PredictedFiles:
             files = [stack.enter_context(_opened(self._path(kind, image.name))) for kind in self._kinds]
             writers = [self._writer(kind, file, shape) for kind, file in zip(self._kinds, files, strict=True)]
 
+            whole = [] if self.maps.polygons else None
+            outlines = stack.enter_context(_opened(self._path("polygons", image.name))) if self.maps.polygons else None
+
             def write(window: Window, prediction: Prediction) -> None:
-                write_mask(window, self.stored(prediction.mask))
+                mask = self.stored(prediction.mask)
+                write_mask(window, mask)
                 for writer in writers:
                     writer(window, prediction)
+                if whole is not None:
+                    valid = None if ground is None else ground.valid(window)
+                    whole.append(mask if valid is None else np.where(valid, mask, UNLABELLED[-1]).astype(np.uint16))
 
             yield write
+            if whole is not None and outlines is not None:
+                outlines.write(self._outlines(np.concatenate(whole), image, ground))
+
+    def _outlines(self, mask: npt.NDArray[Any], image: Input, ground: GeoTiff | None) -> bytes:
+        if self.maps.polygons == "coco":
+            found = as_coco(mask, self.values, self.labels.names, image.path.name)
+        else:
+            place = None if ground is None else ground.source
+            found = as_geojson(mask, self.values, self.labels.names, self.maps.polygon_tolerance, place)
+        return json.dumps(found).encode()
 
     def stored(self, mask: npt.NDArray[np.unsignedinteger[Any]]) -> npt.NDArray[np.unsignedinteger[Any]]:
         """Class indices → what masks hold."""
@@ -152,7 +186,8 @@ class PredictedFiles:
         return [kind for kind in ("overlays", "confidence", "entropy", "probabilities") if getattr(self.maps, kind)]
 
     def _path(self, kind: str, name: str) -> Path:
-        return self.output / kind / f"{name}{'.npy' if kind == 'probabilities' else '.png'}"
+        ending = {"probabilities": "npy", "polygons": "geojson" if self.maps.polygons == "geojson" else "json"}
+        return self.output / kind / f"{name}.{ending.get(kind, 'png')}"
 
     def mask_path(self, image: Input) -> Path:
         """Of an image's mask: a GeoTIFF for one that has a place on the ground, else a PNG."""
