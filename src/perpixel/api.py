@@ -12,6 +12,7 @@ from perpixel.config import compose, resume_directory
 
 if TYPE_CHECKING:
     from perpixel.bundle import Predictor
+    from perpixel.inference.refine import Refinement
 
 
 @dataclass(frozen=True)
@@ -63,6 +64,7 @@ def load(
     device: str = "auto",
     window: int | None = None,
     tta: Sequence[str | float] = (),
+    refine: Refinement | None = None,
 ) -> Predictor:
     """Load a trained model, ready to predict.
 
@@ -73,6 +75,7 @@ def load(
         window: side of the windows through which images are seen, pixels; None shows them whole to the network.
         tta: views whose probabilities are averaged, from ``hflip``, ``vflip``, ``rot90`` and scales, as
             ``["hflip", 0.75, 1.25]``.
+        refine: what follows the prediction, as ``Refinement(small=64)`` (:mod:`perpixel.inference.refine`).
 
     Raises:
         ValueError: there is no model at the path, it is damaged or of another format, or the models of a list differ
@@ -86,4 +89,4 @@ def load(
     from perpixel.workflows.load import load_predictor
 
     paths = [path] if isinstance(path, str | Path) else list(path)
-    return load_predictor([Path(one) for one in paths], device, window=window, tta=tta)
+    return load_predictor([Path(one) for one in paths], device, window=window, tta=tta, refine=refine)

@@ -20,6 +20,7 @@ from tests.commands import WarmShell
 from tests.conftest import CLASSES, paint
 
 import perpixel
+from perpixel.inference.refine import Refinement
 from perpixel.inference.sliding_window import SlidingWindow
 from perpixel.spec import ModelSpec
 from perpixel.workflows import predict, predicted_files
@@ -154,11 +155,11 @@ def test_a_killed_prediction_leaves_no_half_and_goes_on(
     label(photos, "whole")
     real, calls = predict.Predictor.predict, []
 
-    def breaks(self: Any, image: Any) -> Any:
-        calls.append(image)
+    def breaks(*given: Any) -> Any:
+        calls.append(given)
         if len(calls) == 4:
             raise KeyboardInterrupt
-        return real(self, image)
+        return real(*given)
 
     monkeypatch.setattr(predict.Predictor, "predict", breaks)
     with pytest.raises(KeyboardInterrupt):
@@ -327,6 +328,18 @@ def test_large_images_are_streamed_and_equal_windows_over_the_whole(
         assert np.array_equal(np.array(Image.open(tmp_path / "out" / "overlays" / name)), expected.overlay()), name
         probabilities = np.load(tmp_path / "out" / "probabilities" / f"{Path(name).stem}.npy")
         assert np.array_equal(probabilities, expected.probabilities.astype(np.float16)), name
+
+
+def test_large_images_are_refined_whole_from_windows(
+    trained: Path, label: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pixels = np.concatenate([paint(np.random.default_rng(2), (40, 90))[0] for _ in range(2)])
+    Image.fromarray(pixels).save(tmp_path / "photo.png")
+    monkeypatch.setattr(predict, "WHOLE_PIXELS", 1000)
+    monkeypatch.setattr("perpixel.bundle.predictor.LEAST_WINDOW", 64)
+    label(tmp_path / "photo.png", refine=Refinement(small=30))
+    expected = perpixel.load(trained, "cpu", window=64, refine=Refinement(small=30)).predict(pixels)
+    assert np.array_equal(masks(tmp_path / "out")["photo.png"], expected.mask)
 
 
 def test_a_streamed_file_that_is_damaged_below_leaves_nothing(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,6 +20,7 @@ from perpixel.data.formats.display import stretch
 from perpixel.data.formats.values import WrongChannels, as_hwc, with_channels
 from perpixel.inference.backend import Backend
 from perpixel.inference.images import to_unit_range
+from perpixel.inference.refine import Refinement
 from perpixel.inference.sliding_window import SlidingWindow, blended_bands, sliding_window
 from perpixel.inference.tta import TTABackend
 from perpixel.spec import ModelSpec
@@ -46,9 +48,10 @@ class Predictor:
         window: images are seen through windows of this size that overlap (one number for both sides, or a
             :class:`SlidingWindow`); None shows them whole to the network, as training's evaluation does.
         tta: views whose probabilities are averaged, in each window (see :func:`perpixel.inference.tta.views`).
+        refine: what follows :meth:`predict`; :meth:`stream`, which never sees all of an image, takes none.
 
     Raises:
-        ValueError: the window or a view is impossible.
+        ValueError: a view is impossible, or a class to refine is none of the model's.
     """
 
     def __init__(
@@ -57,10 +60,13 @@ class Predictor:
         spec: ModelSpec,
         window: int | SlidingWindow | None = None,
         tta: Sequence[str | float] = (),
+        refine: Refinement | None = None,
     ) -> None:
         self.backend = TTABackend(backend, tta) if tta else backend
         self.spec = spec
         self.window = SlidingWindow((window, window)) if isinstance(window, int) else window
+        self.refine = refine or Refinement()
+        self.refine.check_classes(spec.labels.names)
 
     def predict(self, image: Picture, where: Path | str = "the given image") -> Prediction:
         """Label every pixel of one image.
@@ -75,7 +81,11 @@ class Predictor:
             ValueError: the image is damaged, or has other channels or another depth than the model was trained on.
         """
         pixels = self._read(image, Path(image) if isinstance(image, str | Path) else Path(where))
-        return Prediction(pixels, self.logits(_channels_first(pixels)[None])[0], self.spec.labels)
+        images = _channels_first(pixels)[None]
+        logits = self.logits(images)[0]
+        if not self.refine.is_nothing:
+            logits = self.refine(logits, to_unit_range(images)[0], self.spec.labels.names)
+        return Prediction(pixels, logits, self.spec.labels)
 
     def stream(self, image: Windowed, where: Path | str = "the given image") -> Iterator[tuple[Window, Prediction]]:
         """Label an image of any height in bands of rows, from the top; neither it nor its labels are held as a whole.
@@ -89,10 +99,13 @@ class Predictor:
             windows of the training's size but at least 512 pixels are taken.
 
         Raises:
-            ValueError: as :meth:`predict`.
+            ValueError: as :meth:`predict`, or the predictor refines.
         """
+        if not self.refine.is_nothing:
+            raise ValueError("refinement needs the whole image: take predict, or a predictor without refine.")
         strip = _Strip(image, lambda pixels: self._taken(pixels, Path(where)))
-        sliding = self.window or SlidingWindow(default_window(self.spec))
+        sliding = self.by_window().window
+        assert sliding is not None
         ends: tuple[float, float] | None = None
         for top, band in blended_bands(self._window_logits, strip.read, image.shape, sliding):
             if top == 0:
@@ -102,6 +115,15 @@ class Predictor:
                 part = band[:, start : start + rows].clone()
                 pixels = strip.pixels(top + start, part.shape[1])
                 yield Window(top + start, 0, *part.shape[1:]), Prediction(pixels, part, self.spec.labels, ends)
+
+    def by_window(self) -> Predictor:
+        """This predictor, or one with windows of the training's size (512 pixels at least) where it has none."""
+        if self.window is not None:
+            return self
+        found = copy.copy(self)
+        height, width = (max(side, LEAST_WINDOW) for side in self.spec.train_size)
+        found.window = SlidingWindow((height, width))
+        return found
 
     def logits(self, images: Tensor) -> Tensor:
         """(B, C, H, W) images in a stored depth (uint8, uint16, float32) → (B, K, H, W) logits, on its device."""
@@ -159,12 +181,6 @@ def _pixels(image: Picture, channels: int, where: Path) -> Array:
     if array.ndim not in (2, 3) or 0 in array.shape:
         raise ValueError(f"the given array has shape {array.shape}: give (H, W) or (H, W, C), with pixels in it.")
     return with_channels(as_hwc(array, where), channels, where)
-
-
-def default_window(spec: ModelSpec) -> tuple[int, int]:
-    """(H, W) of the windows for images that are too large to be seen whole."""
-    height, width = (max(side, LEAST_WINDOW) for side in spec.train_size)
-    return height, width
 
 
 class _Strip:

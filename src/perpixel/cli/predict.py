@@ -5,9 +5,9 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
-from omegaconf import DictConfig, ListConfig
+from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from perpixel.cli.arguments import checked_jobs, parse, run_hydra
 
@@ -29,6 +29,7 @@ def predict(cfg: DictConfig) -> None:
     Raises:
         ValueError: there is no such model or input, or a setting is impossible.
     """
+    from perpixel.inference.refine import Refinement
     from perpixel.inference.sliding_window import SlidingWindow
     from perpixel.workflows.predict import Request, predict_files
     from perpixel.workflows.predicted_files import Maps
@@ -44,6 +45,7 @@ def predict(cfg: DictConfig) -> None:
         maps=Maps(cfg.overlays, cfg.confidence, cfg.entropy, cfg.probabilities, cfg.polygons, cfg.polygon_tolerance),
         window=window,
         tta=list(cfg.tta),
+        refine=Refinement(**cast(dict[str, Any], OmegaConf.to_container(cfg.refine))),
         shard=cfg.shard,
         device=cfg.device,
         precision=cfg.precision,

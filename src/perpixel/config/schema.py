@@ -203,6 +203,17 @@ class EvaluateConfig:
 
 
 @dataclass
+class RefineConfig:
+    """Steps that follow a prediction; null and {} leave them out."""
+
+    guided: int | None = None  # radius, pixels
+    crf: int | None = None  # steps
+    opening: dict[str, int] = field(default_factory=dict)  # radius by class name, pixels
+    closing: dict[str, int] = field(default_factory=dict)
+    small: int | None = None  # pixels
+
+
+@dataclass
 class PredictConfig:
     """The root of ``conf/predict.yaml``."""
 
@@ -221,6 +232,7 @@ class PredictConfig:
     blend: str = "gaussian"
     window_batch: int = 4
     tta: list[Any] = field(default_factory=list)  # hflip, vflip, rot90 and scales
+    refine: RefineConfig = field(default_factory=RefineConfig)
     shard: str | None = None  # i/n
     device: str = "auto"
     precision: str | None = None

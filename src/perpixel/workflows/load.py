@@ -9,6 +9,7 @@ import torch
 
 from perpixel.bundle import ModelBundle, Predictor
 from perpixel.inference.backend import Ensemble, TorchBackend
+from perpixel.inference.refine import Refinement
 from perpixel.inference.sliding_window import SlidingWindow
 from perpixel.spec import ModelSpec
 
@@ -22,6 +23,7 @@ def load_predictor(
     precision: str | None = None,
     window: int | SlidingWindow | None = None,
     tta: Sequence[str | float] = (),
+    refine: Refinement | None = None,
 ) -> Predictor:
     """See :func:`perpixel.load`.
 
@@ -29,7 +31,7 @@ def load_predictor(
         paths: one model, or several that are averaged.
         device: ``auto`` takes a GPU if there is one.
         precision: see :class:`TorchBackend`.
-        window, tta: see :class:`Predictor`.
+        window, tta, refine: see :class:`Predictor`.
 
     Raises:
         ValueError: no path is given, a model cannot be loaded, or the models differ.
@@ -42,7 +44,7 @@ def load_predictor(
     for path, bundle in zip(paths[1:], bundles[1:], strict=True):
         _refuse_other(spec, bundle.spec, paths[0], path)
     backends = [TorchBackend(bundle.model, bundle.spec, place, precision) for bundle in bundles]
-    return Predictor(backends[0] if len(backends) == 1 else Ensemble(backends), spec, window, tta)
+    return Predictor(backends[0] if len(backends) == 1 else Ensemble(backends), spec, window, tta, refine)
 
 
 def usable_device(device: str) -> str:

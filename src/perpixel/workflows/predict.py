@@ -18,6 +18,7 @@ from perpixel.data.formats.decode import image_shape
 from perpixel.data.formats.geotiff import GeoTiff
 from perpixel.data.formats.suffixes import IMAGE_SUFFIXES
 from perpixel.data.formats.windowed import open_windowed
+from perpixel.inference.refine import Refinement
 from perpixel.inference.sliding_window import SlidingWindow
 from perpixel.reporting.progress import ImageProgress
 from perpixel.tracking.files import write_atomically
@@ -68,6 +69,7 @@ class Request:
         maps: what is written beside masks.
         window: see :class:`Predictor`.
         tta: see :class:`Predictor`.
+        refine: see :class:`Predictor`; all of an image and its probabilities are then held.
         shard: ``3/64`` for every 64th image from the fourth on.
         device, precision: see :func:`~perpixel.workflows.load.load_predictor`.
     """
@@ -79,6 +81,7 @@ class Request:
     maps: Maps = field(default_factory=Maps)
     window: SlidingWindow | None = None
     tta: Sequence[str | float] = ()
+    refine: Refinement = field(default_factory=Refinement)
     shard: str | None = None
     device: str = "auto"
     precision: str | None = None
@@ -91,6 +94,7 @@ class Request:
             "ids": self.ids,
             "window": None if self.window is None else asdict(self.window) | {"batch_size": None},
             "tta": list(self.tta),
+            "refine": None if self.refine.is_nothing else asdict(self.refine),
             "precision": self.precision,
         }
 
@@ -112,7 +116,9 @@ def predict_files(request: Request) -> Outcome:
     inputs = find_inputs(request.inputs, output)
     _refuse_images_within(output, inputs)
     chosen = shard_of(inputs, request.shard)
-    predictor = load_predictor(request.models, request.device, request.precision, request.window, request.tta)
+    predictor = load_predictor(
+        request.models, request.device, request.precision, request.window, request.tta, request.refine
+    )
     files = PredictedFiles(output, predictor.spec.labels, _values(predictor, request), request.maps)
     files.open(request.settings)
     outcome = Outcome()
@@ -158,9 +164,10 @@ def predicted_bands(
     def bands() -> Iterator[tuple[Window, Prediction]]:
         with _bad_inputs(path), predictor.naming_channels(path):
             by_window = ground.windowed() if ground is not None and ground.is_float else None
-            if predictor.window is None and shape[0] * shape[1] <= WHOLE_PIXELS:
+            is_large = shape[0] * shape[1] > WHOLE_PIXELS
+            if (predictor.window is None and not is_large) or not predictor.refine.is_nothing:
                 whole = path if by_window is None else by_window[0 : shape[0], 0 : shape[1]]
-                yield Window(0, 0, *shape), predictor.predict(whole, path)
+                yield Window(0, 0, *shape), (predictor.by_window() if is_large else predictor).predict(whole, path)
                 return
             image = open_windowed(path, predictor.spec.in_channels) if by_window is None else by_window
             yield from predictor.stream(image, path)

@@ -153,7 +153,7 @@ class PredictedFiles:
             files = [stack.enter_context(_opened(self._path(kind, image.name))) for kind in self._kinds]
             writers = [self._writer(kind, file, shape) for kind, file in zip(self._kinds, files, strict=True)]
 
-            whole = [] if self.maps.polygons else None
+            whole: list[npt.NDArray[Any]] | None = [] if self.maps.polygons else None
             outlines = stack.enter_context(_opened(self._path("polygons", image.name))) if self.maps.polygons else None
 
             def write(window: Window, prediction: Prediction) -> None:

@@ -83,7 +83,7 @@ def as_coco(mask: Mask, values: Sequence[int], names: Sequence[str], file: str) 
     """
     from pycocotools import mask as coco
 
-    annotations = []
+    annotations: list[dict[str, Any]] = []
     for value in values:
         of_class = np.asfortranarray(mask == value, np.uint8)
         if not of_class.any():

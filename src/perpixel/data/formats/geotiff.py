@@ -81,7 +81,7 @@ class GeoTiff:
     @property
     def is_float(self) -> bool:
         """Whether NaN can say that nothing was measured."""
-        return np.dtype(self.source.dtypes[0]).kind == "f"
+        return bool(np.dtype(self.source.dtypes[0]).kind == "f")
 
     def windowed(self) -> Windowed:
         """Its pixels, (h, w, C) by window; where nothing was measured and NaN says so, they are 0."""
