@@ -355,6 +355,16 @@ def test_a_streamed_file_that_is_damaged_below_leaves_nothing(
     assert not list((tmp_path / "out").rglob("*.png*"))
 
 
+def test_refinement_is_asked_for_by_keys(trained: Path, photos: Path, tmp_path: Path) -> None:
+    from perpixel.cli.predict import predict as run
+    from perpixel.config import compose
+
+    order = [f"run={trained}", f"input={photos}", f"output={tmp_path / 'out'}", "overlays=false", "device=cpu"]
+    run(compose([*order, "refine.opening={disc:2}", "refine.small=20"], "predict").cfg)
+    model = perpixel.load(trained, "cpu", refine=Refinement(opening={"disc": 2}, small=20))
+    assert np.array_equal(masks(tmp_path / "out")["b.png"], model.predict(photos / "b.png").mask)
+
+
 @pytest.mark.parametrize("value", ["window=abc", "window=[1,2,3]", "window=0", "overlap=1", "blend=best", "tta=[flip]"])
 def test_impossible_settings_are_refused_before_anything_is_written(
     value: str, trained: Path, photos: Path, tmp_path: Path

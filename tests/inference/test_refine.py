@@ -116,3 +116,5 @@ def test_steps_of_nothing_are_refused(key: str) -> None:
         Refinement(**{key: 0})  # type: ignore[arg-type]
     with pytest.raises(ValueError, match=r"refine.opening.disc=0"):
         Refinement(opening={"disc": 0})
+    with pytest.raises(ValueError, match=r"refine.closing=3"):
+        Refinement(closing=3)  # type: ignore[arg-type]

@@ -29,6 +29,7 @@ def predict(cfg: DictConfig) -> None:
     Raises:
         ValueError: there is no such model or input, or a setting is impossible.
     """
+    _refuse_missing(cfg.input)
     from perpixel.inference.refine import Refinement
     from perpixel.inference.sliding_window import SlidingWindow
     from perpixel.workflows.predict import Request, predict_files
@@ -53,6 +54,21 @@ def predict(cfg: DictConfig) -> None:
     outcome = predict_files(request)
     if outcome.bad:
         sys.exit(f"perpixel: {len(outcome.bad)} files could not be labelled; they are named in {outcome.list_of_bad}.")
+
+
+def _refuse_missing(given: Any) -> None:
+    """A slip in a path is answered before torch is imported.
+
+    Raises:
+        ValueError: nothing is there.
+    """
+    if (
+        isinstance(given, str)
+        and given != "-"
+        and not set("*?[") & set(given)
+        and not Path(given).expanduser().exists()
+    ):
+        raise ValueError(f"input={given} does not exist: give a file, a folder, a glob in quotes, a .txt list, or - .")
 
 
 def _several(given: Any) -> Sequence[str]:

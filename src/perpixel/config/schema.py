@@ -204,12 +204,12 @@ class EvaluateConfig:
 
 @dataclass
 class RefineConfig:
-    """Steps that follow a prediction; null and {} leave them out."""
+    """Steps that follow a prediction; null leaves one out."""
 
     guided: int | None = None  # radius, pixels
     crf: int | None = None  # steps
-    opening: dict[str, int] = field(default_factory=dict)  # radius by class name, pixels
-    closing: dict[str, int] = field(default_factory=dict)
+    opening: Any = None  # radius by class name, pixels
+    closing: Any = None
     small: int | None = None  # pixels
 
 

@@ -6,7 +6,7 @@ None of it is on by default: whether it helps depends on the data, and a network
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -48,19 +48,22 @@ class Refinement:
 
     guided: int | None = None
     crf: int | None = None
-    opening: Mapping[str, int] = field(default_factory=dict)
-    closing: Mapping[str, int] = field(default_factory=dict)
+    opening: Mapping[str, int] | None = None
+    closing: Mapping[str, int] | None = None
     small: int | None = None
 
     def __post_init__(self) -> None:
         single = {"guided": self.guided, "crf": self.crf, "small": self.small}
         by_class = {f"{kind}.{name}": radius for kind in ("opening", "closing") for name, radius in self._of(kind)}
         for key, value in (single | by_class).items():
-            if value is not None and value < 1:
-                raise ValueError(f"refine.{key}={value}: give 1 or more, or null to leave it out.")
+            if value is not None and not (isinstance(value, int) and value >= 1):
+                raise ValueError(f"refine.{key}={value}: give a whole number from 1 on, or null to leave it out.")
 
     def _of(self, kind: str) -> list[tuple[str, int]]:
-        return list(getattr(self, kind).items())
+        given = getattr(self, kind)
+        if given is not None and not isinstance(given, Mapping):
+            raise ValueError(f"refine.{kind}={given}: give a radius for each class it is meant for, as {{road: 2}}.")
+        return [] if given is None else list(given.items())
 
     @property
     def is_nothing(self) -> bool:
