@@ -14,6 +14,7 @@ from perpixel.config.texts import is_text_in, quoted_texts
 
 if TYPE_CHECKING:
     from perpixel.bundle import Predictor
+    from perpixel.inference.refine import Refinement
 
 
 @dataclass(frozen=True)
@@ -62,7 +63,14 @@ def train(overrides: Sequence[str] = ()) -> TrainResult:
     return TrainResult(directory, scores)
 
 
-def load(path: str | Path | Sequence[str | Path], device: str = "auto", backend: str = "auto") -> Predictor:
+def load(
+    path: str | Path | Sequence[str | Path],
+    device: str = "auto",
+    backend: str = "auto",
+    window: int | None = None,
+    tta: Sequence[str | float] = (),
+    refine: Refinement | None = None,
+) -> Predictor:
     """Load a trained model, ready to predict.
 
     Args:
@@ -71,6 +79,10 @@ def load(path: str | Path | Sequence[str | Path], device: str = "auto", backend:
         device: ``cpu``, ``cuda``, ``cuda:1``, …; ``auto`` takes a GPU if there is one.
         backend: what runs it: ``torch`` (bundles, ``.pt2``), ``onnxruntime`` or ``openvino`` (ONNX), ``openvino`` (IR);
             ``auto`` takes the first of them that fits the format.
+        window: side of the windows through which images are seen, pixels; None shows them whole to the network.
+        tta: views whose probabilities are averaged, from ``hflip``, ``vflip``, ``rot90`` and scales, as
+            ``["hflip", 0.75, 1.25]``.
+        refine: what follows the prediction, as ``Refinement(small=64)`` (:mod:`perpixel.inference.refine`).
 
     Raises:
         ValueError: there is no model at the path, it is damaged or of another format, or the models of a list differ
@@ -84,4 +96,4 @@ def load(path: str | Path | Sequence[str | Path], device: str = "auto", backend:
     from perpixel.workflows.load import load_predictor
 
     paths = [path] if isinstance(path, str | Path) else list(path)
-    return load_predictor([Path(one) for one in paths], device, backend=backend)
+    return load_predictor([Path(one) for one in paths], device, backend=backend, window=window, tta=tta, refine=refine)

@@ -75,6 +75,7 @@ class ModelSpec:
         train_size: (H, W) of a training sample, pixels.
         precision: Lightning's name of the precision in which its scores were measured, ``32-true`` for example.
         channels_last: memory format in which its scores were measured (another one rounds differently).
+        original_ids: for each class the value that the training masks store for it; None where they hold no numbers.
         provenance: plain JSON values: run, commit, versions, data hashes, scores; what a model card says.
     """
 
@@ -87,6 +88,7 @@ class ModelSpec:
     image_dtype: str = "uint8"
     precision: str = "32-true"
     channels_last: bool = False
+    original_ids: tuple[int, ...] | None = None
     provenance: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -97,6 +99,10 @@ class ModelSpec:
         if len(self.normalise.mean) != self.in_channels:
             raise ValueError(
                 f"the model takes {self.in_channels} channels, but its normalisation has {len(self.normalise.mean)}."
+            )
+        if self.original_ids is not None and len(self.original_ids) != self.labels.num_classes:
+            raise ValueError(
+                f"{self.labels.num_classes} classes have {len(self.original_ids)} original ids: give one each."
             )
         if self.image_dtype not in FULL_SCALE:
             raise ValueError(f"image_dtype={self.image_dtype}: it is one of {', '.join(FULL_SCALE)}.")
@@ -123,6 +129,7 @@ class ModelSpec:
             "train_size": list(self.train_size),
             "precision": self.precision,
             "channels_last": self.channels_last,
+            "original_ids": None if self.original_ids is None else list(self.original_ids),
             "provenance": dict(self.provenance),
         }
 
@@ -155,6 +162,7 @@ class ModelSpec:
                 train_size=_pair(found["train_size"]),
                 precision=str(found["precision"]),
                 channels_last=bool(found["channels_last"]),
+                original_ids=_ids(found.get("original_ids")),
                 provenance=dict(found["provenance"]),
             )
         except (KeyError, TypeError, ValueError, AttributeError) as error:
@@ -182,6 +190,10 @@ def check_format(found: object, where: str) -> None:
 
 def _floats(values: Sequence[Any]) -> tuple[float, ...]:
     return tuple(float(value) for value in values)
+
+
+def _ids(values: Sequence[Any] | None) -> tuple[int, ...] | None:
+    return None if values is None else tuple(int(value) for value in values)
 
 
 def _pair(values: Sequence[Any]) -> tuple[int, int]:

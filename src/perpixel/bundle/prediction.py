@@ -11,9 +11,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
+from torch import Tensor
 
 from perpixel.data.formats.display import as_rgb
 from perpixel.labels import LabelSpace
+from perpixel.metrics.predictions import argmax
 from perpixel.tracking.files import replacing
 
 Array = npt.NDArray[Any]
@@ -23,23 +25,30 @@ SMALL = 256
 
 @dataclass(frozen=True, eq=False)
 class Prediction:
-    """Labels and probabilities of one image.
+    """Labels and probabilities of one image, or of a band of its rows.
 
     Attributes:
         image: (H, W, C) as it was read, upright, in its stored dtype.
-        probabilities: (K, H, W) float32; they sum to 1 over the classes.
+        logits: (K, H, W) on any device; their softmax over the classes are the probabilities.
         labels: names and colours of the K classes.
+        ends: values of a deep image that pictures show as black and white; None takes them from ``image``.
     """
 
     image: Array
-    probabilities: npt.NDArray[np.float32]
+    logits: Tensor
     labels: LabelSpace
+    ends: tuple[float, float] | None = None
 
     @cached_property
     def mask(self) -> npt.NDArray[np.unsignedinteger[Any]]:
         """(H, W) class indices, the most probable class: uint8, or uint16 with more than 256 classes."""
         dtype = np.uint8 if len(self.classes) <= SMALL else np.uint16
-        return np.asarray(self.probabilities.argmax(axis=0), dtype)
+        return argmax(self.logits[None])[0].cpu().numpy().astype(dtype, copy=False)
+
+    @cached_property
+    def probabilities(self) -> npt.NDArray[np.float32]:
+        """(K, H, W) float32; they sum to 1 over the classes."""
+        return np.asarray(self.logits.float().softmax(dim=0).cpu().numpy())
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -74,7 +83,7 @@ class Prediction:
         if not 0 <= opacity <= 1:
             raise ValueError(f"opacity={opacity}: give a number from 0 (image only) to 1 (colours only).")
         colours = self.labels.colour(self.mask).astype(np.float32)
-        return np.rint((1 - opacity) * as_rgb(self.image) + opacity * colours).astype(np.uint8)
+        return np.rint((1 - opacity) * as_rgb(self.image, self.ends) + opacity * colours).astype(np.uint8)
 
     def save(self, path: Path | str) -> None:
         """Write the mask as a PNG in the image's size: indices with the classes' palette; 16-bit grey past 256 classes.

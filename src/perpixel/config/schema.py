@@ -174,6 +174,42 @@ class EvaluateConfig:
 
 
 @dataclass
+class RefineConfig:
+    """Steps that follow a prediction; null leaves one out."""
+
+    guided: int | None = None  # radius, pixels
+    crf: int | None = None  # steps
+    opening: Any = None  # radius by class name, pixels
+    closing: Any = None
+    small: int | None = None  # pixels
+
+
+@dataclass
+class PredictConfig:
+    """The root of ``conf/predict.yaml``."""
+
+    run: Any = MISSING  # a run directory or model folder, or several
+    input: Any = MISSING  # a file, folder, glob, list, several files, or - for standard input
+    output: str = MISSING
+    ids: str = "index"  # index | original
+    overlays: bool = True
+    confidence: bool = False
+    entropy: bool = False
+    probabilities: bool = False
+    polygons: str | None = None  # geojson | coco
+    polygon_tolerance: float = 0.0  # pixels
+    window: Any = None  # pixels of a side, or [height, width]; null: images up to 4 million pixels are seen whole
+    overlap: float = 0.5
+    blend: str = "gaussian"
+    window_batch: int = 4
+    tta: list[Any] = field(default_factory=list)  # hflip, vflip, rot90 and scales
+    refine: RefineConfig = field(default_factory=RefineConfig)
+    shard: str | None = None  # i/n
+    device: str = "auto"
+    precision: str | None = None
+
+
+@dataclass
 class AuditConfig:
     """The root of ``conf/audit.yaml``."""
 
@@ -203,6 +239,13 @@ class ShapesConfig:
 
 
 @dataclass
+class ExportedDataConfig:
+    """Of the run's data, what an export may change."""
+
+    allow_changed: bool = False  # compare although the run's data are not what it was trained with
+
+
+@dataclass
 class ExportConfig:
     """The root of ``conf/export.yaml``."""
 
@@ -212,12 +255,13 @@ class ExportConfig:
     images: str | None = None  # a folder of images to compare on; null: the run's validation images
     pixels: int = 1_000_000  # to compare
     limit: int | None = 64  # labelled images for the loss of mIoU; null: all
-    data: EvaluatedDataConfig = field(default_factory=EvaluatedDataConfig)
+    data: ExportedDataConfig = field(default_factory=ExportedDataConfig)
 
 
 SCHEMAS = {
     "train": TrainConfig,
     "evaluate": EvaluateConfig,
+    "predict": PredictConfig,
     "audit": AuditConfig,
     "shapes": ShapesConfig,
     "export": ExportConfig,

@@ -58,6 +58,7 @@ def spec_of_config(cfg: DictConfig, model: SegmentationModel, source: DataSource
         train_size=(int(cfg.data.size[0]), int(cfg.data.size[1])),
         precision=cfg.trainer.precision or "32-true",
         channels_last=cfg.training.channels_last,
+        original_ids=source.original_ids,
     )
 
 

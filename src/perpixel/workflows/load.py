@@ -11,6 +11,8 @@ from perpixel.bundle import ModelBundle, Predictor
 from perpixel.export.base import check_installed
 from perpixel.export.folder import RUNTIMES, ExportedModel, is_export, read_export
 from perpixel.inference.backend import Backend, Ensemble, TorchBackend
+from perpixel.inference.refine import Refinement
+from perpixel.inference.sliding_window import SlidingWindow
 from perpixel.spec import ModelSpec
 
 AGREE = ("labels", "in_channels", "image_dtype")
@@ -18,7 +20,13 @@ AGREE = ("labels", "in_channels", "image_dtype")
 
 
 def load_predictor(
-    paths: Sequence[Path], device: str = "auto", precision: str | None = None, backend: str = "auto"
+    paths: Sequence[Path],
+    device: str = "auto",
+    precision: str | None = None,
+    backend: str = "auto",
+    window: int | SlidingWindow | None = None,
+    tta: Sequence[str | float] = (),
+    refine: Refinement | None = None,
 ) -> Predictor:
     """See :func:`perpixel.load`.
 
@@ -28,6 +36,7 @@ def load_predictor(
         precision: see :class:`TorchBackend`; for bundles.
         backend: what runs it: ``torch``, ``onnxruntime``, ``openvino`` or ``tensorrt``; ``auto`` takes what the format
             was made for.
+        window, tta, refine: see :class:`Predictor`.
 
     Raises:
         ValueError: no path is given, a model cannot be loaded, or the models differ.
@@ -40,7 +49,7 @@ def load_predictor(
     for path, (_, other) in zip(paths[1:], members[1:], strict=True):
         _refuse_other(spec, other, paths[0], path)
     backends = [member for member, _ in members]
-    return Predictor(backends[0] if len(backends) == 1 else Ensemble(backends), spec)
+    return Predictor(backends[0] if len(backends) == 1 else Ensemble(backends), spec, window, tta, refine)
 
 
 def _load(path: Path, device: str, precision: str | None, backend: str) -> tuple[Backend, ModelSpec]:

@@ -24,6 +24,7 @@ from perpixel.data.files.table import PairTable
 from perpixel.data.formats.decode import image_shape, read_image
 from perpixel.data.formats.suffixes import MASK_SUFFIXES
 from perpixel.data.hashing import digest, file_digest
+from perpixel.data.masks.original_ids import original_ids
 from perpixel.data.masks.policy import apply_policy
 from perpixel.data.masks.reader import MaskReader
 from perpixel.windows import Window, Windowed
@@ -267,6 +268,7 @@ class FileSource(DataSource):
         self.extras = {extra.name: extra.kind for extra in extras}
         self.splits = tuple(self._splits)
         self.labels = read_mask.labels
+        self.original_ids = original_ids(read_mask)
         self.channels = channels
         if on_bad_file == "skip":
             self._quarantine(max_bad)

@@ -84,3 +84,21 @@ def deep_bands(path: Path) -> int:
         header = file.read(26)
         return _DEEP_BANDS.get(header[24:], 0) if header.startswith(SIGNATURE) else 0
     return 0
+
+
+def read_text(data: bytes, keyword: str) -> str | None:
+    """A text that a PNG carries before its pixels; None where it has none of that keyword.
+
+    Args:
+        data: the file, or its beginning.
+        keyword: of the tEXt chunk.
+    """
+    if not data.startswith(SIGNATURE):
+        return None
+    for kind, start, stop in chunks(data):
+        if kind == b"IDAT":
+            return None
+        name, _, text = data[start:stop].partition(b"\0")
+        if kind == b"tEXt" and name == keyword.encode("latin-1"):
+            return text.decode("latin-1")
+    return None

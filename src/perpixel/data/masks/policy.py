@@ -228,16 +228,20 @@ class Policy:
 
 
 class Relabelled(MaskReader):
-    """Another reader's class indices, looked up in a table of 256."""
+    """Another reader's class indices, looked up in a table of 256.
+
+    Attributes:
+        table_of_indices: (256,) the reader's class index → class index.
+    """
 
     def __init__(self, reader: MaskReader, labels: LabelSpace, table: npt.NDArray[np.uint8]) -> None:
         self.reader = reader
         self.labels = labels
-        self._lookup = table
+        self.table_of_indices = table
 
     def __call__(self, path: Path, window: Window | None = None) -> npt.NDArray[np.uint8]:
         """Class indices of a mask file, (H, W) uint8."""
-        return self._lookup[self.reader(path, window)]
+        return self.table_of_indices[self.reader(path, window)]
 
     def shape(self, path: Path) -> tuple[int, int]:
         """(H, W), from the other reader."""
@@ -245,7 +249,7 @@ class Relabelled(MaskReader):
 
     def key(self) -> str:
         """The other reader's, and the table."""
-        return self.reader.key() + repr(self._lookup.tolist())
+        return self.reader.key() + repr(self.table_of_indices.tolist())
 
 
 def apply_policy(path: str | None, reader: MaskReader) -> tuple[MaskReader, dict[str, str]]:
