@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import fields, is_dataclass
 from typing import Any
@@ -149,6 +150,19 @@ def _evaluation(cfg: Any) -> Iterator[Fault]:
             yield f"evaluation.{key}={cfg.evaluation[key]}: give {floor} or more."
 
 
+STALE = ("keep", "repeat", None)
+
+
+def _sweep(cfg: Any) -> Iterator[Fault]:
+    sweep = cfg.sweep
+    if sweep.name is not None and not re.fullmatch(r"\w[\w.+-]{0,99}", sweep.name):
+        yield f"sweep.name={sweep.name}: it names a directory; use letters, digits and _.+-"
+    if sweep.stale not in STALE:
+        yield f"sweep.stale={sweep.stale}: choose keep or repeat.{nearest(sweep.stale, ('keep', 'repeat'))}"
+    if sweep.max_hours is not None and not sweep.max_hours > 0:
+        yield f"sweep.max_hours={sweep.max_hours}: give more than 0, or null."
+
+
 RULES: tuple[Callable[[Any], Iterator[Fault]], ...] = (
     _strangers,
     _sizes,
@@ -160,4 +174,5 @@ RULES: tuple[Callable[[Any], Iterator[Fault]], ...] = (
     _reliability,
     _monitor,
     _evaluation,
+    _sweep,
 )

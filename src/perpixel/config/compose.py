@@ -5,9 +5,9 @@ from __future__ import annotations
 import hashlib
 import itertools
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -43,12 +43,16 @@ class Job:
         cfg: the config without Hydra's node.
         run_dir: where the job goes when it runs alone.
         sweep_dir: where the sweep goes that it is part of.
+        sweeper: Hydra's node of the sweeper.
+        launcher: Hydra's node of the launcher.
     """
 
     overrides: list[str]
     cfg: DictConfig
     run_dir: Path
     sweep_dir: Path
+    sweeper: Mapping[str, Any] = field(default_factory=dict)
+    launcher: Mapping[str, Any] = field(default_factory=dict)
 
 
 def job_name(overrides: Sequence[str], constant: Sequence[str] = ()) -> str:
@@ -169,7 +173,7 @@ def _compose(loader: ConfigLoaderImpl, overrides: list[str], verb: str, config_d
 
 
 def _checked(cfg: DictConfig, overrides: list[str], verb: str) -> Job:
-    hydra = OmegaConf.to_container(cfg.hydra, resolve=False)
+    hydra: Any = OmegaConf.to_container(cfg.hydra, resolve=False)
     try:
         run_dir, sweep_dir = (Path(OmegaConf.select(cfg, f"hydra.{mode}.dir")) for mode in ("run", "sweep"))
     except OmegaConfBaseException as error:
@@ -187,7 +191,7 @@ def _checked(cfg: DictConfig, overrides: list[str], verb: str) -> Job:
         faults += check_values(cfg)
     if faults:
         raise together(faults)
-    return Job(overrides, cfg, run_dir, sweep_dir)
+    return Job(overrides, cfg, run_dir, sweep_dir, hydra["sweeper"], hydra["launcher"])
 
 
 def _check_search_path(overrides: list[str], loader: ConfigLoaderImpl) -> None:

@@ -14,7 +14,7 @@ from perpixel.tracking.runs import Run, Status, Sweep, load_sweep
 
 SEED = "seed"
 _FINAL = ("mBoundaryIoU", "mThinRecall", "mSmallObjectRecall", "ECE")  # in the CSV; the page for people stays narrow
-_ORDER: dict[Status, int] = {"finished": 0, "running": 1, "pending": 2, "interrupted": 3, "failed": 4}
+_ORDER: dict[Status, int] = {"finished": 0, "running": 1, "pending": 2, "interrupted": 3, "pruned": 4, "failed": 5}
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from perpixel.tracking.code import code_digest
 from perpixel.tracking.files import locked, write_atomically
 
 MANIFEST = "manifest.json"
@@ -102,6 +103,7 @@ def recording(run: Path, **facts: Any) -> Iterator[None]:
         "duration_s": spent or None,
         "versions": _versions(),
         "git": _git(),
+        "code": code_digest(),
         "hardware": _hardware(),
     }
     try:
