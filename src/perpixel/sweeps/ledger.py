@@ -117,8 +117,8 @@ class Ledger:
             [_row(job) for job in found["jobs"]]
         except (ValueError, TypeError, KeyError, RecursionError) as error:
             raise ConfigError(
-                f"'{self.path}' is no list of a sweep's jobs ({type(error).__name__}: {error}): put it back from a copy, "
-                "or choose another sweep directory."
+                f"'{self.path}' is no list of a sweep's jobs ({type(error).__name__}: {error}): put it back from a "
+                "copy, or choose another sweep directory."
             ) from None
         return dict(found)
 

@@ -1,4 +1,4 @@
-"""Which code a run was trained by: its sources, not its commit, so that uncommitted changes count and a README's do not."""
+"""Which code a run was trained by: its sources, not its commit, so uncommitted changes count and a README does not."""
 
 from __future__ import annotations
 

@@ -55,7 +55,7 @@ def own_overrides(overrides: Sequence[str]) -> list[str]:
 
 
 def data_hashes(cfg: DictConfig) -> dict[str, str]:
-    """Content hashes of a config's splits as they are now; empty where the data cannot be read (its run will say why)."""
+    """Content hashes of a config's splits as they are now; empty where they cannot be read (the run says why)."""
     cfg = cfg.copy()
     with suppress(ValueError, OSError):
         source = build_source(cfg)
