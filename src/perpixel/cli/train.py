@@ -24,11 +24,16 @@ from perpixel.cli.arguments import (
     shows_only,
 )
 from perpixel.config import ConfigError, Job, install, resume_directory, together
+from perpixel.config.compose import searches
 from perpixel.config.errors import UserFacingError
 from perpixel.tracking.runs import SWEEP_FILE
 from perpixel.workflows.cluster import inherit, requeue
 
 log = logging.getLogger(__name__)
+
+STOPPED_HERE = ("BasicLauncher", "LocalLauncher")
+"""Launchers whose jobs end with this process."""
+
 install()  # at import, because a launcher's workers compose as soon as they have unpickled the task
 
 
@@ -80,6 +85,11 @@ def _sweep(jobs: Sequence[Job]) -> None:
 
     directory, shared, settings = jobs[0].sweep_dir.resolve(), constant_keys(jobs), jobs[0].cfg.sweep
     check_writable(directory)
+    if settings.max_hours and not str(jobs[0].launcher.get("_target_")).endswith(STOPPED_HERE):
+        refuse(ConfigError("sweep.max_hours: this launcher has a time limit of its own, hydra.launcher.timeout_min."))
+    if searches(jobs[0].sweeper):
+        _search(directory, jobs[0])
+        return
     try:
         start = Ledger(directory).begin(requests(jobs), shared, retry=settings.retry, stale=settings.stale)
     except ConfigError as error:
@@ -89,6 +99,23 @@ def _sweep(jobs: Sequence[Job]) -> None:
         inherit()
         run_hydra(task, "train", [f"hydra.sweep.dir={quoted(directory)}", f"hydra.sweeper.start='{start.id}'"])
     _close_sweep(directory, [row.dir for row, _ in start.jobs])
+
+
+def _search(directory: Path, first: Job) -> None:
+    """Let a sweeper choose the jobs. Only ours can go on with what it began."""
+    from perpixel.sweeps.ledger import Ledger
+
+    ledger = Ledger(directory)
+    if not str(first.sweeper["_target_"]).endswith("OptunaSweeper") and ledger.path.exists():
+        refuse(ConfigError(f"hydra.sweep.dir={directory}: it holds a sweep already; choose another directory."))
+    try:
+        ledger.begin([])
+    except ConfigError as error:
+        refuse(error)
+    print(f"search: {directory}")
+    inherit()
+    run_hydra(task, "train", [f"hydra.sweep.dir={quoted(directory)}"])
+    _close_sweep(directory, [row.dir for row in ledger.rows()])
 
 
 def _close_sweep(directory: Path, names: Sequence[str]) -> None:

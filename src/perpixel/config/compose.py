@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 OPEN = {"encoder": "encoder.name=<any encoder of smp or timm>"}  # groups whose files are not all there is to choose
 FEW = 8  # as many choices are named that have a key which the chosen one lacks
 
+GRID = ("GridSweeper", "BasicSweeper")
+
 FILE_NAME_LENGTH = 100  # characters; file systems take 255 bytes, and a name should be readable
 
 
@@ -108,23 +110,53 @@ def compose(overrides: Sequence[str], verb: str = "train", config_dir: str | Non
 
 def expand(overrides: Sequence[str], verb: str = "train", config_dir: str | None = None) -> list[Job]:
     """Compose and check every job of a grid (``loss=ce,dice seed=1,2``): the product of all sweeps, last varying
-    fastest.
+    fastest. For a sweeper that searches: jobs that together hold every value once.
 
     Raises:
         ConfigError: the faults of all jobs.
     """
     with _hydra(verb) as loader:
-        choices = [_choices(override) for override in _parse(overrides, loader)]
+        parsed = _parse(overrides, loader)
+        fixed = [o.input_line or "" for o in parsed if o.is_delete() or not o.is_sweep_override()]
+        sweeper = _compose(loader, fixed, verb, config_dir).sweeper if _chooses_sweeper(parsed) else {}
+        if searches(sweeper):
+            axes = [f"{key}={value}" for key, value in (sweeper.get("params") or {}).items()]
+            combinations = _each_once([*_parse(axes, loader), *parsed])
+        else:
+            combinations = [list(job) for job in itertools.product(*map(_choices, parsed))]
         jobs: list[Job] = []
         faults: list[str] = []
-        for job in itertools.product(*choices):
+        for job in combinations:
             try:
-                jobs.append(_compose(loader, list(job), verb, config_dir))
+                jobs.append(_compose(loader, job, verb, config_dir))
             except ConfigError as error:
                 faults += error.faults
         if faults:
             raise together(faults)
         return jobs
+
+
+def searches(sweeper: Mapping[str, Any]) -> bool:
+    """Whether a sweeper chooses its jobs as it goes, instead of running a grid."""
+    return not str(sweeper.get("_target_", GRID[0])).endswith(GRID)
+
+
+def _chooses_sweeper(parsed: Sequence[Override]) -> bool:
+    return any(override.key_or_group in ("hydra/sweeper", "experiment") for override in parsed)
+
+
+def _each_once(parsed: Sequence[Override]) -> list[list[str]]:
+    """Jobs in which every value of every axis (of an interval both ends) occurs, each beside the others' first."""
+    values = [_values(override) for override in parsed]
+    first = [found[0] for found in values]
+    return [first, *([*first[:n], one, *first[n + 1 :]] for n, found in enumerate(values) for one in found[1:])]
+
+
+def _values(override: Override) -> list[str]:
+    if not override.is_delete() and override.is_sweep_override() and not override.is_discrete_sweep():
+        key, interval = override.get_key_element(), override.value()
+        return [f"{key}={interval.start}", f"{key}={interval.end}"]
+    return _choices(override)
 
 
 def _parse(overrides: Sequence[str], loader: ConfigLoaderImpl) -> list[Override]:

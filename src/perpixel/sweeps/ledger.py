@@ -169,14 +169,21 @@ class Ledger:
             self._write(rows, start)
         return start
 
-    def add(self, request: Request, *, name: str | None = None, trial: int | None = None) -> Row:
+    def add(
+        self, request: Request, *, constant: Sequence[str] = (), name: str | None = None, trial: int | None = None
+    ) -> Row:
         """A further job, of a search: it gets the next number, and the directory ``name`` if that is given."""
         make_directory(self.directory)
         with locked(self.directory):
             rows = self.rows()
-            row = _next(rows, request, (), name, trial)
+            row = _next(rows, request, constant, name, trial)
             self._write([*rows, row])
         return row
+
+    def done(self, request: Request) -> Row | None:
+        """A finished job of the same request and code."""
+        row = self._known(request, self.rows(), "repeat", [])
+        return row if row is not None and self.status(row) == "finished" else None
 
     def todo(self, start: str) -> list[Row]:
         """The jobs that a start has to run."""

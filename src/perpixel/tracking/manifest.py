@@ -115,6 +115,9 @@ def recording(run: Path, **facts: Any) -> Iterator[None]:
             _close(run, began, status="interrupted", error=f"{_describe(stop)}; go on with resume={run}")
         raise
     except BaseException as error:
+        if status := getattr(error, "run_status", None):  # an end that is no failure
+            _close(run, began, status=status, error=_describe(error))
+            raise
         with suppress(OSError, ValueError):  # a full disk is reported as itself, not as what could not be written
             _fail(run, began, _describe(error))
             write_atomically(run / "error.txt", traceback.format_exc())

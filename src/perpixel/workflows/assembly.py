@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import inspect
 import logging
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,9 +32,10 @@ from perpixel.models.build import build_network
 from perpixel.models.transfer import transfer
 from perpixel.optim import OptimizerFactory, Schedule
 from perpixel.spec import Normalise
+from perpixel.sweeps.search import TRIAL_FILE, reporter
 from perpixel.tracking.background_tracker import BackgroundTracker
 from perpixel.tracking.loggers import Tracker
-from perpixel.training import CanaryScores, Experiment, FirstBatch, Overlays
+from perpixel.training import CanaryScores, Experiment, FirstBatch, Overlays, Pruning
 from perpixel.workflows.pictures import Pictures
 
 log = logging.getLogger(__name__)
@@ -231,6 +233,14 @@ def _evaluation(cfg: DictConfig) -> EvaluationConfig:
     return cast(EvaluationConfig, OmegaConf.to_object(typed))
 
 
+def _pruning(cfg: DictConfig, run: Path) -> list[Pruning]:
+    """Of a search's trial that may be pruned."""
+    if not (run / TRIAL_FILE).is_file():
+        return []
+    report = reporter(run) if int(os.environ.get("RANK", "0")) == 0 else None
+    return [Pruning(cfg.training.checkpoint.monitor, report)]
+
+
 def assemble(cfg: DictConfig, run: Path, tracker_logger: Any, on_look: Callable[[str], None]) -> Experiment:
     """All objects of one training.
 
@@ -267,6 +277,7 @@ def assemble(cfg: DictConfig, run: Path, tracker_logger: Any, on_look: Callable[
         loggers=[tracker_logger] if tracker_logger is not None else [],
         fit_callbacks=[
             FirstBatch(run / "first_batch.png", pictures.first_batch),
+            *_pruning(cfg, run),
             *([CanaryScores(source.labels, data.canary_batches)] if data.canary is not None else []),
         ],
         val_callbacks=[Overlays(cfg.training.overlays, len(source.split("val")), pictures.overlay)],

@@ -18,6 +18,7 @@ from perpixel.tracking import manifest
 from perpixel.tracking.files import owner
 from perpixel.tracking.runs import load_status
 from perpixel.tracking.symlinks import refuse_links
+from perpixel.training import Pruned
 from perpixel.workflows.assembly import build_data, build_source, settle_normalisation
 from perpixel.workflows.job import run_job
 
@@ -89,5 +90,6 @@ def sweep_job(cfg: DictConfig, run: Path, overrides: list[str], sweep: Path) -> 
         if again:
             refuse_links(run)
             cfg = settled(cfg, resumed_config(run, ())[0])
-        run_job(cfg, run, [] if again else overrides, sweep=sweep.name, job=row.num, resume=again)
+        with suppress(Pruned):  # the manifest says so
+            run_job(cfg, run, [] if again else overrides, sweep=sweep.name, job=row.num, resume=again)
     return monitored_score(run)
