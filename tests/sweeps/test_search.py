@@ -112,6 +112,20 @@ def test_values_that_were_tried_are_not_trained_again(tmp_path: Path) -> None:
     assert len(found.ledger.rows()) == 1
 
 
+@pytest.mark.parametrize("sampler", ["tpe", "cmaes", "random"])
+def test_a_trial_s_values_do_not_depend_on_how_often_the_search_was_started(sampler: str, tmp_path: Path) -> None:
+    def values(directory: Path, starts: Sequence[int]) -> list[float]:
+        for total in starts:
+            found = search(directory, n_trials=total, sampler=sampler, startup_trials=2)
+            while (row := found.next()) is not None:
+                finish(found, row, 0.1 * (row.trial or 0))
+        return [trial.params["optimizer.lr"] for trial in found.study.trials]
+
+    once = values(tmp_path / "once", [4])
+    assert values(tmp_path / "twice", [2, 4]) == once
+    assert len(set(once)) == 4
+
+
 def test_failed_and_undefined_trials_do_not_stop_the_search(tmp_path: Path) -> None:
     found = search(tmp_path / "s", n_trials=2)
     for status in ("failed", "finished"):
@@ -163,7 +177,7 @@ def test_each_value_of_a_search_is_checked_before_it_begins() -> None:
 
 
 def work_on(directory: Path, storage: str | None, total: int) -> None:
-    found = search(directory, n_trials=total, storage=storage, sampler="random", seed=os.getpid())
+    found = search(directory, n_trials=total, storage=storage, sampler="random")
     while (row := found.next()) is not None:
         with claimed(directory / row.dir) as ours:
             if ours and found.ledger.status(row) == "pending":

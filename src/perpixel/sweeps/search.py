@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 from perpixel.config.errors import ConfigError, nearest
 from perpixel.sweeps.ledger import Ledger, Request, Row
 from perpixel.sweeps.score import objective
-from perpixel.tracking.files import is_in_use, make_directory, write_atomically
+from perpixel.tracking.files import is_in_use, locked, make_directory, write_atomically
 from perpixel.tracking.runs import load_run
 
 if TYPE_CHECKING:
@@ -212,7 +212,9 @@ class Search:
         """A new trial's job; None where one like it is done, or others have taken the last."""
         from optuna.trial import TrialState
 
-        trial = self.study.ask({axis.key: axis.distribution for axis in self.axes})
+        with locked(self.ledger.directory):  # two at once would draw the same numbers
+            self.study.sampler = _sampler(self.settings, len(self.study.get_trials(deepcopy=False)))
+            trial = self.study.ask({axis.key: axis.distribution for axis in self.axes})
         if trial.number >= self.settings.n_trials:
             self.study.tell(trial, state=TrialState.FAIL)
             return None
@@ -248,7 +250,6 @@ def open_study(where: str, name: str, settings: Settings, directions: Sequence[s
         raise ConfigError(
             f"the study '{name}' in {where} has other objectives: choose another with hydra.sweeper.study=…"
         )
-    study.sampler = _sampler(settings, len(study.get_trials(deepcopy=False)))
     return study  # type: ignore[no-any-return]
 
 
@@ -306,9 +307,11 @@ def reporter(run: Path) -> Callable[[int, float], bool] | None:
     return report
 
 
-def _sampler(settings: Settings, behind: int) -> Any:
-    """A further start draws other numbers than the first did."""
-    samplers, seed, startup = _optuna().samplers, settings.seed + behind, settings.startup_trials
+def _sampler(settings: Settings, number: int) -> Any:
+    """Drawn anew for each trial, so that its random numbers depend on seed and number, not on how often the search was
+    started and how many work on it.
+    """
+    samplers, seed, startup = _optuna().samplers, settings.seed + number, settings.startup_trials
     if settings.sampler == "cmaes":
         return samplers.CmaEsSampler(seed=seed, n_startup_trials=startup, warn_independent_sampling=False)
     if settings.sampler == "nsga2":
