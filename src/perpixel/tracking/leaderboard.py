@@ -9,10 +9,12 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from perpixel.tracking.code import code_digest
 from perpixel.tracking.files import locked, write_atomically
 from perpixel.tracking.runs import Run, Status, Sweep, load_sweep
 
 SEED = "seed"
+STALE = "code"
 _FINAL = ("mBoundaryIoU", "mThinRecall", "mSmallObjectRecall", "ECE")  # in the CSV; the page for people stays narrow
 _ORDER: dict[Status, int] = {"finished": 0, "running": 1, "pending": 2, "interrupted": 3, "pruned": 4, "failed": 5}
 
@@ -122,7 +124,9 @@ def _seed_group(choices: dict[str, str], runs: Sequence[Run]) -> SeedGroup:
 def _rows(sweep: Sweep) -> list[dict[str, object]]:
     """One mapping per run, full precision; None becomes an empty cell."""
     classes = tuple(dict.fromkeys(name for run in sweep.runs for name in run.classes))
-    return [_row(place, sweep.axes, classes) for place in standings(sweep)]
+    rows = [_row(place, sweep.axes, classes) for place in standings(sweep)]
+    any_stale = any(row[STALE] for row in rows)
+    return rows if any_stale else [{key: value for key, value in row.items() if key != STALE} for row in rows]
 
 
 def _row(place: Standing, axes: Sequence[str], classes: Sequence[str]) -> dict[str, object]:
@@ -132,6 +136,7 @@ def _row(place: Standing, axes: Sequence[str], classes: Sequence[str]) -> dict[s
         "run": run.name,
         **{axis: run.choices.get(axis) for axis in axes},
         "status": run.status,
+        STALE: _stale(run),
         "val mIoU": run.score("val", "mIoU"),
         "test mIoU": run.score("test", "mIoU"),
         "val pixel_accuracy": run.score("val", "pixel_accuracy"),
@@ -143,6 +148,12 @@ def _row(place: Standing, axes: Sequence[str], classes: Sequence[str]) -> dict[s
         "best epoch": run.best_epoch,
         "error": run.error,
     }
+
+
+def _stale(run: Run) -> str | None:
+    """By which code a run was trained, where that is not this; its numbers need not compare."""
+    code = run.manifest.get("code")
+    return f"other ({code})" if code not in (None, code_digest()) else None
 
 
 def _seed_row(group: SeedGroup) -> dict[str, object]:

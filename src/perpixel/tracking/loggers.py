@@ -79,7 +79,7 @@ class TensorBoard(Tracker):
     """TensorBoard event files in ``tensorboard/`` of the run directory (``pip install 'perpixel[tensorboard]'``)."""
 
     def start(self, run: RunIdentity) -> Logger:
-        _require("tensorboard")
+        require("tensorboard")
         from lightning.pytorch.loggers import TensorBoardLogger
 
         self._logger = TensorBoardLogger(
@@ -128,7 +128,7 @@ class WandB(Tracker):
         self.mode = mode or ("online" if os.environ.get("WANDB_API_KEY") else "offline")
 
     def start(self, run: RunIdentity) -> Logger:
-        _require("wandb")
+        require("wandb")
         from lightning.pytorch.loggers import WandbLogger
 
         self._run = self._online(run) if self.mode == "online" else self._init(run, self.mode)
@@ -156,7 +156,7 @@ class WandB(Tracker):
             entity=self.entity,
             mode=mode,  # type: ignore[arg-type]
             dir=run.directory,
-            id=_identifier(run),
+            id=identifier(run),
             name=run.name,
             group=run.group,
             resume="allow",
@@ -187,14 +187,20 @@ class WandB(Tracker):
         return f"send it later with: wandb sync --include-online {directory}" if directory else super().mend()
 
 
-def _identifier(run: RunIdentity) -> str:
+def identifier(run: RunIdentity) -> str:
+    """What a run is called in a service: the same whenever it goes on."""
     import hashlib
 
     key = f"{run.group}/{run.directory.name}"
     return hashlib.sha256(key.encode()).hexdigest()[:16]
 
 
-def _require(package: str) -> None:
+def require(package: str) -> None:
+    """Refuse a logger whose package is not installed.
+
+    Raises:
+        ValueError: says what to install.
+    """
     from importlib.util import find_spec
 
     if find_spec(package) is None:
