@@ -154,7 +154,8 @@ def _each_once(parsed: Sequence[Override]) -> list[list[str]]:
 
 def _values(override: Override) -> list[str]:
     if not override.is_delete() and override.is_sweep_override() and not override.is_discrete_sweep():
-        key, interval = override.get_key_element(), override.value()
+        key = override.get_key_element()
+        interval: Any = override.value()
         return [f"{key}={interval.start}", f"{key}={interval.end}"]
     return _choices(override)
 

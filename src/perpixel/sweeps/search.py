@@ -115,7 +115,7 @@ def _distribution(override: Any) -> BaseDistribution:
     from hydra.core.override_parser.types import IntervalSweep, RangeSweep
     from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
-    sweep = override.value()
+    sweep: Any = override.value()
     if isinstance(sweep, IntervalSweep):
         low, high, log = sweep.start, sweep.end, "log" in sweep.tags
         kind = IntDistribution if isinstance(low, int) and isinstance(high, int) else FloatDistribution
@@ -264,7 +264,8 @@ def open_storage(where: str) -> Any:
         return optuna.storages.RDBStorage(where, engine_kwargs=patience)
     from optuna.storages.journal import JournalFileBackend
 
-    return optuna.storages.JournalStorage(JournalFileBackend(where, lock_obj=_SystemLock(Path(where))))
+    lock: Any = _SystemLock(Path(where))  # Optuna's base class would have to be imported at every start
+    return optuna.storages.JournalStorage(JournalFileBackend(where, lock_obj=lock))
 
 
 class _SystemLock:
