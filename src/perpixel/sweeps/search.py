@@ -117,7 +117,9 @@ def _distribution(override: Any) -> BaseDistribution:
 
     sweep: Any = override.value()
     if isinstance(sweep, IntervalSweep):
-        low, high, log = sweep.start, sweep.end, "log" in sweep.tags
+        log = "log" in sweep.tags
+        low: Any = sweep.start
+        high: Any = sweep.end
         kind = IntDistribution if isinstance(low, int) and isinstance(high, int) else FloatDistribution
         return kind(low, high, log=log)
     if isinstance(sweep, RangeSweep) and all(isinstance(n, int) for n in (sweep.start, sweep.stop, sweep.step)):
