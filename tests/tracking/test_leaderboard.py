@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from perpixel.tracking.code import code_digest
 from perpixel.tracking.files import in_use
 from perpixel.tracking.leaderboard import Spread, seed_groups, standings, write_leaderboard
 from perpixel.tracking.runs import Run, Sweep, load_run, load_sweep
@@ -151,6 +152,16 @@ def test_the_best_epoch_is_the_one_whose_weights_were_kept(tmp_path: Path) -> No
     (tmp_path / "metrics.jsonl").write_text(text)
     (tmp_path / "config.yaml").write_text("training: {checkpoint: {monitor: val/loss}}")
     assert load_run(tmp_path).best_epoch == 2
+
+
+def test_runs_of_other_code_are_shown(sweep_dir: Path) -> None:
+    for number, code in ((0, "0123abc"), (2, code_digest())):
+        path = sweep_dir / f"{number}_job" / "manifest.json"
+        path.write_text(json.dumps(json.loads(path.read_text()) | {"code": code}))
+    write_leaderboard(sweep_dir)
+    told = {row["run"]: row["code"] for row in read_csv(sweep_dir / "leaderboard.csv")}
+    assert (told["0_job"], told["2_job"]) == ("other (0123abc)", "")
+    assert "other (0123abc)" in (sweep_dir / "leaderboard.md").read_text()
 
 
 def test_jobs_may_write_at_once(sweep_dir: Path) -> None:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import logging
+import math
 import sys
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
@@ -26,15 +25,17 @@ from perpixel.cli.arguments import (
     with_texts,
 )
 from perpixel.config import ConfigError, Job, install, resume_directory, together
-from perpixel.config.compose import job_name
+from perpixel.config.compose import searches
 from perpixel.config.errors import UserFacingError
 from perpixel.config.own import located
-from perpixel.tracking.files import write_atomically
-from perpixel.tracking.manifest import COMMAND
 from perpixel.tracking.runs import SWEEP_FILE
-from perpixel.workflows.cluster import inherit, is_done, is_requeued, requeue
+from perpixel.workflows.cluster import inherit, requeue
 
 log = logging.getLogger(__name__)
+
+STOPPED_HERE = ("BasicLauncher", "LocalLauncher")
+"""Launchers whose jobs end with this process."""
+
 install()  # at import, because a launcher's workers compose as soon as they have unpickled the task
 
 
@@ -81,70 +82,89 @@ def _check_nodes(jobs: Sequence[Job]) -> None:
 
 
 def _sweep(jobs: Sequence[Job]) -> None:
-    directory, shared = jobs[0].sweep_dir.resolve(), constant_keys(jobs)
-    if (directory / SWEEP_FILE).exists():
-        refuse(ConfigError(f"hydra.sweep.dir={directory}: it holds a sweep already; choose another directory."))
+    """Train what is left of the jobs that the command line asks for."""
+    from perpixel.sweeps.ledger import Ledger
+    from perpixel.workflows.sweep import requests
+
+    directory, shared, settings = jobs[0].sweep_dir.resolve(), constant_keys(jobs), jobs[0].cfg.sweep
     check_writable(directory)
-    directory.mkdir(parents=True, exist_ok=True)
-    told = [_told(job) for job in jobs]
-    names = [f"{number}_{job_name(overrides, shared)}" for number, overrides in enumerate(told)]
-    plan = {
-        "started": datetime.now(UTC).isoformat(timespec="seconds"),
-        "command": COMMAND,
-        "jobs": [{"num": n, "dir": names[n], "overrides": overrides} for n, overrides in enumerate(told)],
-    }
-    write_atomically(directory / SWEEP_FILE, json.dumps(plan, indent=2) + "\n")
-    print(f"sweep of {len(jobs)} runs: {directory}")
+    if settings.max_hours and not str(jobs[0].launcher.get("_target_")).endswith(STOPPED_HERE):
+        refuse(ConfigError("sweep.max_hours: this launcher has a time limit of its own, hydra.launcher.timeout_min."))
+    if searches(jobs[0].sweeper):
+        _search(directory, jobs[0])
+        return
+    try:
+        start = Ledger(directory).begin(requests(jobs), shared, retry=settings.retry, stale=settings.stale)
+    except ConfigError as error:
+        refuse(error)
+    print(f"sweep of {len(start.jobs)} runs ({start}): {directory}")
+    if start.todo:
+        inherit()
+        run_hydra(task, "train", [f"hydra.sweep.dir={quoted(directory)}", f"hydra.sweeper.start='{start.id}'"])
+    _close_sweep(directory, [row.dir for row, _ in start.jobs])
+
+
+def _search(directory: Path, first: Job) -> None:
+    """Let a sweeper choose the jobs. Only ours can go on with what it began."""
+    from perpixel.sweeps.ledger import Ledger
+
+    ledger = Ledger(directory)
+    if not str(first.sweeper["_target_"]).endswith("OptunaSweeper") and ledger.path.exists():
+        refuse(ConfigError(f"hydra.sweep.dir={directory}: it holds a sweep already; choose another directory."))
+    try:
+        ledger.begin([])
+    except ConfigError as error:
+        refuse(error)
+    print(f"search: {directory}")
     inherit()
-    keys = ",".join(quoted(Path(key)) for key in shared)
-    run_hydra(
-        task,
-        "train",
-        [f"hydra.sweep.dir={quoted(directory)}", f"hydra.job.config.override_dirname.exclude_keys=[{keys}]"],
-    )
-    _close_sweep(directory)
+    run_hydra(task, "train", [f"hydra.sweep.dir={quoted(directory)}"])
+    _close_sweep(directory, [row.dir for row in ledger.rows()])
 
 
-def _told(job: Job) -> list[str]:
-    """A job's overrides as Hydra names its directory by them: without its own, and of a repeated key the last value."""
-    last = {one.partition("=")[0]: one for one in job.overrides}
-    return [one for key, one in last.items() if not key.lstrip("+~").startswith("hydra")]
-
-
-def _close_sweep(directory: Path) -> None:
+def _close_sweep(directory: Path, names: Sequence[str]) -> None:
     from perpixel.tracking.runs import load_sweep
+    from perpixel.workflows.job import write_results
 
+    write_results(directory)
     print((directory / "leaderboard.md").read_text(encoding="utf-8"))
     print(f"report: {directory / 'report.html'}")
-    failed = [run.name for run in load_sweep(directory).runs if run.status != "finished"]
-    if failed:
-        sys.exit(f"perpixel: {len(failed)} of the sweep's runs did not finish: {', '.join(failed)}")
+    ended = {run.directory.name: run.status for run in load_sweep(directory).runs if run.directory.name in names}
+    if left := [name for name, status in ended.items() if status not in ("finished", "pruned")]:
+        retry = " (with sweep.retry=true what failed, too)" if "failed" in ended.values() else ""
+        sys.exit(
+            f"perpixel: {len(left)} of the sweep's runs did not finish: {', '.join(left)}. The same command with "
+            f"hydra.sweep.dir={directory} or its sweep.name goes on with them{retry}."
+        )
 
 
-def task(cfg: DictConfig) -> None:
-    """What Hydra calls for each job. In a sweep a failed job is recorded and the next one goes on."""
+def task(cfg: DictConfig) -> float | None:
+    """What Hydra calls for each job. In a sweep a failed job is recorded and the next one goes on.
+
+    Returns:
+        The monitored score, for whoever searches: NaN of a job that failed, None where another process has it.
+    """
+    from perpixel.sweeps.score import monitored_score
     from perpixel.training import Interrupted
     from perpixel.workflows.job import run_job, write_results
+    from perpixel.workflows.sweep import sweep_job
 
     context = HydraConfig.get()
     run = Path(context.runtime.output_dir)
     overrides = list(OmegaConf.to_container(context.overrides.task))  # type: ignore[arg-type]
     if context.mode != RunMode.MULTIRUN:
-        return _alone(partial(run_job, cfg, run, overrides, sweep=None, job=None), run)
+        _alone(partial(run_job, cfg, run, overrides, sweep=None, job=None), run)
+        return monitored_score(run)
     sweep = Path(context.sweep.dir).resolve()
-    log.info("\njob %s: %s", context.job.num, " ".join(overrides))
     try:
-        if not is_done(run):
-            again = is_requeued(run)
-            run_job(cfg, run, [] if again else overrides, sweep=sweep.name, job=int(context.job.num), resume=again)
+        return sweep_job(cfg, run, overrides, sweep)
     except Interrupted as stop:
         requeue(stop.signum)
         raise
     except Exception as error:
         _tell(error, run)
+        return math.nan
     finally:
         write_results(sweep)
-    return None
 
 
 def _alone(start: Callable[[], None], run: Path) -> None:

@@ -273,6 +273,19 @@ def _monitor(cfg: Any) -> Iterator[Fault]:
         yield f"training.early_stopping.min_delta={stopping.min_delta}: give 0 or more, whatever the score."
 
 
+STALE = ("keep", "repeat", None)
+
+
+def _sweep(cfg: Any) -> Iterator[Fault]:
+    sweep = cfg.sweep
+    if sweep.name is not None and not re.fullmatch(r"\w[\w.+-]{0,99}", sweep.name):
+        yield f"sweep.name={sweep.name}: it names a directory; use letters, digits and _.+-"
+    if sweep.stale not in STALE:
+        yield f"sweep.stale={sweep.stale}: choose keep or repeat.{nearest(sweep.stale, ('keep', 'repeat'))}"
+    if sweep.max_hours is not None and not sweep.max_hours > 0:
+        yield f"sweep.max_hours={sweep.max_hours}: give more than 0, or null."
+
+
 RULES: tuple[Callable[[Any], Iterator[Fault]], ...] = (
     strangers,
     _sizes,
@@ -287,4 +300,5 @@ RULES: tuple[Callable[[Any], Iterator[Fault]], ...] = (
     _devices,
     _reliability,
     _monitor,
+    _sweep,
 )

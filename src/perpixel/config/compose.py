@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 OPEN = {"encoder": "encoder.name=<any encoder of smp or timm>"}  # groups whose files are not all there is to choose
 FEW = 8  # as many choices are named that have a key which the chosen one lacks
 
+GRID = ("GridSweeper", "BasicSweeper")
+
 FILE_NAME_LENGTH = 100  # characters; file systems take 255 bytes, and a name should be readable
 
 
@@ -50,6 +52,8 @@ class Job:
         sweep_dir: where the sweep goes that it is part of.
         own: the user's files (``--config-dir``) that it is made of.
         axes: values that the config itself sweeps over, by key (``hydra.sweeper.params``, in an experiment).
+        sweeper: Hydra's node of the sweeper.
+        launcher: Hydra's node of the launcher.
     """
 
     overrides: list[str]
@@ -58,6 +62,8 @@ class Job:
     sweep_dir: Path
     axes: Mapping[str, str] = field(default_factory=dict)
     own: Sequence[OwnFile] = ()
+    sweeper: Mapping[str, Any] = field(default_factory=dict)
+    launcher: Mapping[str, Any] = field(default_factory=dict)
 
 
 def job_name(overrides: Sequence[str], constant: Sequence[str] = ()) -> str:
@@ -114,22 +120,33 @@ def compose(overrides: Sequence[str], verb: str = "train", config_dir: str | Non
 def expand(overrides: Sequence[str], verb: str = "train", config_dir: str | None = None) -> list[Job]:
     """Compose and check every job of a grid (``loss=ce,dice seed=1,2``): the product of all sweeps, last varying
     fastest. Axes that the config brings (``hydra.sweeper.params``) come first; one that is typed, too, has what is
-    typed.
+    typed. For a sweeper that searches: jobs that together hold every value once.
 
     Raises:
         ConfigError: the faults of all jobs.
     """
     overrides = quoted_texts(overrides, typed_as_text(verb))
     with _hydra(verb, config_dir) as loader:
-        axes = _axes(loader, overrides, verb)
-        lines = [*(f"{key}={values}" for key, values in axes.items()), *overrides]
-        choices = {one.get_key_element(): _choices(one) for one in _parse(lines, loader)}  # as Hydra's sweeper has it
+        parsed = _parse(overrides, loader)
+        fixed = [one.input_line or "" for one in parsed if one.is_delete() or not one.is_sweep_override()]
+        sweeper = _compose(loader, fixed, verb, config_dir).sweeper if _chooses_sweeper(parsed) else {}
+        axes = {} if searches(sweeper) else _axes(loader, overrides, verb)
+        combinations: Iterable[Sequence[str]]
+        if searches(sweeper):
+            searched = [f"{key}={value}" for key, value in (sweeper.get("params") or {}).items()]
+            combinations = _each_once([*_parse(searched, loader), *parsed])
+        else:
+            lines = [*(f"{key}={values}" for key, values in axes.items()), *overrides]
+            choices = {
+                one.get_key_element(): _choices(one) for one in _parse(lines, loader)
+            }  # as Hydra's sweeper has it
+            combinations = itertools.product(*choices.values())
         jobs: list[Job] = []
         faults: list[str] = []
-        for combination in itertools.product(*choices.values()):
+        for combination in combinations:
             try:
                 job = _compose(loader, list(combination), verb, config_dir)
-                faults += _late_axes(job, axes)
+                faults += [] if searches(sweeper) else _late_axes(job, axes)
                 jobs.append(job)
             except ConfigError as error:
                 faults += error.faults
@@ -157,6 +174,30 @@ def _late_axes(job: Job, axes: Mapping[str, str]) -> list[str]:
         f"where it is swept. Sweep each experiment by itself, or type {key}={values}."
         for key, values in late.items()
     ]
+
+
+def searches(sweeper: Mapping[str, Any]) -> bool:
+    """Whether a sweeper chooses its jobs as it goes, instead of running a grid."""
+    return not str(sweeper.get("_target_", GRID[0])).endswith(GRID)
+
+
+def _chooses_sweeper(parsed: Sequence[Override]) -> bool:
+    return any(override.key_or_group in ("hydra/sweeper", "experiment") for override in parsed)
+
+
+def _each_once(parsed: Sequence[Override]) -> list[list[str]]:
+    """Jobs in which every value of every axis (of an interval both ends) occurs, each beside the others' first."""
+    values = [_values(override) for override in parsed]
+    first = [found[0] for found in values]
+    return [first, *([*first[:n], one, *first[n + 1 :]] for n, found in enumerate(values) for one in found[1:])]
+
+
+def _values(override: Override) -> list[str]:
+    if not override.is_delete() and override.is_sweep_override() and not override.is_discrete_sweep():
+        key = override.get_key_element()
+        interval: Any = override.value()
+        return [f"{key}={interval.start}", f"{key}={interval.end}"]
+    return _choices(override)
 
 
 def _parse(overrides: Sequence[str], loader: ConfigLoaderImpl) -> list[Override]:
@@ -220,7 +261,7 @@ def _compose(loader: ConfigLoaderImpl, overrides: list[str], verb: str, config_d
 
 
 def _checked(cfg: DictConfig, overrides: list[str], verb: str) -> Job:
-    hydra = OmegaConf.to_container(cfg.hydra, resolve=False)
+    hydra: Any = OmegaConf.to_container(cfg.hydra, resolve=False)
     try:
         run_dir, sweep_dir = (Path(OmegaConf.select(cfg, f"hydra.{mode}.dir")) for mode in ("run", "sweep"))
     except OmegaConfBaseException as error:
@@ -240,8 +281,9 @@ def _checked(cfg: DictConfig, overrides: list[str], verb: str) -> Job:
     if faults:
         raise together(faults)
     sweeper: Any = hydra["sweeper"] if isinstance(hydra, dict) else {}
+    launcher: Any = hydra["launcher"] if isinstance(hydra, dict) else {}
     axes = {str(key): str(values) for key, values in (sweeper.get("params") or {}).items()}
-    return Job(overrides, cfg, run_dir, sweep_dir, axes)
+    return Job(overrides, cfg, run_dir, sweep_dir, axes=axes, sweeper=sweeper, launcher=launcher)
 
 
 def _check_search_path(overrides: list[str], loader: ConfigLoaderImpl) -> None:

@@ -137,6 +137,16 @@ class TrainingConfig:
 
 
 @dataclass
+class SweepConfig:
+    """What becomes of a sweep (``-m``) that is started again."""
+
+    name: str | None = None  # its directory is <output>/sweeps/<name>, instead of one named by the time
+    retry: bool = False  # repeat the jobs that failed
+    stale: str | None = None  # jobs that other code has trained: keep | repeat; null: ask
+    max_hours: float | None = None  # stop after so long, with all states written; the same command goes on
+
+
+@dataclass
 class TrainConfig:
     """The root of ``conf/train.yaml``."""
 
@@ -156,6 +166,7 @@ class TrainConfig:
         None  # a run directory, bundle or .safetensors file whose weights are taken over as they fit
     )
     resume: str | None = None  # a run directory: go on where it stopped, with its own config
+    sweep: SweepConfig = field(default_factory=SweepConfig)
     seed: int = 0
     output: str = "runs"  # root of runs and sweeps
 

@@ -29,22 +29,26 @@ def locked(directory: Path) -> Iterator[None]:
 
 
 @contextmanager
-def in_use(directory: Path) -> Iterator[None]:
+def in_use(directory: Path, by: str = IN_USE) -> Iterator[None]:
     """Have a directory for this process alone, until the block ends or the process dies, however it dies.
 
     A POSIX record lock: child processes (data workers, ranks) do not inherit it, so it never outlives its owner.
 
+    Args:
+        directory: exists.
+        by: name of the file that is locked; each is a lock of its own.
+
     Raises:
         ValueError: another process has the directory.
     """
-    key = directory.resolve()
+    key = directory.resolve() / by
     if key in _HELD:  # record locks do not keep out their own process, and closing the file would give it up
         raise _refusal(directory, "this process")
-    with (directory / IN_USE).open("a+") as handle:
+    with (directory / by).open("a+") as handle:
         try:
             fcntl.lockf(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except (BlockingIOError, PermissionError):
-            raise _refusal(directory, owner(directory)) from None
+            raise _refusal(directory, owner(directory, by)) from None
         _HELD.add(key)
         handle.truncate(0)
         handle.write(f"process {os.getpid()} on {os.uname().nodename}")
@@ -57,7 +61,7 @@ def in_use(directory: Path) -> Iterator[None]:
 
 def is_in_use(directory: Path) -> bool:
     """Whether some process has the directory; True where the file system cannot tell."""
-    if directory.resolve() in _HELD:
+    if directory.resolve() / IN_USE in _HELD:
         return True
     try:
         with (directory / IN_USE).open("r+") as handle:
@@ -76,9 +80,9 @@ def _refusal(directory: Path, owner: str) -> ValueError:
     )
 
 
-def owner(directory: Path) -> str:
+def owner(directory: Path, by: str = IN_USE) -> str:
     """Who has the directory, or had it last, in words."""
-    return (directory / IN_USE).read_text(encoding="utf-8", errors="replace")[:200] or "another process"
+    return (directory / by).read_text(encoding="utf-8", errors="replace")[:200] or "another process"
 
 
 @contextmanager

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from perpixel.tracking.code import code_digest
 from perpixel.tracking.files import locked, write_atomically
 from perpixel.tracking.runs import Run, Status, Sweep, load_sweep
 
@@ -18,8 +19,9 @@ PARTS_NOTE = (
     "Scores of a part of a split (trainer.limit_val_batches, limit_test_batches, fast_dev_run) do not compare with "
     "those of the whole: evaluate run=… scores all of it."
 )
+STALE = "code"
 _FINAL = ("mBoundaryIoU", "mThinRecall", "mSmallObjectRecall", "ECE")  # in the CSV; the page for people stays narrow
-_ORDER: dict[Status, int] = {"finished": 0, "running": 1, "pending": 2, "interrupted": 3, "failed": 4}
+_ORDER: dict[Status, int] = {"finished": 0, "running": 1, "pending": 2, "interrupted": 3, "pruned": 4, "failed": 5}
 
 
 @dataclass(frozen=True)
@@ -128,8 +130,8 @@ def _rows(sweep: Sweep) -> list[dict[str, object]]:
     """One mapping per run, full precision; None becomes an empty cell."""
     classes = tuple(dict.fromkeys(name for run in sweep.runs for name in run.classes))
     rows = [_row(place, sweep.axes, classes) for place in standings(sweep)]
-    any_part = any(run.part for run in sweep.runs)
-    return rows if any_part else [{key: value for key, value in row.items() if key != PART} for row in rows]
+    marks = {PART: any(run.part for run in sweep.runs), STALE: any(row[STALE] for row in rows)}
+    return [{key: value for key, value in row.items() if marks.get(key, True)} for row in rows]
 
 
 def _row(place: Standing, axes: Sequence[str], classes: Sequence[str]) -> dict[str, object]:
@@ -139,6 +141,7 @@ def _row(place: Standing, axes: Sequence[str], classes: Sequence[str]) -> dict[s
         "run": run.name,
         **{axis: run.choices.get(axis) for axis in axes},
         "status": run.status,
+        STALE: _stale(run),
         "val mIoU": run.score("val", "mIoU"),
         "test mIoU": run.score("test", "mIoU"),
         PART: run.part,
@@ -151,6 +154,12 @@ def _row(place: Standing, axes: Sequence[str], classes: Sequence[str]) -> dict[s
         "best epoch": run.best_epoch,
         "error": run.error,
     }
+
+
+def _stale(run: Run) -> str | None:
+    """By which code a run was trained, where that is not this; its numbers need not compare."""
+    code = run.manifest.get("code")
+    return f"other ({code})" if code not in (None, code_digest()) else None
 
 
 def _seed_row(group: SeedGroup) -> dict[str, object]:

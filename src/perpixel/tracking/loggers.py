@@ -81,7 +81,7 @@ class TensorBoard(Tracker):
     """TensorBoard event files in ``tensorboard/`` of the run directory (``pip install 'perpixel[tensorboard]'``)."""
 
     def start(self, run: RunIdentity) -> Logger:
-        _require("tensorboard")
+        require("tensorboard")
         from lightning.pytorch.loggers import TensorBoardLogger
 
         self._logger = TensorBoardLogger(
@@ -131,7 +131,7 @@ class WandB(Tracker):
         self.mode = mode or ("online" if os.environ.get("WANDB_API_KEY") else "offline")
 
     def start(self, run: RunIdentity) -> Logger:
-        _require("wandb")
+        require("wandb")
         from lightning.pytorch.loggers import WandbLogger
 
         self._run = self._online(run) if self.mode == "online" else self._init(run, self.mode)
@@ -159,7 +159,7 @@ class WandB(Tracker):
             entity=self.entity,
             mode=mode,  # type: ignore[arg-type]
             dir=run.directory,
-            id=run.id or new_identifier(run.directory, ""),
+            id=identifier(run),
             name=run.name,
             group=run.group,
             resume="allow",
@@ -190,6 +190,11 @@ class WandB(Tracker):
         return f"send it later with: wandb sync --include-online {directory}" if directory else super().mend()
 
 
+def identifier(run: RunIdentity) -> str:
+    """What a run is called in a service: the same whenever it goes on."""
+    return run.id or new_identifier(run.directory, "")
+
+
 def new_identifier(directory: Path, moment: str) -> str:
     """An id for a run that starts at a moment in a directory: 16 hexadecimal digits."""
     import hashlib
@@ -197,7 +202,12 @@ def new_identifier(directory: Path, moment: str) -> str:
     return hashlib.sha256(f"{directory.resolve()} {moment}".encode()).hexdigest()[:16]
 
 
-def _require(package: str) -> None:
+def require(package: str) -> None:
+    """Refuse a logger whose package is not installed.
+
+    Raises:
+        ValueError: says what to install.
+    """
     from importlib.util import find_spec
 
     if find_spec(package) is None:

@@ -16,6 +16,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from perpixel.tracking.code import code_digest
 from perpixel.tracking.files import locked, write_atomically
 
 MANIFEST = "manifest.json"
@@ -104,6 +105,7 @@ def recording(run: Path, went_on: Callable[[], bool] = lambda: True, **facts: An
         "duration_s": spent or None,
         "versions": _versions(),
         "git": _git(),
+        "code": code_digest(),
         "hardware": _hardware(),
     }
     try:
@@ -111,7 +113,9 @@ def recording(run: Path, went_on: Callable[[], bool] = lambda: True, **facts: An
         (run / "error.txt").unlink(missing_ok=True)  # of the attempt before
         yield
     except BaseException as error:
-        if before.get("status") == "finished" and not went_on():
+        if status := getattr(error, "run_status", None):  # an end that is no failure
+            _close(run, began, status=status, error=_describe(error))
+        elif before.get("status") == "finished" and not went_on():
             with suppress(OSError, ValueError):
                 _put_back(run, before)
         else:

@@ -17,7 +17,7 @@ from perpixel.config import ConfigError, read_yaml
 from perpixel.config.monitor import direction
 from perpixel.tracking.files import is_in_use
 
-Status = Literal["pending", "running", "finished", "interrupted", "failed"]
+Status = Literal["pending", "running", "finished", "pruned", "interrupted", "failed"]
 
 SWEEP_FILE = "sweep.json"
 
@@ -30,7 +30,8 @@ class Run:
         directory: where the run lives; a pending run's directory may not exist yet.
         name: the run's name, else its directory's.
         job: number within the sweep, None for a run on its own.
-        status: "pending" until a manifest is written; "interrupted" runs can go on where they stopped.
+        status: "pending" until a manifest is written; "pruned" by a search, which saw that it would not win;
+            "interrupted" runs can go on where they stopped.
         error: what a failed or interrupted run died of.
         overrides: the command-line overrides, ``key=value``.
         config: the resolved config as plain containers, empty where there is none yet.
@@ -165,6 +166,11 @@ def load_run(directory: Path) -> Run:
         confusions={split: found for split in ("val", "test") if (found := _confusion(metrics.get(split)))},
         parts={split: part for split in ("val", "test") if (part := _part(metrics.get(split)))},
     )
+
+
+def load_status(directory: Path) -> Status:
+    """How far a run is, without reading what it scored."""
+    return _status(_json(directory / "manifest.json"), directory)
 
 
 def load_sweep(directory: Path) -> Sweep:

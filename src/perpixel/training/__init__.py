@@ -1,6 +1,6 @@
 """Training: objects in, a run directory out."""
 
-from perpixel.training.callbacks import CanaryScores, FirstBatch, NonFinite, Overlays
+from perpixel.training.callbacks import CanaryScores, FirstBatch, NonFinite, Overlays, Pruned, Pruning
 from perpixel.training.experiment import Experiment
 from perpixel.training.fit import fit
 from perpixel.training.launch import RankFailed, launch_ranks, num_ranks, prepare_rank, started_by_launcher
@@ -19,6 +19,8 @@ __all__ = [
     "Interrupted",
     "NonFinite",
     "Overlays",
+    "Pruned",
+    "Pruning",
     "RankFailed",
     "Scores",
     "SegmentationModule",

@@ -25,6 +25,7 @@ from torch.distributed.elastic.multiprocessing.errors import ChildFailedError, P
 from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
 from perpixel.config.errors import UserFacingError
+from perpixel.training.callbacks.pruning import Pruned
 from perpixel.training.signals import EXIT_CODES, Interrupted, handle_signals
 
 SHUTDOWN_TIMEOUT_S = 25  # for checkpoints after SIGTERM
@@ -105,6 +106,9 @@ def _as_failure(error: ChildFailedError, slept: bool) -> BaseException:
     rank, failure = _cause(error)
     if failure.exitcode in (128 + signal.SIGTERM, 128 + signal.SIGINT):
         return Interrupted(failure.exitcode - 128)
+    told = str(failure.message)
+    if "Pruned: " in told:  # all ranks left together
+        return Pruned("pruned by the search")
     if slept or any("timed out" in str(one.message).lower() for one in error.failures.values()):
         return RankFailed(
             f"a rank waited for the others longer than training.timeout_s, so rank {rank} or one beside it hung or was "

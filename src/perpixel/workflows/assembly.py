@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import inspect
 import logging
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,9 +37,10 @@ from perpixel.models.build import build_network
 from perpixel.models.transfer import transfer
 from perpixel.optim import OptimizerFactory, Schedule
 from perpixel.spec import Normalise
+from perpixel.sweeps.search import TRIAL_FILE, reporter
 from perpixel.tracking.background_tracker import BackgroundTracker
 from perpixel.tracking.loggers import Tracker
-from perpixel.training import CanaryScores, Experiment, FirstBatch, Overlays
+from perpixel.training import CanaryScores, Experiment, FirstBatch, Overlays, Pruning
 from perpixel.workflows.pictures import Pictures
 
 log = logging.getLogger(__name__)
@@ -332,6 +334,14 @@ def _evaluator_nodes(node: Any) -> list[tuple[str, Any]]:
     return [(str(name), each) for name, each in (plain or {}).items() if each is not None]
 
 
+def _pruning(cfg: DictConfig, run: Path) -> list[Pruning]:
+    """Of a search's trial that may be pruned."""
+    if not (run / TRIAL_FILE).is_file():
+        return []
+    report = reporter(run) if int(os.environ.get("RANK", "0")) == 0 else None
+    return [Pruning(cfg.training.checkpoint.monitor, report)]
+
+
 def assemble(
     cfg: DictConfig, run: Path, tracker_logger: Any, on_look: Callable[[str], None], restored: bool = False
 ) -> Experiment:
@@ -372,6 +382,7 @@ def assemble(
         loggers=[tracker_logger] if tracker_logger is not None else [],
         fit_callbacks=[
             FirstBatch(run / "first_batch.png", pictures.first_batch),
+            *_pruning(cfg, run),
             *([CanaryScores(source.labels, data.canary_batches)] if data.canary is not None else []),
         ],
         val_callbacks=[Overlays(cfg.training.overlays, len(source.split("val")), pictures.overlay)],

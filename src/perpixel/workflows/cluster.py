@@ -13,11 +13,9 @@ import signal
 import subprocess
 from pathlib import Path
 
-from perpixel.tracking import manifest
-
 log = logging.getLogger(__name__)
 
-JOB, RESTARTS = "SLURM_JOB_ID", "SLURM_RESTART_COUNT"
+JOB = "SLURM_JOB_ID"
 
 
 def inherit() -> None:
@@ -28,16 +26,6 @@ def inherit() -> None:
     os.environ.setdefault("SUBMITIT_PREEMPT_SIGNAL", "USR1")
     source = str(Path(__file__).resolve().parents[2])
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [source, os.environ.get("PYTHONPATH")]))
-
-
-def is_requeued(run: Path) -> bool:
-    """Whether this is a cluster's job in another turn, and its run was begun."""
-    return int(os.environ.get(RESTARTS, "0")) > 0 and bool(manifest.read(run))
-
-
-def is_done(run: Path) -> bool:
-    """Whether a job came back although its run is finished."""
-    return is_requeued(run) and manifest.read(run).get("status") == "finished"
 
 
 def _job() -> str | None:

@@ -117,7 +117,12 @@ def predict_files(request: Request) -> Outcome:
     _refuse_images_within(output, inputs)
     chosen = shard_of(inputs, request.shard)
     predictor = load_predictor(
-        request.models, request.device, request.precision, request.window, request.tta, request.refine
+        request.models,
+        request.device,
+        request.precision,
+        window=request.window,
+        tta=request.tta,
+        refine=request.refine,
     )
     files = PredictedFiles(output, predictor.spec.labels, _values(predictor, request), request.maps)
     files.open(request.settings)

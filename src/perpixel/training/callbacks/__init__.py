@@ -9,6 +9,7 @@ from perpixel.training.callbacks.history import History
 from perpixel.training.callbacks.means import EpochMeans
 from perpixel.training.callbacks.nonfinite_guard import NonFinite, NonFiniteGuard, Step
 from perpixel.training.callbacks.overlays import Overlays
+from perpixel.training.callbacks.pruning import Pruned, Pruning
 from perpixel.training.callbacks.stop import StopOnSignal
 from perpixel.training.callbacks.watchdog import Watchdog
 
@@ -23,6 +24,8 @@ __all__ = [
     "NonFinite",
     "NonFiniteGuard",
     "Overlays",
+    "Pruned",
+    "Pruning",
     "Step",
     "StopOnSignal",
     "Watchdog",

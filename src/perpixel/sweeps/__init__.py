@@ -1,0 +1,1 @@
+"""Sweeps: which jobs there are, which of them are done, and who runs the others."""
