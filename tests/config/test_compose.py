@@ -147,3 +147,10 @@ def test_mask2former_brings_its_loss() -> None:
     assert compose(["model=mask2former", "loss=dice"]).cfg.loss._target_ == "perpixel.losses.Dice"  # refused later
     assert compose([]).cfg.loss._target_ == "perpixel.losses.Dice"
     assert compose(["model=mask2former"], verb="shapes").cfg.model._target_ == "perpixel.models.Mask2Former"
+
+
+def test_a_run_is_called_what_it_is_named_or_what_was_chosen() -> None:
+    chosen = ["loss=ce", "output=elsewhere", "data=folder", "data.source.root=/some/where", "data.source.classes=[a,b]"]
+    name = compose(chosen).run_dir.name
+    assert name.endswith("_loss-ce_data-folder_data.source.classes-a+b")
+    assert compose([*chosen, "name=my first"]).run_dir.name.endswith("_my_first")

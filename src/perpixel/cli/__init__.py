@@ -7,7 +7,7 @@ import sys
 
 from perpixel.cli.output import let_readers_leave
 
-VERBS = ("train", "evaluate", "predict", "init", "audit", "shapes", "export")
+VERBS = ("init", "train", "evaluate", "predict", "export", "audit", "shapes")
 
 
 def main() -> None:

@@ -34,14 +34,18 @@ def audit(cfg: DictConfig) -> None:
     Raises:
         ValueError: the configuration has faults, or not a single sample can be read (the page is written, and named).
     """
+    import torch
+
     from perpixel.data.audit import write_audit
     from perpixel.data.unused import warning_of_unused
+    from perpixel.setup.settle import settle_batches
     from perpixel.workflows.assembly import build_recipe, build_source
 
     overrides = cast(list[str], OmegaConf.to_container(HydraConfig.get().overrides.task))
     directory = Path(cfg.output) / "audit" / job_name(overrides)
     directory.mkdir(parents=True, exist_ok=True)
     source = build_source(cfg)
+    settle_batches(cfg, source, torch.cuda.is_available())
     root = cfg.data.source.get("root")
     about = {"data": str(root)} if root is not None else {}
     about["command"] = " ".join(["perpixel audit", *map(shlex.quote, overrides)])

@@ -48,14 +48,16 @@ def strangers(cfg: Any, schema: Any = TrainConfig, where: str = "") -> Iterator[
 
 
 def _sizes(cfg: Any) -> Iterator[Fault]:
-    if not is_size(cfg.data.size):
+    if cfg.data.size is not None and not is_size(cfg.data.size):
         yield (
             f"data.size={cfg.data.size}: give height and width in pixels, as in data.size=[256,192], or one number for "
             "both."
         )
     for key in ("batch_size", "eval_batch_size"):
-        if cfg.data[key] < 1:
+        if cfg.data[key] is not None and cfg.data[key] < 1:
             yield f"data.{key}={cfg.data[key]}: a batch holds 1 sample or more."
+    if cfg.data.repeat is not None and cfg.data.repeat < 1:
+        yield f"data.repeat={cfg.data.repeat}: an epoch shows each image once or more often."
     if cfg.data.num_workers < 0:
         yield f"data.num_workers={cfg.data.num_workers}: give 0 (read in the training process) or more."
 

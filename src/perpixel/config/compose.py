@@ -76,6 +76,11 @@ def job_name(overrides: Sequence[str], constant: Sequence[str] = ()) -> str:
     return file_name("_".join(told))
 
 
+def run_name(name: str | None, overrides: Sequence[str]) -> str:
+    """A run's directory by the name that it was given, else by its overrides, without where data and runs lie."""
+    return file_name(name) if name else job_name(overrides, ("output", "data.source.root"))
+
+
 def file_name(text: str) -> str:
     """A text as a short file name: letters, digits and ``_.+-``; a list is its items joined by ``+``.
 
@@ -99,6 +104,7 @@ def install() -> None:
     register()
     environment.install()
     OmegaConf.register_new_resolver("perpixel.job_name", job_name, replace=True)
+    OmegaConf.register_new_resolver("perpixel.run_name", run_name, replace=True)
     OmegaConf.register_new_resolver("perpixel.when", when, replace=True)
 
 

@@ -24,9 +24,10 @@ class DataConfig:
     policy: str | None = None  # a label policy file: names, colours, rules, merges, what is ignored
     on_bad_file: str = "error"  # error | skip: leave faulty files out, and name them in the manifest
     max_bad: float = 0.01  # greatest share of faulty files that skip tolerates
-    size: Any = field(default_factory=lambda: [256, 256])  # H, W of a training sample, pixels; 256 is [256, 256]
-    batch_size: int = 8  # per rank
+    size: Any = None  # H, W of a training sample, pixels; 256 is [256, 256]; null: from the images' sizes
+    batch_size: int | None = None  # per rank; null: from size and device
     eval_batch_size: int = 8  # per rank
+    repeat: int | None = None  # how often an epoch shows each training sample; null: often enough for 20 steps
     num_workers: int = 0  # per rank
     timeout_s: float | None = 600.0  # a batch that takes longer to read is an error that names the file; null: no limit
     allow_changed: bool = False  # go on with a run although the data are no longer what it was trained with
@@ -71,7 +72,7 @@ class TrainerConfig:
     num_nodes: int = 1
     precision: str | None = None
     fast_dev_run: Any = False  # true, false or a number of batches
-    max_epochs: int | None = 11
+    max_epochs: int | None = None  # null: 11, or more where that is fewer than 500 steps
     min_epochs: int | None = None
     max_steps: int = -1
     min_steps: int | None = None
@@ -169,6 +170,7 @@ class TrainConfig:
     sweep: SweepConfig = field(default_factory=SweepConfig)
     seed: int = 0
     output: str = "runs"  # root of runs and sweeps
+    name: str | None = None  # of a run's directory; null: what was chosen on the command line
 
 
 @dataclass
@@ -269,8 +271,25 @@ class ExportConfig:
     data: ExportedDataConfig = field(default_factory=ExportedDataConfig)
 
 
+@dataclass
+class InitConfig:
+    """The root of ``conf/init.yaml``."""
+
+    folder: str = MISSING  # with images and their labels
+    name: str | None = None  # of the experiment; null: the folder's
+    config: str = "configs"  # where the config goes: <config>/experiment/<name>.yaml
+    budget: str = "5min"  # what training may take
+    classes: list[str] | None = None  # names, in the order of the values; null: from the folder, or asked once
+    run: bool = False  # train at once
+    overwrite: bool = False  # a config of the same name that was changed
+    accelerator: str = "auto"  # auto | cpu
+    seed: int = 0
+    output: str = "runs"
+
+
 SCHEMAS = {
     "train": TrainConfig,
+    "init": InitConfig,
     "evaluate": EvaluateConfig,
     "predict": PredictConfig,
     "audit": AuditConfig,

@@ -1,7 +1,8 @@
 """Evaluation of trained models: what is measured when a split is scored for the record."""
 
 from perpixel.evaluation.base import Evaluator, score
+from perpixel.evaluation.baselines import measure_baselines
 from perpixel.evaluation.calibration import Calibration
 from perpixel.evaluation.spatial import Spatial
 
-__all__ = ["Calibration", "Evaluator", "Spatial", "score"]
+__all__ = ["Calibration", "Evaluator", "Spatial", "measure_baselines", "score"]

@@ -9,6 +9,7 @@ from typing import Any, get_args
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from perpixel.reporting import curves
+from perpixel.reporting.against import NAMES, guesses_in_words, verdict
 from perpixel.reporting.classes import class_rows, worst_confusions
 from perpixel.reporting.differences import compare, flatten
 from perpixel.reporting.gallery import embedded, gallery
@@ -61,6 +62,9 @@ def render(sweep: Sweep, *, single: bool) -> str:
                 "metrics": [
                     name for name in _METRICS if any(name in scored for run in runs for scored in run.scores.values())
                 ],
+                "guesses": NAMES,
+                "against": guesses_in_words,
+                "verdict": verdict,
                 "quality": () if single else quality_tables(runs),
                 **_headline(places),
                 **_comparisons(runs),

@@ -21,6 +21,7 @@ PARTS_NOTE = (
 )
 STALE = "code"
 _FINAL = ("mBoundaryIoU", "mThinRecall", "mSmallObjectRecall", "ECE")  # in the CSV; the page for people stays narrow
+_BASELINES = [(split, name) for split in ("val", "test") for name in ("majority", "colour_table")]
 _ORDER: dict[Status, int] = {"finished": 0, "running": 1, "pending": 2, "interrupted": 3, "pruned": 4, "failed": 5}
 
 
@@ -146,6 +147,8 @@ def _row(place: Standing, axes: Sequence[str], classes: Sequence[str]) -> dict[s
         "test mIoU": run.score("test", "mIoU"),
         PART: run.part,
         "val pixel_accuracy": run.score("val", "pixel_accuracy"),
+        **{f"{split} {name}": run.baselines.get(split, {}).get(name) for split, name in _BASELINES},
+        "above both": _above(run),
         **{f"val {name}": run.score("val", name) for name in _FINAL},
         **{f"val IoU/{name}": run.score("val", f"IoU/{name}") for name in classes},
         "train seconds": run.seconds,
@@ -160,6 +163,26 @@ def _stale(run: Run) -> str | None:
     """By which code a run was trained, where that is not this; its numbers need not compare."""
     code = run.manifest.get("code")
     return f"other ({code})" if code not in (None, code_digest()) else None
+
+
+def _above(run: Run) -> str | None:
+    """Whether a run is above the guesses that need no network, on every split; None where they were not measured."""
+    if not run.baselines or not run.scores:
+        return None
+    below = [split for split in run.scores if run.not_above(split)]
+    return "yes" if not below else f"not on {' and '.join(below)}"
+
+
+def _told_baselines(sweep: Sweep) -> str:
+    """One line where all runs were held against the same guesses, as runs on the same data are."""
+    known = [run.baselines for run in sweep.runs if run.baselines]
+    if not known or any(one != known[0] for one in known):
+        return ""
+    parts = [
+        f"{split}: " + ", ".join(f"{name.replace('_', ' ')} {score:.3f}" for name, score in guesses.items())
+        for split, guesses in known[0].items()
+    ]
+    return f"Without any network, mIoU on {'; on '.join(parts)}. A model that is not above both is of no use."
 
 
 def _seed_row(group: SeedGroup) -> dict[str, object]:
@@ -182,7 +205,8 @@ def _csv(rows: Sequence[dict[str, object]]) -> str:
 def _markdown(sweep: Sweep) -> str:
     counts = {status: sum(run.status == status for run in sweep.runs) for status in _ORDER}
     summary = ", ".join(f"{count} {status}" for status, count in counts.items() if count)
-    parts = ["# Leaderboard", f"{len(sweep.runs)} runs: {summary}. Ranked by val mIoU.", _markdown_runs(sweep)]
+    told = f"{len(sweep.runs)} runs: {summary}. Ranked by val mIoU."
+    parts = ["# Leaderboard", f"{told} {_told_baselines(sweep)}".strip(), _markdown_runs(sweep)]
     if any(run.part for run in sweep.runs):
         parts.append(PARTS_NOTE)
     if groups := seed_groups(sweep):
@@ -192,6 +216,9 @@ def _markdown(sweep: Sweep) -> str:
 
 def _markdown_runs(sweep: Sweep) -> str:
     hidden = {f"val IoU/{name}" for run in sweep.runs for name in run.classes} | {f"val {name}" for name in _FINAL}
+    hidden |= {f"{split} {name}" for split, name in _BASELINES}
+    if not any(run.baselines for run in sweep.runs):
+        hidden.add("above both")
     rows = [{key: value for key, value in row.items() if key not in hidden} for row in _rows(sweep)]
     return _markdown_table([{key: _for_reading(key, value) for key, value in row.items()} for row in rows])
 

@@ -42,6 +42,8 @@ class Run:
         scores: per split ("val", "test") the final scores by metric name; None where a score is undefined.
         confusions: per split the confusion matrix, rows = truth, columns = prediction, in pixels.
         parts: per split of which only a part was scored, the labelled pixels that were counted, and those there are.
+        baselines: per split the mIoU of guesses without a network (``majority``, ``colour_table``); empty for runs that
+            did not measure them.
     """
 
     directory: Path
@@ -58,10 +60,17 @@ class Run:
     scores: Mapping[str, Mapping[str, float | None]] = field(default_factory=dict)
     confusions: Mapping[str, tuple[tuple[int, ...], ...]] = field(default_factory=dict)
     parts: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+    baselines: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
 
     def score(self, split: str, metric: str) -> float | None:
         """A final score, such as ``score("val", "mIoU")``; None where the run has none."""
         return self.scores.get(split, {}).get(metric)
+
+    def not_above(self, split: str) -> tuple[str, ...]:
+        """The baselines that the run's mIoU on a split is not above."""
+        score = self.score(split, "mIoU")
+        guesses = self.baselines.get(split, {})
+        return tuple(name for name, guess in guesses.items() if score is None or score <= guess)
 
     def series(self, key: str) -> list[tuple[int, float]]:
         """(epoch, value) of a logged key, see ``series``."""
@@ -165,6 +174,7 @@ def load_run(directory: Path) -> Run:
         scores={split: _scores(metrics[split]) for split in ("val", "test") if metrics.get(split)},
         confusions={split: found for split in ("val", "test") if (found := _confusion(metrics.get(split)))},
         parts={split: part for split in ("val", "test") if (part := _part(metrics.get(split)))},
+        baselines=_baselines(metrics.get("baselines")),
     )
 
 
@@ -238,6 +248,19 @@ def _overrides(path: Path) -> tuple[str, ...]:
 def _scores(split: Mapping[str, Any]) -> dict[str, float | None]:
     """The split's numbers, without the lists that stand beside them (absent classes, confusion matrix)."""
     return {key: _finite(value) for key, value in split.items() if value is None or isinstance(value, int | float)}
+
+
+def _baselines(found: object) -> dict[str, dict[str, float]]:
+    """mIoU by split and guess."""
+    by_split = {split: _mapping(guesses) for split, guesses in _mapping(found).items()}
+    scored = {
+        split: {name: _finite(_mapping(values).get("mIoU")) for name, values in guesses.items()}
+        for split, guesses in by_split.items()
+    }
+    return {
+        split: {name: score for name, score in guesses.items() if score is not None}
+        for split, guesses in scored.items()
+    }
 
 
 def _confusion(split: Mapping[str, Any] | None) -> tuple[tuple[int, ...], ...]:

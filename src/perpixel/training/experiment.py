@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -35,6 +35,7 @@ class Experiment:
         on_look: called with a split's name before it is scored for the record.
         pixels: a split's name → how many labelled pixels it has; asked where only a part of it is scored.
         on_rollback: called when a step was not finite and training goes back; all ranks call it.
+        baselines: given the splits that were scored, what simple guesses score there (see ``write_scores``).
     """
 
     model: nn.Module
@@ -51,6 +52,7 @@ class Experiment:
     on_look: Callable[[str], None] = field(default=lambda split: None)
     pixels: Callable[[str], int] = field(default=lambda split: 0)
     on_rollback: Callable[[NonFinite], None] = field(default=lambda found: None)
+    baselines: Callable[[Sequence[str]], Mapping[str, Any]] = field(default=lambda splits: {})
 
 
 def trainer_arguments(trainer: TrainerConfig) -> dict[str, Any]:

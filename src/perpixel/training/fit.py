@@ -11,7 +11,7 @@ from typing import Any
 
 import lightning.pytorch as pl
 from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
-from lightning.pytorch.callbacks import Callback, EarlyStopping, TQDMProgressBar
+from lightning.pytorch.callbacks import Callback, EarlyStopping
 from lightning.pytorch.profilers import AdvancedProfiler, Profiler, PyTorchProfiler, SimpleProfiler
 from torch import Tensor
 
@@ -30,6 +30,7 @@ from perpixel.training.callbacks import (
     StopOnSignal,
     Watchdog,
 )
+from perpixel.training.callbacks.progress import Bar, EpochLines, on_terminal
 from perpixel.training.checkpoint_index import Entry
 from perpixel.training.end import validate_end
 from perpixel.training.experiment import Experiment, trainer_arguments
@@ -100,7 +101,7 @@ def _fit_and_score(
         last = Step(fitter.global_step, fitter.current_epoch)
         raise NonFinite(last, [], "the loss of the val split with the weights to keep was")
     if fitter.is_global_zero:
-        write_scores(run / "metrics.json", experiment.labels, scores)
+        write_scores(run / "metrics.json", experiment.labels, scores, experiment.baselines(list(scores)))
         for logger in experiment.loggers:
             logger.log_metrics(final_values(scores))
     return scores
@@ -151,13 +152,16 @@ def _fit_once(
         final_metrics=experiment.final_metrics,
     )
     store = CheckpointStore(run / "checkpoints", training.checkpoint.keep)
+    settings = {
+        **trainer_arguments(trainer),
+        "strategy": patient_strategy(trainer.strategy, training.timeout_s),
+        "enable_checkpointing": trainer.enable_checkpointing is not False,
+        "profiler": _profiler(trainer.profiler, run),
+    }
+    if not on_terminal():
+        settings["enable_progress_bar"] = False  # else Lightning brings a bar of its own
     fitter = pl.Trainer(
-        **{
-            **trainer_arguments(trainer),
-            "strategy": patient_strategy(trainer.strategy, training.timeout_s),
-            "enable_checkpointing": trainer.enable_checkpointing is not False,
-            "profiler": _profiler(trainer.profiler, run),
-        },
+        **settings,
         logger=list(experiment.loggers) or False,
         callbacks=_callbacks(experiment, trainer, training, run, store, signals),
         plugins=_plugins(store),
@@ -210,7 +214,8 @@ def _callbacks(
         StopOnSignal(signals, checkpoints),
         Watchdog(training.timeout_s, partial(_note_hang, run)) if training.timeout_s else None,
         _early_stopping(training) if training.early_stopping.patience is not None else None,
-        TQDMProgressBar(leave=False) if trainer.enable_progress_bar is not False else None,
+        EpochLines(),
+        Bar() if trainer.enable_progress_bar is not False and on_terminal() else None,
         checkpoints,
     ]
     return [callback for callback in found if callback is not None]

@@ -98,9 +98,16 @@ def final_values(scores: Mapping[str, Scores]) -> dict[str, float]:
     }
 
 
-def write_scores(path: Path, labels: LabelSpace, scores: Mapping[str, Scores]) -> None:
-    """``metrics.json``: classes, palette, and per split scores (null where undefined) and details (see ``Scores``)."""
+def write_scores(
+    path: Path, labels: LabelSpace, scores: Mapping[str, Scores], baselines: Mapping[str, Any] | None = None
+) -> None:
+    """``metrics.json``: classes, palette, and per split scores (null where undefined) and details (see ``Scores``).
+
+    Under ``baselines`` stands what guesses without a network score, by split and guess.
+    """
     record: dict[str, Any] = {"classes": labels.names, "palette": labels.palette}
+    if baselines:
+        record["baselines"] = dict(baselines)
     for split, found in scores.items():
         values = {name: value if value == value else None for name, value in found.values.items()}
         record[split] = {**values, **found.details}

@@ -8,11 +8,13 @@ import logging
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
 import lightning.pytorch as pl
 import numpy as np
+import torch
 from omegaconf import DictConfig, OmegaConf
 
 from perpixel.augment import Recipe
@@ -27,7 +29,7 @@ from perpixel.data.files.class_pixels import total_pixels
 from perpixel.data.files.inspection import all_faults_told
 from perpixel.data.loading.canary import Canary, outside_canary
 from perpixel.data.loading.fixed import FixedSamples
-from perpixel.evaluation import Evaluator
+from perpixel.evaluation import Evaluator, measure_baselines
 from perpixel.labels import PADDING_INDEX, PixelCounts
 from perpixel.losses import Loss
 from perpixel.losses.faults import config_faults as loss_faults
@@ -36,6 +38,7 @@ from perpixel.models import Encoder, SegmentationModel, Upsampling
 from perpixel.models.build import build_network
 from perpixel.models.transfer import transfer
 from perpixel.optim import OptimizerFactory, Schedule
+from perpixel.setup.settle import settle_batches, settle_length
 from perpixel.spec import Normalise
 from perpixel.sweeps.search import TRIAL_FILE, reporter
 from perpixel.tracking.background_tracker import BackgroundTracker
@@ -101,7 +104,7 @@ def config_faults(cfg: DictConfig) -> list[str]:
 def _recipe_faults(cfg: DictConfig) -> list[str]:
     """A recipe needs no data to be built, so its ranges are checked before any are read."""
     try:
-        _build(cfg, "augment", size=list(cfg.data.size), fill=PADDING_INDEX)
+        _build(cfg, "augment", size=list(cfg.data.size or (64, 64)), fill=PADDING_INDEX)
     except ValueError as error:
         return [str(error)]
     return []
@@ -241,10 +244,34 @@ def build_data(cfg: DictConfig, source: DataSource) -> DataModule:
         seed=cfg.seed,
         timeout_s=cfg.data.timeout_s,
         limit=cfg.data.limit,
+        repeat=cfg.data.repeat or 1,
         mean=cfg.data.mean,
         std=cfg.data.std,
         canary=cfg.data.canary if isinstance(cfg.data.canary, int | str | None) else list(cfg.data.canary),
     )
+
+
+def settle(cfg: DictConfig, source: DataSource) -> None:
+    """Write into ``cfg`` what it leaves to the data: crop, batch, channels, the length of epoch and training."""
+    told = settle_batches(cfg, source, uses_gpu(cfg))
+    told += settle_length(cfg, source, training_samples(cfg, source), world_size())
+    if told:
+        log.info("chosen by the data: %s", "; ".join(told))
+
+
+def uses_gpu(cfg: DictConfig) -> bool:
+    """Whether a training runs on one."""
+    return bool(cfg.trainer.accelerator != "cpu" and torch.cuda.is_available())
+
+
+def world_size() -> int:
+    """Ranks of this training, of which this process may be one."""
+    return int(os.environ.get("WORLD_SIZE", "1"))
+
+
+def training_samples(cfg: DictConfig, source: DataSource) -> int:
+    """Samples of the training split that are used (canaries that lie in it are few, and not looked for)."""
+    return min(len(source.split("train")), cfg.data.limit or len(source.split("train")))
 
 
 def settle_normalisation(cfg: DictConfig, source: DataSource) -> None:
@@ -295,6 +322,12 @@ def _depth(source: DataSource) -> str | None:
 def _is_8_bit(source: DataSource) -> bool:
     """By its first image: what photographs show on average says nothing of sensors that count to 65535."""
     return _depth(source) in ("uint8", None)
+
+
+def build_optimizer(cfg: DictConfig) -> OptimizerFactory:
+    """What makes the optimiser of a config, given the network."""
+    factory: OptimizerFactory = _build(cfg, "optimizer")
+    return factory
 
 
 def build_tracker(cfg: DictConfig) -> Tracker:
@@ -356,6 +389,7 @@ def assemble(
     """
     source = build_source(cfg)
     refuse_unknown_class(cfg.training.checkpoint.monitor, source.labels.names)
+    settle(cfg, source)
     settle_normalisation(cfg, source)
     data = build_data(cfg, source)
     model = build_model(cfg, source.labels.num_classes, source.channels)
@@ -376,7 +410,7 @@ def assemble(
         labels=source.labels,
         data=data,
         splits=source.splits,
-        make_optimizer=_build(cfg, "optimizer"),
+        make_optimizer=build_optimizer(cfg),
         make_schedule=_build(cfg, "scheduler"),
         final_metrics=[each.metric(source.labels) for each in build_evaluators(cfg.evaluation)],
         loggers=[tracker_logger] if tracker_logger is not None else [],
@@ -388,4 +422,5 @@ def assemble(
         val_callbacks=[Overlays(cfg.training.overlays, len(source.split("val")), pictures.overlay)],
         on_look=on_look,
         pixels=lambda split: sum(total_pixels(source.split(cast(SplitName, split)), source.labels).pixels),
+        baselines=partial(measure_baselines, source),
     )

@@ -31,14 +31,15 @@ from perpixel.data.hashing import refuse_changed_data
 from perpixel.data.loading.timeouts import explained
 from perpixel.data.unused import warning_of_unused
 from perpixel.models import SegmentationModel
+from perpixel.reporting.against import final_line, verdict
 from perpixel.reporting.pictures import confusion_picture, curves_picture, reliability_picture
-from perpixel.reporting.report import write_report
-from perpixel.reporting.tables import written
+from perpixel.reporting.report import REPORT_FILE, write_report
+from perpixel.setup.concerns import concerns
 from perpixel.tracking import manifest
 from perpixel.tracking.files import in_use, make_directory, naming, write_atomically
 from perpixel.tracking.leaderboard import write_leaderboard
 from perpixel.tracking.loggers import RunIdentity, Tracker, new_identifier
-from perpixel.tracking.runs import SWEEP_FILE
+from perpixel.tracking.runs import SWEEP_FILE, load_run
 from perpixel.tracking.symlinks import refuse_links
 from perpixel.training import (
     CheckpointStore,
@@ -53,7 +54,14 @@ from perpixel.training import (
     prepare_rank,
     started_by_launcher,
 )
-from perpixel.workflows.assembly import assemble, build_tracker, check_nodes, without_weights
+from perpixel.workflows.assembly import (
+    assemble,
+    build_tracker,
+    check_nodes,
+    training_samples,
+    without_weights,
+    world_size,
+)
 from perpixel.workflows.card import write_card
 from perpixel.workflows.describe import model_spec
 from perpixel.workflows.pictures import save_png
@@ -233,18 +241,18 @@ def _train(cfg: DictConfig, run: Path, resume: bool) -> None:
     elif resume:
         log.info("going on from the beginning: there is no checkpoint yet")
     first = int(os.environ.get("RANK", "0")) == 0
-    settings = typed(cfg)
     tracker = build_tracker(cfg) if first else None
     failed = True
     try:
         logger = tracker.start(_identity(cfg, run, newest[1].step if newest else None)) if tracker else None
         experiment = assemble(cfg, run, logger, lambda split: _look(run, split, first), restored=newest is not None)
+        settings = typed(cfg)  # of the config with what was settled
         experiment = replace(experiment, on_rollback=lambda found: _note_rollback(run, found, first))
         _refuse_no_batch(cfg, cast(DataModule, experiment.data))
         if first:
             if not resume:
                 write_atomically(run / "config.yaml", run_config_text(cfg))  # with what was settled
-            _describe(experiment, run, anything_goes=newest is None or cfg.data.allow_changed)
+            _describe(cfg, experiment, run, anything_goes=newest is None or cfg.data.allow_changed)
         scores = fit(experiment, settings.trainer, settings.training, run, newest)
         if first:
             _finish(cfg, experiment, run, scores, tracker)
@@ -300,7 +308,7 @@ def _note_rollback(run: Path, found: NonFinite, first: bool) -> None:
         manifest.update(run, rolled_back=[*manifest.read(run).get("rolled_back", []), noted])
 
 
-def _describe(experiment: Experiment, run: Path, anything_goes: bool) -> None:
+def _describe(cfg: DictConfig, experiment: Experiment, run: Path, anything_goes: bool) -> None:
     """Write down what is trained, on what; where nothing has been trained yet, the data may still change."""
     parameters = sum(parameter.numel() for parameter in experiment.model.parameters())
     data = cast(DataModule, experiment.data)
@@ -320,6 +328,8 @@ def _describe(experiment: Experiment, run: Path, anything_goes: bool) -> None:
         log.warning(warning_of_unused(unused))
     if shared := shared_samples(data.source):
         log.warning(warning_of(shared))
+    for told in concerns(data.source, cfg, training_samples(cfg, data.source), world_size()):
+        log.warning(told)
     manifest.update(run, data=now, bad_files=data.source.quarantined, parameters=parameters)
     log.info("%s: %s parameters; run directory %s", type(experiment.model).__name__, f"{parameters:,}", run)
 
@@ -389,16 +399,14 @@ def _advise(run: Path, model: SegmentationModel, data: DataModule) -> None:
 
 
 def _summarise(run: Path) -> None:
-    path = run / "metrics.json"
-    if path.is_file():
-        found = json.loads(path.read_text(encoding="utf-8"))
-        line = ", ".join(f"{split} mIoU {_told(found[split])}" for split in ("val", "test") if split in found)
-        log.info("finished: %s (%s)", line, run)
-
-
-def _told(scores: Mapping[str, Any]) -> str:
-    part = scores.get("part")
-    return written(scores["mIoU"]) + (f" (of {part['pixels']:,} of {part['of']:,} pixels)" if part else "")
+    """The last lines: scores beside what guesses score, what to think of them, and where the report is."""
+    finished = load_run(run)
+    if not finished.scores:
+        return
+    log.info("finished: %s (%s)", final_line(finished), run)
+    if told := verdict(finished):
+        log.warning(told)
+    log.info("report: %s", run / REPORT_FILE)
 
 
 @handle_signals()

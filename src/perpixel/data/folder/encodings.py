@@ -17,7 +17,8 @@ Encoding = Literal["index", "colour", "labelme", "coco"]
 Binary = bool | Literal["nonzero"]
 
 SUFFIXES: dict[Encoding, tuple[str, ...]] = {
-    "index": MASK_SUFFIXES, "colour": MASK_SUFFIXES, "labelme": (".json",), "coco": (".json",),
+    "index": MASK_SUFFIXES, "colour": MASK_SUFFIXES,
+    "labelme": (".json",), "coco": (".json",),
 }  # fmt: skip
 """Files that may hold labels, by their encoding."""
 

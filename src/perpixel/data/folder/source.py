@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from perpixel.data.files.extras import extras_of
-from perpixel.data.files.pairs import tiled
+from perpixel.data.files.pairs import Pair, tiled
 from perpixel.data.files.source import FileSource, OnBadFile
+from perpixel.data.files.statistics import evenly
 from perpixel.data.folder.encodings import SUFFIXES, Binary, Encoding, Labelling
 from perpixel.data.folder.index import Division, read_files, remembered_pairs, searched_folders
 from perpixel.data.folder.matching import find, find_coco, paired, unused, with_extra
 from perpixel.data.folder.plan import SplitPlan, SplitRule
 from perpixel.data.folder.properties import property_of
+from perpixel.data.formats.decode import stored_channels
 from perpixel.data.formats.suffixes import IMAGE_SUFFIXES
 from perpixel.data.masks.policy import Policy
 
@@ -95,7 +98,7 @@ class Folder(FileSource):
             move with the mask (nearest, 0 in padding) and are what the loss counts pixels by.
         extras: what else belongs to a sample, by the name that batches call it: ``{nir: {files: nir, kind: image, key:
             '(.+)', channels: 1}}``; the kinds are image, mask and weight.
-        channels: C of the images.
+        channels: C of the images; None takes it from the files: 1 where all are grey, 3 for colours, or the bands.
         cache: keep decoded samples in the user's cache folder (as large as the raw pixels) and map them into memory.
         mean, std: per channel, in units of full scale; both are measured on the training images where one is None.
 
@@ -135,7 +138,7 @@ class Folder(FileSource):
         max_bad: float = 0.01,
         weights: str | None = None,
         extras: Mapping[str, Mapping[str, Any]] | None = None,
-        channels: int = 3,
+        channels: int | None = 3,
         cache: bool = False,
         mean: Sequence[float] | None = None,
         std: Sequence[float] | None = None,
@@ -193,10 +196,20 @@ class Folder(FileSource):
             searched = [images, masks, *(extra.files for extra in additional)]
             rulings = [group_by, split_file, *(lists or {}).values(), *(conditions or {}).values()]
             division = remembered_pairs(given, searched_folders(base, searched), read_files(base, rulings), divided)
+        channels = _channels_of(division.splits["train"]) if channels is None else channels
         super().__init__(division.splits, reader, policy, channels, mean, std, on_bad_file, max_bad, cache, additional)
         self.rules = self.rules or rules
         self.unused = division.unused
         self.drawn = split == "fractions"
+
+
+def _channels_of(pairs: Sequence[Pair]) -> int:
+    """What a look at some files tells; files that differ, or cannot be read, are named before training."""
+    found: set[int] = set()
+    for pair in evenly(pairs):
+        with suppress(ValueError, OSError):
+            found.add(stored_channels(pair.image))
+    return max(found, default=3)
 
 
 def _window(tile: Sequence[int]) -> tuple[int, int]:

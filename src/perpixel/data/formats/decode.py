@@ -131,6 +131,27 @@ def image_shape(path: Path) -> tuple[int, int]:
         return upright_shape((height, width), orientation_of(image))
 
 
+def stored_channels(path: Path) -> int:
+    """How many channels ``read_image`` would have to be asked for to get all that a file shows.
+
+    A palette's colours and those beside transparency are three, grey beside transparency one.
+
+    Raises:
+        ValueError: the file cannot be read.
+    """
+    if path.suffix.lower() == ".npy":
+        return int((*load_npy(path).shape, 1)[2])
+    if path.suffix.lower() in TIFF_SUFFIXES:
+        header = tiff_header(path)
+        if header.plain:
+            return 1 if header.palette is None and header.bands < 3 else 3
+        return header.bands
+    if bands := deep_bands(path):
+        return bands
+    with _opened(path) as image:
+        return 1 if image.mode in ("1", "L", "LA", "I", "I;16", "F") else 3
+
+
 def stored_orientation(path: Path) -> int:
     """How a file's header has it turned, by EXIF's number; 1 where it says nothing, or is no picture."""
     with suppress(ValueError):

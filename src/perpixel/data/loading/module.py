@@ -46,6 +46,8 @@ class DataModule(LightningDataModule):
         timeout_s: a batch that is not there after so many seconds is an error, which names the sample where it can;
             None waits for ever.
         limit: use only this many training samples, a fixed choice by the seed; None uses all.
+        repeat: how often an epoch shows each training sample, augmented anew each time: with few images an epoch would
+            be a step or two.
         canary: samples that are never trained on and can be read by ``canary_batches``: how many validation samples,
             or names, or a file of names (see ``perpixel.data.loading.canary``); None has none.
         mean, std: per channel, in units of full scale, in place of the source's (the statistics that pretrained
@@ -67,12 +69,14 @@ class DataModule(LightningDataModule):
         seed: int = 0,
         timeout_s: float | None = None,
         limit: int | None = None,
+        repeat: int = 1,
         canary: Choice | None = None,
         mean: Sequence[float] | None = None,
         std: Sequence[float] | None = None,
     ) -> None:
         super().__init__()
-        _at_least(1, batch_size=batch_size, eval_batch_size=eval_batch_size, limit=1 if limit is None else limit)
+        _at_least(1, batch_size=batch_size, eval_batch_size=eval_batch_size, repeat=repeat)
+        _at_least(1, limit=1 if limit is None else limit)
         _at_least(0, num_workers=num_workers, seed=seed)
         if timeout_s is not None and timeout_s <= 0:
             raise ValueError(f"data.timeout_s={timeout_s}: give the seconds a batch may take, or null for no limit.")
@@ -92,6 +96,7 @@ class DataModule(LightningDataModule):
         self.timeout_s = timeout_s
         self.seed = seed
         self.limit = limit
+        self.repeat = repeat
         self.canary = None if canary is None else choose_canary(source, canary)
         self.normalise = Normalise(*_per_channel(source, mean, std))
         self._sampler: TrainSampler | None = None
@@ -111,6 +116,8 @@ class DataModule(LightningDataModule):
     def train_dataloader(self) -> DataLoader[Sample]:
         """Shuffled, augmented batches: dicts as ``Batch`` says."""
         split = self._training_split()
+        if self.repeat > 1:
+            split = Subset(split, [*range(len(split))] * self.repeat)
         rank = self._rank()
         self._sampler = TrainSampler(len(split), self.seed, rank)
         self._sampler.resume(*self._resume)
