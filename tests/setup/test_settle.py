@@ -95,7 +95,7 @@ def test_masks_and_classes_that_teach_nothing_are_counted(tiny_root: Path, tmp_p
     found = told(tmp_path, "data.source.fractions=[0.8,0.2,0.0]", "data.source.classes=[ground,square,disc,kite]")
     assert "class 'kite' does not occur in train and val, so it cannot be learned" in found
     assert "are 'ground' from edge to edge" in found
-    assert "have no label at all, as '56'" in found
+    assert "have no label, as '56'" in found
 
 
 def test_near_duplicates_over_splits_are_counted(tmp_path: Path) -> None:
