@@ -15,12 +15,12 @@ from typing import Any, NamedTuple
 import torch
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from perpixel.export.bundle import read_weights
 from torch import Tensor
 
 from perpixel.analysis.checkerboard import HIGH, measure_checkerboard, natural_noise
 from perpixel.config import build, compose, read_run_config
 from perpixel.data import DataModule
+from perpixel.export.bundle import read_weights
 from perpixel.models import Encoder, Unet, Upsampling
 from perpixel.tracking.runs import Run, load_run, load_sweep
 from perpixel.workflows.assembly import build_data, build_model, build_source, without_weights
