@@ -226,8 +226,11 @@ def test_a_killed_writer_leaves_the_journal_usable_at_once(tmp_path: Path) -> No
 def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A server of its own on a loopback port."""
     pytest.importorskip("psycopg2")
-    if lacking := [name for name in ("initdb", "pg_ctl") if shutil.which(name) is None]:
-        skip_or_fail(f"{', '.join(lacking)} are missing: apt-get install postgresql")
+    debian = map(str, Path("/usr/lib/postgresql").glob("*/bin"))  # not on Debian's PATH
+    places = os.pathsep.join([os.environ.get("PATH", ""), *debian])
+    initdb, pg_ctl = (shutil.which(name, path=places) for name in ("initdb", "pg_ctl"))
+    if initdb is None or pg_ctl is None:
+        skip_or_fail("initdb or pg_ctl is missing: apt-get install postgresql")
     home = Path("/tmp" if os.geteuid() == 0 else tmp_path_factory.mktemp("pg")) / f"pg-{os.getpid()}"
     user = {"user": "nobody"} if os.geteuid() == 0 else {}
     home.mkdir()
@@ -239,10 +242,10 @@ def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     how: Any = {"check": True, "cwd": home, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, **user}
     options = f"-p {port} -k {home} -c listen_addresses=127.0.0.1 -c fsync=off"
     try:
-        subprocess.run(["initdb", "-D", home / "data", "-U", "me", "--auth=trust"], timeout=120, **how)
-        subprocess.run(["pg_ctl", "-D", home / "data", "-w", "-o", options, "start"], timeout=120, **how)
+        subprocess.run([initdb, "-D", home / "data", "-U", "me", "--auth=trust"], timeout=120, **how)
+        subprocess.run([pg_ctl, "-D", home / "data", "-w", "-o", options, "start"], timeout=120, **how)
         yield f"postgresql://me@127.0.0.1:{port}/postgres"
-        subprocess.run(["pg_ctl", "-D", home / "data", "-m", "immediate", "stop"], timeout=60, **how)
+        subprocess.run([pg_ctl, "-D", home / "data", "-m", "immediate", "stop"], timeout=60, **how)
     finally:
         shutil.rmtree(home, ignore_errors=True)
 
