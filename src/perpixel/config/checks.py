@@ -21,7 +21,7 @@ ON_BAD_FILE = ("error", "skip")
 MOST_STAGES = 5
 OF_8_BITS = {
     *(f"perpixel.data.{name}" for name in ("ADE20K", "Cityscapes", "COCOStuff", "Earth", "VOC")),
-    "perpixel.data.scenes.Scenes",
+    "perpixel_scenes.Scenes",
     "perpixel_scenes.Scenes",
 }
 """Data sets whose images hold 8 bits, so that no mean or deviation lies beyond full scale."""
