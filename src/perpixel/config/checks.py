@@ -22,7 +22,6 @@ MOST_STAGES = 5
 OF_8_BITS = {
     *(f"perpixel.data.{name}" for name in ("ADE20K", "Cityscapes", "COCOStuff", "Earth", "VOC")),
     "perpixel_scenes.Scenes",
-    "perpixel_scenes.Scenes",
 }
 """Data sets whose images hold 8 bits, so that no mean or deviation lies beyond full scale."""
 
