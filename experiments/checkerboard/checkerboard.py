@@ -21,7 +21,6 @@ from perpixel.analysis.checkerboard import HIGH, measure_checkerboard, natural_n
 from perpixel.bundle.bundle import read_bundle_weights
 from perpixel.config import build, compose, read_run_config
 from perpixel.data import DataModule
-from perpixel.export.bundle import read_weights
 from perpixel.models import Encoder, Unet, Upsampling
 from perpixel.tracking.runs import Run, load_run, load_sweep
 from perpixel.workflows.assembly import build_data, build_model, build_source, without_weights

@@ -31,8 +31,8 @@ class UnknownValues(ValueError):
         values: all that the mask stores.
     """
 
-    def __init__(self, told: str, values: Iterable[int]) -> None:
-        super().__init__(told)
+    def __init__(self, message: str, values: Iterable[int] = ()) -> None:
+        super().__init__(message)  # alone when torch builds it anew from a data worker's message
         self.values = frozenset(values)
 
 

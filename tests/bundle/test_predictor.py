@@ -87,9 +87,9 @@ def test_what_a_prediction_says(picture: np.ndarray, tmp_path: Path) -> None:
     probabilities = np.zeros((3, 13, 17), np.float32)
     probabilities[1] = 1
     probabilities[:, 0, 0] = 1 / 3
-    found = Prediction(picture, probabilities, LABELS)
+    found = Prediction(picture, torch.from_numpy(np.log(np.maximum(probabilities, 1e-30))), LABELS)
     assert found.entropy[0, 0] == pytest.approx(1)
-    assert found.entropy[1, 1] == 0
+    assert found.entropy[1, 1] == pytest.approx(0, abs=1e-6)
     assert found.confidence[0, 0] == pytest.approx(1 / 3)
     np.testing.assert_array_equal(found.overlay(1)[1:], np.broadcast_to((0, 255, 0), (12, 17, 3)))
     np.testing.assert_array_equal(found.overlay(0), picture)
@@ -109,7 +109,7 @@ def test_more_classes_than_a_byte_holds(tmp_path: Path) -> None:
     many = LabelSpace(tuple(str(index) for index in range(300)), ((0, 0, 0),) * 300, ignore_index=65535)
     probabilities = np.zeros((300, 2, 2), np.float32)
     probabilities[299] = 1
-    found = Prediction(np.zeros((2, 2, 3), np.uint8), probabilities, many)
+    found = Prediction(np.zeros((2, 2, 3), np.uint8), torch.from_numpy(probabilities), many)
     assert found.mask.dtype == np.uint16
     found.save(tmp_path / "mask.png")
     with Image.open(tmp_path / "mask.png") as mask:

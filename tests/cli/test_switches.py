@@ -218,7 +218,5 @@ def test_one_class_in_all_is_refused(listed: bool, tiny: list[str], tmp_path: Pa
     (tmp_path / "one.yaml").write_text("ignore: 0\nclasses: [{name: thing, from: [1, 2]}]")
     others = [override for override in tiny if not override.startswith("data.source.classes")]
     one = "data.source.classes=[thing]" if listed else f"data.policy={tmp_path / 'one.yaml'}"
-    with pytest.raises(
-        ValueError, match=r"one class in all, 'thing'.*classes=\[background,thing\].*instead of 'ignore"
-    ):
+    with pytest.raises(ValueError, match=r"only one class, 'thing'.*classes=\[background,thing\].*instead of 'ignore"):
         perpixel.train([*others, one])

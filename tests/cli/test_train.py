@@ -141,7 +141,7 @@ def test_evaluate_refuses_changed_data(trained: Path, warm_shell: WarmShell) -> 
 
 def test_evaluate_names_what_is_no_run(warm_shell: WarmShell) -> None:
     output = warm_shell.run("evaluate", ["run=nowhere"], code=1)
-    assert "run=nowhere: this is no run directory" in output
+    assert "'nowhere' does not exist: give a run directory" in output
     assert "Traceback" not in output
 
 

@@ -58,7 +58,7 @@ def faults(default: DictConfig, **values: Any) -> str:
         ("val_check_interval", 0, "a share of an epoch (0.5)"),
         ("val_check_interval", 1.5, "a share of an epoch (0.5)"),
         ("check_val_every_n_epoch", 0, "give 1 epoch or more"),
-        ("min_epochs", 99, "more than trainer.max_epochs=11"),
+        ("min_epochs", -1, "give 0 or more"),
         ("min_steps", -1, "give 0 or more"),
         ("num_sanity_val_steps", -2, "give -1 or more"),
         ("reload_dataloaders_every_n_epochs", -1, "give 0 or more"),

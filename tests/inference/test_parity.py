@@ -67,7 +67,7 @@ def test_predicted_files_have_the_confusion_of_the_runs_own_test(kind: str, tmp_
                 write(root / folder / part / f"{number}", values)
     overrides = [*tiny_overrides(root, tmp_path), "data.source.split=folders", "trainer.max_epochs=4", "loss=ce", *more]
     overrides += ["optimizer.lr=0.02", "training.ema_decay=null", "data.eval_batch_size=1", "training.overlays=0"]
-    overrides += ["evaluation.spatial=false", "evaluation.calibration=false"]
+    overrides += ["evaluation=none"]
     run = perpixel.train(overrides).directory
     expected: Any = np.array(json.loads((run / "metrics.json").read_text())["test"]["confusion"])
     request = Request([run], str(root / "images" / "test"), tmp_path / "out", maps=Maps(False), window=window)

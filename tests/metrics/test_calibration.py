@@ -81,7 +81,7 @@ def test_extreme_and_broken_logits_stay_finite() -> None:
 def test_labels_hold_no_confidence() -> None:
     with pytest.raises(ValueError, match="calibration needs logits"):
         Calibration(SPACE).update(torch.zeros(1, 2, 2, dtype=torch.int64), torch.zeros(1, 2, 2, dtype=torch.int64))
-    with pytest.raises(ValueError, match="0 bins"):
+    with pytest.raises(ValueError, match="bins=0"):
         Calibration(SPACE, bins=0)
 
 

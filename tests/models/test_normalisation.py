@@ -7,6 +7,7 @@ import timm
 
 from perpixel.models import Encoder, NoEncoder
 from perpixel.models.encoder import HALF, IMAGENET
+from perpixel.spec import Normalise
 
 
 @pytest.mark.parametrize(
@@ -31,7 +32,7 @@ def test_what_weights_expect(name: str, expected: object) -> None:
 
 def test_published_numbers_that_are_neither() -> None:
     published = timm.get_pretrained_cfg("dpn68")
-    assert Encoder("dpn68", weights="some.pth").normalisation() == (published.mean, published.std)
+    assert Encoder("dpn68", weights="some.pth").normalisation() == Normalise(published.mean, published.std)
     assert published.mean not in (IMAGENET.mean, HALF.mean)
 
 

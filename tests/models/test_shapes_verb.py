@@ -32,7 +32,7 @@ def test_shapes_prints_and_writes_the_table_and_the_picture(warm_shell: WarmShel
 def test_mistakes_are_told_together_and_before_torch(shell: Shell) -> None:
     told = shell.run("shapes", ["size=[3]", "measured=-1"], code=2)
     assert "2 faults" in told
-    assert "size=[256,256]" in told
+    assert "size=[256,192]" in told
     assert "measured=-1: give a whole number, 0 or more" in told
 
 
@@ -54,6 +54,6 @@ def test_what_matched_of_the_weights_is_told_once(tmp_path: Path, caplog: pytest
         ["model=unet", "model.channels=[8,8,8,8,8]", "decoder=transposed", "size=[64,64]", *chosen], "shapes"
     ).cfg
     with caplog.at_level(logging.INFO):
-        _checkerboard(cfg, build_model(cfg))
+        _checkerboard(cfg, build_model(cfg), 3)
     assert caplog.text.count(" matched, 0 missing") == 1
     assert "checkerboard, untrained" in caplog.text

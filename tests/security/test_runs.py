@@ -97,6 +97,7 @@ def test_planted_checkpoints_do_not_run(use: str, run: Path, tmp_path: Path) -> 
         (run / "checkpoints" / entry["file"]).write_bytes(content)
         entry |= {"sha256": hashlib.sha256(content).hexdigest(), "bytes": len(content)}
     (run / "checkpoints" / "checkpoints.json").write_text(json.dumps(ledger))
+    shutil.rmtree(run / "model")  # else evaluate reads no checkpoint at all
     with pytest.raises(Exception, match=r"[Ww]eights"):
         USES[use](run)
     assert not sentinel.exists()

@@ -128,7 +128,7 @@ REFUSED: dict[str, tuple[list[str], str]] = {
     "no such class": (["training.checkpoint.monitor=val/IoU/dsic"], "Did you mean 'val/IoU/disc'"),
     "less than a batch": (
         ["trainer.limit_test_batches=0.1"],
-        r"limit_test_batches=0\.1 of 4 batches is none: give 0\.25",
+        r"limit_test_batches=0\.1: the split has 4 batches.*Give 0\.25",
     ),
     "no such device": (["trainer.accelerator=mps"], "torch finds no such device here"),
     "no such GPU": (["trainer.devices=[0]"], "Give a number of devices"),

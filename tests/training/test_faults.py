@@ -159,7 +159,7 @@ def test_a_full_disk_ends_the_run_with_its_name_and_the_run_goes_on_once_there_i
     [
         ("perpixel.training.fit.write_scores", "metrics.json"),
         ("perpixel.workflows.job.save_png", "confusion_val.png"),
-        ("perpixel.workflows.job.save_bundle", "model"),
+        ("perpixel.workflows.job.model_spec", "model"),
     ],
 )
 def test_a_disk_that_is_full_behind_the_last_checkpoint(
@@ -169,11 +169,11 @@ def test_a_disk_that_is_full_behind_the_last_checkpoint(
     module, _, function = before.rpartition(".")
     own = getattr(sys.modules[module], function)
 
-    def on_a_full_disk(*arguments: Any) -> None:
+    def on_a_full_disk(*arguments: Any) -> Any:
         with suppress(OSError), (small_disk / "filler").open("wb", buffering=0) as file:
             while True:
                 file.write(b"x" * 4096)
-        own(*arguments)
+        return own(*arguments)
 
     monkeypatch.setattr(sys.modules[module], function, on_a_full_disk)
     run = small_disk / "run"

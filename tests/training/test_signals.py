@@ -58,7 +58,7 @@ main()
     [
         (("perpixel.tracking.manifest", "update"), signal.SIGUSR1, "interrupted"),
         (("perpixel.training.fit", "evaluate"), signal.SIGTERM, "interrupted"),
-        (("perpixel.workflows.job", "save_bundle"), signal.SIGUSR1, "interrupted"),
+        (("perpixel.workflows.job", "model_spec"), signal.SIGUSR1, "interrupted"),
         (("perpixel.workflows.job", "write_report"), signal.SIGTERM, "finished"),
     ],
     ids=["first manifest", "final evaluation", "bundle", "report"],

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from shutil import rmtree
 from typing import Any
 from uuid import uuid4
 
@@ -65,9 +65,9 @@ def staged(out: Path) -> Iterator[Path]:
         if out.exists():
             out.replace(old)
         staging.replace(out)
-        shutil.rmtree(old, ignore_errors=True)
+        rmtree(old, ignore_errors=True)
     finally:
-        shutil.rmtree(staging, ignore_errors=True)
+        rmtree(staging, ignore_errors=True)
 
 
 def refuse_foreign(out: Path) -> None:

@@ -26,7 +26,7 @@ from perpixel.labels import LabelSpace
 from perpixel.reporting.pictures import reliability_picture
 from perpixel.tracking import manifest
 from perpixel.training import CheckpointStore, Scores, write_scores
-from perpixel.workflows.assembly import build_evaluators, build_model, build_source, without_weights
+from perpixel.workflows.assembly import build_evaluators, build_model, build_source, check_nodes, without_weights
 from perpixel.workflows.describe import spec_of_config
 from perpixel.workflows.job import refuse_changed
 from perpixel.workflows.load import usable_device
@@ -77,6 +77,8 @@ def evaluate(request: Request) -> Found:
         ValueError: there is no model or no such split, the data have changed since the training, or other data have
             classes that the model does not have.
     """
+    if request.trained is not None:
+        check_nodes(request.trained)
     cfg = _data_config(request)
     source = build_source(cfg)
     split = _split_name(request.split, source)
@@ -136,6 +138,7 @@ def _data_config(request: Request) -> DictConfig:
         data = OmegaConf.merge(OmegaConf.structured(DataConfig), request.data)
         return OmegaConf.create({"data": data, "seed": 0})
     if request.trained is None:
+        find_bundle(request.model)  # which says what is there instead
         raise ValueError(
             f"run={request.model}: this is a model without its run, so its data are not known. Choose data, as in "
             "data=folder data.source.root=…"

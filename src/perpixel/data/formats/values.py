@@ -28,11 +28,8 @@ class WrongChannels(ValueError):
         channels: those it has.
     """
 
-    def __init__(self, path: Path, channels: int, wanted: int) -> None:
-        super().__init__(
-            f"image '{path}' has {channels} channels, but the data set is read with {wanted}: "
-            f"set data.source.channels={channels}, or convert the file."
-        )
+    def __init__(self, message: str, channels: int = 0) -> None:
+        super().__init__(message)  # alone when torch builds it anew from a data worker's message
         self.channels = channels
 
 
@@ -81,7 +78,11 @@ def with_channels(array: Array, channels: int, path: Path) -> Array:
         return np.repeat(array, 3, axis=2)
     if advice := channels_first(path, array.shape):
         raise ValueError(f"image {advice}")
-    raise WrongChannels(path, array.shape[2], channels)
+    raise WrongChannels(
+        f"image '{path}' has {array.shape[2]} channels, but the data set is read with {channels}: "
+        f"set data.source.channels={array.shape[2]}, or convert the file.",
+        array.shape[2],
+    )
 
 
 def picture_values(image: Image.Image, colours: bool, path: Path, is_gif: bool = False) -> Array:
