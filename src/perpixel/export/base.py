@@ -99,6 +99,27 @@ class Exporter(ABC):
         return None
 
 
+class Lossless(Exporter):
+    """An export that keeps the weights in float32, so its logits may differ by rounding only.
+
+    Args:
+        size: see :class:`Exporter`.
+        max_relative: see :class:`Bound`.
+        min_agreement: see :class:`Bound`.
+    """
+
+    def __init__(
+        self, size: list[int] | None = None, max_relative: float = 1e-3, min_agreement: float = 0.9999
+    ) -> None:
+        super().__init__(size)
+        self.max_relative = max_relative
+        self.min_agreement = min_agreement
+
+    @property
+    def bound(self) -> Bound:
+        return Bound(self.max_relative, self.min_agreement)
+
+
 def check_installed(modules: Sequence[str], what: str, extra: str) -> None:
     """Refuse where a module is missing.
 

@@ -12,20 +12,18 @@ import torch
 from torch import Tensor
 
 from perpixel.bundle import ModelBundle
-from perpixel.export.base import Bound, Exporter
+from perpixel.export.base import Lossless
 from perpixel.export.graph import trace
 from perpixel.inference.backend import Backend
 from perpixel.inference.onnx_backend import OnnxBackend
 from perpixel.spec import ModelSpec
 
 
-class Onnx(Exporter):
+class Onnx(Lossless):
     """ONNX through ``torch.export``: any batch, height and width (where the architecture allows), weights inside.
 
     Args:
-        size: see :class:`Exporter`.
-        max_relative: see :class:`Bound`.
-        min_agreement: see :class:`Bound`.
+        size, max_relative, min_agreement: see :class:`Lossless`.
     """
 
     format = "onnx"
@@ -33,17 +31,7 @@ class Onnx(Exporter):
     needs = ("onnx", "onnxscript", "onnxruntime")
     extra = "onnx"
 
-    def __init__(
-        self, size: list[int] | None = None, max_relative: float = 1e-3, min_agreement: float = 0.9999
-    ) -> None:
-        super().__init__(size)
-        self.max_relative = max_relative
-        self.min_agreement = min_agreement
-        self._program: Any = None
-
-    @property
-    def bound(self) -> Bound:
-        return Bound(self.max_relative, self.min_agreement)
+    _program: Any = None
 
     def export(self, bundle: ModelBundle, out: Path, calibration: Iterable[Tensor]) -> Backend:
         size = self.fixed_size(bundle)

@@ -10,19 +10,17 @@ from typing import Any
 from torch import Tensor
 
 from perpixel.bundle import ModelBundle
-from perpixel.export.base import Bound, Exporter
+from perpixel.export.base import Lossless
 from perpixel.export.onnx_file import first_difference, metadata, write_onnx
 from perpixel.inference.backend import Backend
 from perpixel.inference.openvino_backend import OpenVinoBackend
 
 
-class OpenVino(Exporter):
+class OpenVino(Lossless):
     """OpenVINO IR (``model.xml`` and ``model.bin``), weights in float32, made from the ONNX graph.
 
     Args:
-        size: see :class:`Exporter`.
-        max_relative: see :class:`Bound`.
-        min_agreement: see :class:`Bound`.
+        size, max_relative, min_agreement: see :class:`Lossless`.
     """
 
     format = "openvino"
@@ -30,17 +28,7 @@ class OpenVino(Exporter):
     needs = ("onnx", "onnxscript", "openvino")
     extra = "openvino"
 
-    def __init__(
-        self, size: list[int] | None = None, max_relative: float = 1e-3, min_agreement: float = 0.9999
-    ) -> None:
-        super().__init__(size)
-        self.max_relative = max_relative
-        self.min_agreement = min_agreement
-        self._program: Any = None
-
-    @property
-    def bound(self) -> Bound:
-        return Bound(self.max_relative, self.min_agreement)
+    _program: Any = None
 
     def export(self, bundle: ModelBundle, out: Path, calibration: Iterable[Tensor]) -> Backend:
         size = self.fixed_size(bundle)

@@ -311,10 +311,15 @@ def _refuse_beyond_full_scale(cfg: DictConfig, source: DataSource) -> None:
         raise together(found)
 
 
+def image_dtype(source: DataSource) -> str:
+    """dtype of the stored images, from the first training image: ``uint8``, ``uint16`` or ``float32``."""
+    return str(source.split("train").read(0, np.random.default_rng(0)).image.dtype.name)
+
+
 def _depth(source: DataSource) -> str | None:
     """The dtype of its first image; None where it cannot be read."""
     try:
-        return str(source.split("train").read(0, np.random.default_rng(0)).image.dtype.name)
+        return image_dtype(source)
     except (ValueError, OSError):  # told, with all other faults, before training
         return None
 

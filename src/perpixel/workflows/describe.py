@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from omegaconf import DictConfig, OmegaConf
 
 from perpixel.config import complete
@@ -15,7 +14,7 @@ from perpixel.models import SegmentationModel
 from perpixel.spec import NODES, ModelSpec, Normalise
 from perpixel.tracking import manifest
 from perpixel.training import Scores
-from perpixel.workflows.assembly import PLACES
+from perpixel.workflows.assembly import PLACES, image_dtype
 
 FACTS = ("name", "started", "command", "seed", "versions", "git", "data", "hardware")
 """Of a run's manifest, what a model keeps."""
@@ -60,11 +59,6 @@ def spec_of_config(cfg: DictConfig, model: SegmentationModel, source: DataSource
         channels_last=cfg.training.channels_last,
         original_ids=source.original_ids,
     )
-
-
-def image_dtype(source: DataSource) -> str:
-    """dtype of the stored images, from the first training image: ``uint8``, ``uint16`` or ``float32``."""
-    return str(source.split("train").read(0, np.random.default_rng(0)).image.dtype)
 
 
 def _finite(values: Mapping[str, float]) -> dict[str, Any]:
