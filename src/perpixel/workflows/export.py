@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import logging
-import shutil
+from shutil import copyfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -246,7 +246,7 @@ def _for_the_target(out: Path, backend: Backend, image: Tensor, size: Size) -> l
     labels = backend(to_unit_range(image[None]))[0].argmax(dim=0).cpu().numpy()
     np.save(out / "reference_image.npy", np.ascontiguousarray(image.permute(1, 2, 0).numpy()))
     np.save(out / "reference_labels.npy", labels.astype(np.uint16))
-    shutil.copyfile(str(bench.__file__), out / "bench.py")
+    copyfile(str(bench.__file__), out / "bench.py")
     return ["reference_image.npy", "reference_labels.npy"]
 
 
