@@ -8,7 +8,8 @@ import numpy as np
 import numpy.typing as npt
 
 from perpixel.augment.backend import A
-from perpixel.augment.depth import full_scale
+from perpixel.augment.depth import full_scale, in_depth
+from perpixel.spec import FULL_SCALE
 
 Array = npt.NDArray[Any]
 
@@ -16,12 +17,13 @@ Array = npt.NDArray[Any]
 class BrightnessContrast(A.RandomBrightnessContrast):
     """``factor · image + shift`` (albumentations' own cuts floats to 0…1, whatever a sensor's values are).
 
-    Draws are albumentations', and so are the results on integers. Floats keep their range; their shift is measured by
-    ``perpixel.augment.depth.full_scale``.
+    Draws are albumentations', and so are the results on 8-bit images. Elsewhere the shift is measured by
+    ``perpixel.augment.depth.full_scale``; 16-bit integers saturate, floats keep their range.
     """
 
     def apply(self, img: Array, alpha: float, beta: float, **params: Any) -> Array:
         """(H, W, C) → the same shape and dtype."""
-        if img.dtype.kind != "f":
+        if img.dtype == np.uint8:
             return np.asarray(super().apply(img, alpha, beta, **params))
-        return np.asarray(img * np.float32(alpha) + np.float32(beta) * full_scale(img), img.dtype)
+        share = np.float32(beta / FULL_SCALE[img.dtype.name])  # albumentations drew it in units of the dtype
+        return in_depth(img * np.float32(alpha) + share * full_scale(img), img.dtype)
