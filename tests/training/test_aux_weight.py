@@ -7,6 +7,8 @@ import torch
 from torch import nn
 
 from perpixel.labels import LabelSpace
+from perpixel.losses import Loss
+from perpixel.losses.pixels import Pixels
 from perpixel.models import SegmentationOutput
 from perpixel.training.module import SegmentationModule
 
@@ -24,17 +26,18 @@ class WithAux(nn.Module):
         return SegmentationOutput(zeros + 5, (zeros + 1, zeros + 3))
 
 
-class MeanLogit(nn.Module):
-    """A loss that one can tell by heart."""
+class MeanLogit(Loss):
+    """A loss whose value is plain to see."""
 
-    def forward(self, logits: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-        return logits.mean()
+    def measure(self, pixels: Pixels) -> torch.Tensor:
+        return pixels.logits.mean()
 
 
 @pytest.mark.parametrize(("weight", "total"), [(0.0, 5.0), (0.4, 5.8), (1.0, 7.0)])
 def test_the_mean_auxiliary_loss_is_added_with_its_weight(weight: float, total: float, monkeypatch) -> None:
     module = SegmentationModule(WithAux(weight), MeanLogit(), LabelSpace(("sky", "road"), ((0, 0, 0), (9, 9, 9))))
     monkeypatch.setattr(module, "log", lambda *_, **__: None)
+    monkeypatch.setattr(module, "_progress", lambda: 0.0)  # it belongs to no trainer
     batch = {"image": torch.zeros(2, 3, 4, 4), "mask": torch.zeros(2, 4, 4, dtype=torch.long)}
     found = module.training_step(batch, 0)
     assert found["loss"].item() == pytest.approx(total)

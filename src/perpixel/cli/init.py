@@ -155,13 +155,13 @@ def _with_length(cfg: DictConfig, facts: Facts, recipe: Recipe, name: str, budge
     """The recipe with as many steps as the budget holds, measured, and what there is to say of it."""
     import tempfile
 
-    from perpixel.cli.measuring import measure
     from perpixel.evaluation import measure_baselines
     from perpixel.evaluation.baselines import best_baseline
     from perpixel.setup import sizes
     from perpixel.setup.decide import of_length
     from perpixel.setup.write import write_config
     from perpixel.workflows.assembly import build_source
+    from perpixel.workflows.measuring import measure
 
     with tempfile.TemporaryDirectory() as draft:
         write_config(Path(draft), name, recipe, facts, (), overwrite=True)

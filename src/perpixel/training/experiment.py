@@ -16,6 +16,7 @@ from perpixel.labels import LabelSpace
 from perpixel.metrics import PixelMetric
 from perpixel.training.callbacks import NonFinite
 from perpixel.training.module import MakeOptimizer, MakeSchedule
+from perpixel.training.protocols import TrainableLoss
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,7 @@ class Experiment:
     """
 
     model: nn.Module
-    loss: nn.Module
+    loss: TrainableLoss
     labels: LabelSpace
     data: pl.LightningDataModule
     splits: Sequence[str]

@@ -37,6 +37,7 @@ from perpixel.training.experiment import Experiment, trainer_arguments
 from perpixel.training.launch import patient_strategy
 from perpixel.training.lightning_warnings import silence_lightning_warnings
 from perpixel.training.module import Scores, SegmentationModule
+from perpixel.training.protocols import RedrawableData
 from perpixel.training.rollbacks import Rollbacks
 from perpixel.training.scoring import evaluate, final_values, load_best, write_scores
 from perpixel.training.signals import Signals, handle_signals
@@ -128,7 +129,8 @@ def _trained(
             log.warning("%s\nGoing back to the last checkpoint; that step gets other samples.", found)
             experiment.on_rollback(found)
             if batches := found.step.batches:
-                experiment.data.redraw(found.step.epoch, batches[0], batches[-1])  # type: ignore[attr-defined]
+                assert isinstance(experiment.data, RedrawableData), "on_nan=rollback needs data that can redraw"
+                experiment.data.redraw(found.step.epoch, batches[0], batches[-1])
             for module, mode in modes.items():
                 module.training = mode
 

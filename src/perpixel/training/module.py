@@ -17,6 +17,7 @@ from torchmetrics import MeanMetric
 
 from perpixel.labels import LabelSpace
 from perpixel.metrics import PixelMetric, SegmentationMetrics, to_labels
+from perpixel.training.protocols import TrainableLoss, logits_and_aux, loss_of
 
 Batch = Mapping[str, Any]
 MakeOptimizer = Callable[[nn.Module], torch.optim.Optimizer]
@@ -48,8 +49,7 @@ class SegmentationModule(pl.LightningModule):
     Args:
         model: images → logits (B, num_classes, H, W), or, while training, an object with ``logits`` and ``aux``
             (further logits of that shape, whose mean loss is added with weight ``model.aux_weight``).
-        loss: (logits, mask[, weight]) → scalar; its ``parts`` and their ``scheduled`` weights, if it has any, are
-            logged one by one.
+        loss: (logits, mask[, weight]) → scalar; its ``parts`` and their ``scheduled`` weights are logged one by one.
         labels: of the masks.
         make_optimizer: called with the network; None for a module that only evaluates.
         make_schedule: called with the optimiser and the run's number of optimiser steps.
@@ -66,7 +66,7 @@ class SegmentationModule(pl.LightningModule):
     def __init__(
         self,
         model: nn.Module,
-        loss: nn.Module,
+        loss: TrainableLoss,
         labels: LabelSpace,
         make_optimizer: MakeOptimizer | None = None,
         make_schedule: MakeSchedule | None = None,
@@ -80,7 +80,7 @@ class SegmentationModule(pl.LightningModule):
         self.val_metrics = SegmentationMetrics(labels)
         self.final_metrics = nn.ModuleList(final_metrics)
         self.val_loss = MeanMetric()
-        self.val_parts = nn.ModuleDict({name: MeanMetric() for name in getattr(loss, "part_names", ())})
+        self.val_parts = nn.ModuleDict({name: MeanMetric() for name in loss.part_names})
         self.channels_last = channels_last
         self._compile = compile_model
         self._make_optimizer = make_optimizer
@@ -102,26 +102,22 @@ class SegmentationModule(pl.LightningModule):
 
     def training_step(self, batch: Batch, batch_idx: int) -> dict[str, Any]:
         """The ``loss`` of one batch, and under ``logged`` what its epoch means are logged of."""
-        output = self(batch["image"])
-        logits = getattr(output, "logits", output)
-        if set_progress := getattr(self.loss, "set_progress", None):
-            set_progress(self._progress())
+        logits, aux = logits_and_aux(self(batch["image"]))
+        self.loss.set_progress(self._progress())
         loss = self._loss(logits, batch)
-        parts = dict(getattr(self.loss, "parts", {}))
-        if aux := getattr(output, "aux", None):
+        parts = dict(self.loss.parts)
+        if aux:
             parts["aux"] = torch.stack([self._loss(one, batch) for one in aux]).mean()
-            loss = loss + self.model.aux_weight * parts["aux"]
+            weight: Any = self.model.aux_weight
+            loss = loss + weight * parts["aux"]
         self.log("loss", loss.detach(), prog_bar=True, logger=False, on_step=True, batch_size=len(batch["mask"]))
         logged = {"train/loss": loss.detach()} | {f"train/loss/{name}": part.detach() for name, part in parts.items()}
-        weights = getattr(self.loss, "scheduled", {})
-        logged |= {f"train/loss_weight/{name}": loss.new_tensor(weight) for name, weight in weights.items()}
+        scheduled = self.loss.scheduled.items()
+        logged |= {f"train/loss_weight/{name}": loss.new_tensor(value) for name, value in scheduled}
         return {"loss": loss, "logged": logged}
 
-    def _loss(self, logits: Tensor, batch: Batch) -> Tensor:
-        """The loss, of pixels counted by weight where the data brings weights."""
-        weight = batch.get("weight")
-        loss: Tensor = self.loss(logits, batch["mask"], *([] if weight is None else [weight]))
-        return loss
+    def _loss(self, logits: Any, batch: Batch) -> Tensor:
+        return loss_of(self.loss, logits, batch)
 
     def _progress(self) -> float:
         return self.trainer.global_step / max(self._total_steps(), 1)
@@ -142,9 +138,8 @@ class SegmentationModule(pl.LightningModule):
         for metric in self._metrics():  # before the loss: they say which sample has an impossible target
             metric.update(logits, batch["mask"], batch.get("name"))
         self.val_loss.update(self._loss(logits, batch), weight=len(batch["mask"]))
-        parts: Mapping[str, Tensor] = getattr(self.loss, "parts", {})
         for name, mean in self._val_parts.items():
-            mean.update(parts[name], weight=len(batch["mask"]))
+            mean.update(self.loss.parts[name], weight=len(batch["mask"]))
         return to_labels(logits)
 
     test_step = validation_step

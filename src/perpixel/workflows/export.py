@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import importlib.metadata
 import logging
-from shutil import copyfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from shutil import copyfile
 from typing import Any
 
 import numpy as np

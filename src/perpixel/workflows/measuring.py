@@ -9,7 +9,8 @@ import numpy as np
 import torch
 from omegaconf import DictConfig
 
-from perpixel.data import DataSource
+from perpixel.data import DataModule, DataSource
+from perpixel.training.protocols import logits_and_aux, loss_of
 from perpixel.workflows.assembly import (
     build_data,
     build_loss,
@@ -55,9 +56,8 @@ def measure(cfg: DictConfig, source: DataSource) -> Measured:
     for batch in data.train_dataloader():
         ready = data.on_after_batch_transfer(data.transfer_batch_to_device(batch, device, 0), 0)
         optimizer.zero_grad()
-        output = model(ready["image"].contiguous(memory_format=torch.channels_last))
-        weight = ready.get("weight")
-        loss(getattr(output, "logits", output), ready["mask"], *([] if weight is None else [weight])).backward()
+        logits, _ = logits_and_aux(model(ready["image"].contiguous(memory_format=torch.channels_last)))
+        loss_of(loss, logits, ready).backward()
         optimizer.step()
         _wait(device)
         times.append(time.perf_counter() - last)
@@ -68,12 +68,12 @@ def measure(cfg: DictConfig, source: DataSource) -> Measured:
     return Measured(float(np.median(timed)), _scoring(model, data, device))
 
 
-def _scoring(model: torch.nn.Module, data: object, device: torch.device) -> float:
+def _scoring(model: torch.nn.Module, data: DataModule, device: torch.device) -> float:
     model.eval()
     began, images = time.perf_counter(), 0
     with torch.inference_mode():
-        for batch in data.eval_dataloader("val"):  # type: ignore[attr-defined]
-            ready = data.on_after_batch_transfer(data.transfer_batch_to_device(batch, device, 0), 0)  # type: ignore[attr-defined]
+        for batch in data.eval_dataloader("val"):
+            ready = data.on_after_batch_transfer(data.transfer_batch_to_device(batch, device, 0), 0)
             model(ready["image"])
             _wait(device)
             images += len(ready["mask"])
