@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from omegaconf import OmegaConf
 
+from perpixel.config import compose, conf_dir
+from perpixel.config.help import FIRST, cfg_groups, help_text
+from perpixel.config.schema import SCHEMAS
 from tests.commands import ROOT, environment
 
 PROBE = """
@@ -58,6 +63,34 @@ def test_help_needs_no_torch(tmp_path: Path) -> None:
     text = "\n".join(lines)
     assert "decoder: bilinear" in text
     assert "max_epochs: null" in text
+
+
+def test_help_of_a_choice_explains_its_keys_though_values_are_missing(tmp_path: Path) -> None:
+    _, lines = probe(tmp_path, "train", "data=folder", "--help")
+    text = "\n".join(lines)
+    assert "root: ???" in text
+    assert re.search(r"image_key: \(\.\+\) +# what an image and its mask share", text)
+    assert "allow_changed: false" in text, "typed keys that the YAML leaves out"
+    assert "optimizer" not in text.partition("==")[2]
+    assert lines[-2:] == ["exit 0", "False"]
+
+
+def test_help_of_every_choice_of_every_verb_is_printed() -> None:
+    for verb in SCHEMAS:
+        for group in cfg_groups(verb):
+            for file in (conf_dir() / group).glob("*.yaml"):
+                job = compose([f"{group}={file.stem}"], verb, partial=True)
+                text = help_text(verb, job.cfg, job.choices, [group], [conf_dir()])
+                assert f"== {group}={file.stem} ==" in text
+
+
+def test_the_keys_that_matter_first_exist() -> None:
+    for verb, keys in FIRST.items():
+        cfg = compose([], verb).cfg
+        for key in keys:
+            OmegaConf.select(cfg, key, throw_on_missing=True)
+            parent, _, last = key.rpartition(".")
+            assert last in (OmegaConf.select(cfg, parent) if parent else cfg)
 
 
 def test_a_fault_in_a_later_job_stops_the_sweep_before_the_first(tmp_path: Path) -> None:

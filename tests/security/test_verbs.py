@@ -77,7 +77,7 @@ def refused_everywhere(verbs: Sequence[str], way: str, flags: Sequence[str], sen
 
 def test_a_payload_does_run_where_nobody_guards(sentinel: Path) -> None:
     unguarded = "from perpixel.config import guard\nguard.check_hydra = lambda hydra: []"
-    command("evaluate", ["--help", *WAYS["hydra_logging"]], sentinel, unguarded)
+    command("evaluate", ["--hydra-help", *WAYS["hydra_logging"]], sentinel, unguarded)
     assert sentinel.exists()
 
 

@@ -16,6 +16,7 @@ from omegaconf import DictConfig
 
 from perpixel.cli.output import let_readers_leave
 from perpixel.config import ConfigError, Job, compose, conf_dir, expand
+from perpixel.config.help import help_text
 from perpixel.config.short import write_out
 from perpixel.config.texts import is_text_in, quoted_texts, typed_as_text
 from perpixel.tracking.files import is_in_use, owner
@@ -30,7 +31,7 @@ def parse() -> argparse.Namespace:
 
 
 def checked_jobs(args: argparse.Namespace, verb: str) -> list[Job]:
-    """Compose and check every job that the command line asks for.
+    """Compose and check every job that the command line asks for; asked for help, print it and exit.
 
     Exits with status 2 and a message on standard error where the configuration has a fault.
     """
@@ -38,11 +39,26 @@ def checked_jobs(args: argparse.Namespace, verb: str) -> list[Job]:
         if args.config_path or args.config_name or args.experimental_rerun:
             raise ConfigError("--config-path, --config-name and --experimental-rerun are not taken: use --config-dir.")
         quote_texts(args, typed_as_text(verb))
+        if args.help:
+            show_help(args, verb)
         if args.multirun:
             return expand(args.overrides, verb, args.config_dir)
         return [compose(args.overrides, verb, args.config_dir)]
     except ConfigError as error:
         refuse(error)
+
+
+def show_help(args: argparse.Namespace, verb: str) -> NoReturn:
+    """Print the help of a verb, or of the groups of which a choice was typed, and exit.
+
+    Raises:
+        ConfigError: a choice or key does not exist.
+    """
+    job = compose(args.overrides, verb, args.config_dir, partial=True)
+    typed = [override.lstrip("+~").partition("=")[0] for override in args.overrides]
+    folders = [*([Path(args.config_dir)] if args.config_dir else []), conf_dir()]
+    print(help_text(verb, job.cfg, job.choices, typed, folders))
+    sys.exit(0)
 
 
 def with_texts(args: argparse.Namespace, verb: str, jobs: list[Job]) -> list[Job]:

@@ -25,7 +25,7 @@ def main() -> None:
     args = parse()
     if args.multirun:
         sys.exit("perpixel: evaluate takes one run; -m belongs to train.")
-    if args.help or args.hydra_help:
+    if args.hydra_help:
         args.overrides = [*args.overrides, "run=."]  # help needs no run; everything else is checked
     own, changes = split_changes(args.overrides)
     sys.argv = [one for one in sys.argv if one not in changes]

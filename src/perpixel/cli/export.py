@@ -19,7 +19,7 @@ def main() -> None:
     args = parse()
     if args.multirun:
         sys.exit("perpixel: export takes one model; -m belongs to train.")
-    if args.help or args.hydra_help:
+    if args.hydra_help:
         args.overrides = [*args.overrides, "run=."]  # who asks for help need not know which; all else is checked
     jobs = checked_jobs(args, "export")
     if not shows_only(args) and (faults := check(jobs[0].cfg)):

@@ -40,7 +40,7 @@ def main() -> None:
     args = parse()
     if args.multirun:
         sys.exit("perpixel: init takes one folder; -m belongs to train.")
-    if shows_only(args):
+    if shows_only(args) and not args.help:
         return run_hydra(lambda cfg: None, "init")
     jobs = checked_jobs(args, "init")
     try:

@@ -17,7 +17,7 @@ def main() -> None:
     args = parse()
     if args.multirun:
         sys.exit("perpixel: predict takes one model and one input; -m belongs to train. Parts of it: shard=0/8.")
-    if args.help or args.hydra_help:
+    if args.hydra_help:
         args.overrides = [*args.overrides, "run=.", "input=.", "output=."]  # who asks for help need not know them
     checked_jobs(args, "predict")
     run_hydra(predict, "predict")

@@ -54,6 +54,7 @@ class Job:
         axes: values that the config itself sweeps over, by key (``hydra.sweeper.params``, in an experiment).
         sweeper: Hydra's node of the sweeper.
         launcher: Hydra's node of the launcher.
+        choices: of every group; None where a group is left out.
     """
 
     overrides: list[str]
@@ -64,6 +65,7 @@ class Job:
     own: Sequence[OwnFile] = ()
     sweeper: Mapping[str, Any] = field(default_factory=dict)
     launcher: Mapping[str, Any] = field(default_factory=dict)
+    choices: Mapping[str, str | None] = field(default_factory=dict)
 
 
 def job_name(overrides: Sequence[str], constant: Sequence[str] = ()) -> str:
@@ -108,19 +110,20 @@ def install() -> None:
     OmegaConf.register_new_resolver("perpixel.when", when, replace=True)
 
 
-def compose(overrides: Sequence[str], verb: str = "train", config_dir: str | None = None) -> Job:
+def compose(overrides: Sequence[str], verb: str = "train", config_dir: str | None = None, partial: bool = False) -> Job:
     """Compose one job and hold it against the schema and the guard.
 
     Args:
         overrides: as on the command line, without sweeps.
         verb: name of the root config.
         config_dir: a further directory of configs, searched first (``--config-dir``).
+        partial: let values be missing, for who only looks.
 
     Raises:
         ConfigError: every fault, each with its key and the nearest valid name.
     """
     with _hydra(verb, config_dir) as loader:
-        return _compose(loader, quoted_texts(overrides, typed_as_text(verb)), verb, config_dir)
+        return _compose(loader, quoted_texts(overrides, typed_as_text(verb)), verb, config_dir, partial)
 
 
 def expand(overrides: Sequence[str], verb: str = "train", config_dir: str | None = None) -> list[Job]:
@@ -249,7 +252,9 @@ def _hydra(verb: str, config_dir: str | None) -> Iterator[ConfigLoaderImpl]:
             GlobalHydra.instance().initialize(state)
 
 
-def _compose(loader: ConfigLoaderImpl, overrides: list[str], verb: str, config_dir: str | None) -> Job:
+def _compose(
+    loader: ConfigLoaderImpl, overrides: list[str], verb: str, config_dir: str | None, partial: bool = False
+) -> Job:
     _check_search_path(overrides, loader)
     _check_single_choices(overrides, loader)
     try:
@@ -260,13 +265,13 @@ def _compose(loader: ConfigLoaderImpl, overrides: list[str], verb: str, config_d
         raise _diagnose(error, overrides, loader, verb, config_dir) from None
     files = _own_files(overrides, loader, config_dir)
     try:
-        return replace(_checked(cfg, overrides, verb), own=files)
+        return replace(_checked(cfg, overrides, verb, partial), own=files)
     except ConfigError as error:
         told = _own_faults(files, loader) or [located(fault, files) for fault in error.faults]
         raise together(told) from None
 
 
-def _checked(cfg: DictConfig, overrides: list[str], verb: str) -> Job:
+def _checked(cfg: DictConfig, overrides: list[str], verb: str, partial: bool) -> Job:
     hydra: Any = OmegaConf.to_container(cfg.hydra, resolve=False)
     try:
         run_dir, sweep_dir = (Path(OmegaConf.select(cfg, f"hydra.{mode}.dir")) for mode in ("run", "sweep"))
@@ -276,20 +281,21 @@ def _checked(cfg: DictConfig, overrides: list[str], verb: str) -> Job:
         del cfg["hydra"]
     try:
         write_out(cfg)
-        if missing := sorted(OmegaConf.missing_keys(cfg)):
+        if not partial and (missing := sorted(OmegaConf.missing_keys(cfg))):
             raise together([f"{key}: a value is needed; give it as {key}=…" for key in missing])
         plain = OmegaConf.to_container(cfg, resolve=True)
     except OmegaConfBaseException as error:
         raise ConfigError(_keyed(error)) from None
     faults = guard.check_hydra(hydra) + guard.check_job(plain)
-    if verb == "train":
+    if verb == "train" and not partial:
         faults += check_values(cfg)
     if faults:
         raise together(faults)
     sweeper: Any = hydra["sweeper"] if isinstance(hydra, dict) else {}
     launcher: Any = hydra["launcher"] if isinstance(hydra, dict) else {}
     axes = {str(key): str(values) for key, values in (sweeper.get("params") or {}).items()}
-    return Job(overrides, cfg, run_dir, sweep_dir, axes=axes, sweeper=sweeper, launcher=launcher)
+    choices = {str(group): choice for group, choice in hydra["runtime"]["choices"].items()}
+    return Job(overrides, cfg, run_dir, sweep_dir, axes=axes, sweeper=sweeper, launcher=launcher, choices=choices)
 
 
 def _check_search_path(overrides: list[str], loader: ConfigLoaderImpl) -> None:
