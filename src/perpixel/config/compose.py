@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from hydra import compose as hydra_compose
 from hydra import initialize_config_dir
+from hydra.core.object_type import ObjectType
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
@@ -347,7 +348,7 @@ def _listed(value: Any) -> list[Any]:
 
 
 def _own_faults(files: Sequence[OwnFile], loader: ConfigLoaderImpl) -> list[str]:
-    return [fault for file in files for fault in faults_of(file, loader.get_group_options)]
+    return [fault for file in files for fault in faults_of(file, loader.repository.get_group_options)]
 
 
 def _diagnose(
@@ -398,7 +399,7 @@ def _choice_faults(override: Override, groups: set[str], loader: ConfigLoaderImp
     group, value, typed = override.key_or_group, override.value(), override.get_key_element().lstrip("+")
     if group not in groups or override.is_delete():
         return []
-    options = loader.get_group_options(group)
+    options = loader.repository.get_group_options(group)
     if value is None and group != "experiment":
         return [f"{typed}=null: a choice is needed. {group} is one of: {', '.join(options)}."]
     if value is None:
@@ -447,7 +448,8 @@ def _placed(told: str) -> str:
 
 
 def _groups(loader: ConfigLoaderImpl, parent: str = "") -> Iterator[str]:
-    for name in loader.list_groups(parent):
+    # not loader.list_groups, which copies the whole repository for each group
+    for name in loader.repository.get_group_options(parent, ObjectType.GROUP):
         group = f"{parent}/{name}" if parent else name
         yield group
         yield from _groups(loader, group)
