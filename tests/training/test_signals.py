@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -72,7 +73,9 @@ def test_a_signal_outside_training(
     assert process.returncode == 143, output
     assert status(shell) == left
     if left == "interrupted":
-        shell.run("train", ["resume=run"])
+        advised = re.search(r"Go on with: .* (resume=\S+)$", output, re.MULTILINE)
+        assert advised, output
+        shell.run("train", [advised[1]])
         assert status(shell) == "finished"
 
 

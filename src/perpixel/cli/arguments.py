@@ -14,7 +14,7 @@ import hydra
 from hydra._internal.utils import get_args_parser
 from omegaconf import DictConfig
 
-from perpixel.cli.output import let_readers_leave
+from perpixel.cli.output import end_quietly_on_interrupts, let_readers_leave
 from perpixel.config import ConfigError, Job, compose, conf_dir, expand
 from perpixel.config.help import help_text
 from perpixel.config.short import write_out
@@ -27,6 +27,7 @@ USAGE_ERROR = 2  # as argparse and the shell have it
 def parse() -> argparse.Namespace:
     """Hydra's own command line (overrides, -m, --cfg, --config-dir, …)."""
     let_readers_leave()
+    end_quietly_on_interrupts()
     return get_args_parser().parse_args()
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from types import TracebackType
 from typing import Any, TextIO
 
 
@@ -40,6 +41,19 @@ class Output:
         nothing = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nothing, self._stream.fileno())
         os.close(nothing)
+
+
+def end_quietly_on_interrupts() -> None:
+    """Ctrl-C outside of a training, which handles it, ends a command with a line instead of a traceback."""
+    shown = sys.excepthook
+
+    def hook(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+        if issubclass(kind, KeyboardInterrupt):
+            print("perpixel: interrupted", file=sys.stderr)
+        else:
+            shown(kind, error, trace)
+
+    sys.excepthook = hook
 
 
 def let_readers_leave() -> None:

@@ -28,6 +28,7 @@ from perpixel.config import ConfigError, Job, install, resume_directory, togethe
 from perpixel.config.compose import searches
 from perpixel.config.errors import UserFacingError
 from perpixel.config.own import located
+from perpixel.config.quoting import typed
 from perpixel.tracking.runs import SWEEP_FILE
 from perpixel.workflows.cluster import inherit, requeue
 
@@ -169,10 +170,14 @@ def task(cfg: DictConfig) -> float | None:
 
 def _alone(start: Callable[[], None], run: Path) -> None:
     """A single run, with the report of the sweep that it may belong to."""
+    from perpixel.training import Interrupted
     from perpixel.workflows.job import write_results
 
     try:
         start()
+    except Interrupted:
+        log.warning("Go on with: %s %s", _program(), typed("resume", str(run)))
+        raise
     except Exception as error:
         _tell(error, run)
         sys.exit(1)
@@ -180,6 +185,12 @@ def _alone(start: Callable[[], None], run: Path) -> None:
         write_results(run)
         if (run.parent / SWEEP_FILE).is_file():
             write_results(run.parent)
+
+
+def _program() -> str:
+    """How this command was started: the script of a checkout, or the installed ``perpixel train``."""
+    script = Path(sys.argv[0])
+    return f"python {script}" if script.suffix == ".py" else f"{script.name}"
 
 
 def _tell(error: Exception, run: Path) -> None:
