@@ -47,6 +47,7 @@ def predict(cfg: DictConfig) -> None:
         window=window,
         tta=list(cfg.tta),
         refine=Refinement(**cast(dict[str, Any], OmegaConf.to_container(cfg.refine))),
+        smoothing=cfg.smoothing,
         shard=cfg.shard,
         device=cfg.device,
         precision=cfg.precision,

@@ -145,7 +145,7 @@ def _schema_only(verb: str, group: str, cfg: DictConfig, text: str) -> Iterator[
 
 def cfg_groups(verb: str) -> list[str]:
     """Names of the verb's groups, in the order of its YAML."""
-    defaults = OmegaConf.load(conf_dir() / f"{verb}.yaml").get("defaults", [])
+    defaults = OmegaConf.select(OmegaConf.load(conf_dir() / f"{verb}.yaml"), "defaults")
     keys = [str(key) for entry in defaults if isinstance(entry, DictConfig) for key in entry]
     return [key for key in keys if not key.startswith("override ")]
 

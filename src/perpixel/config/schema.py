@@ -217,6 +217,7 @@ class PredictConfig:
     window_batch: int = 4
     tta: list[Any] = field(default_factory=list)  # hflip, vflip, rot90 and scales
     refine: RefineConfig = field(default_factory=RefineConfig)
+    smoothing: float = 0.0  # of videos, over time
     shard: str | None = None  # i/n
     device: str = "auto"
     precision: str | None = None

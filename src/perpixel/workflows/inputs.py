@@ -1,4 +1,4 @@
-"""Which images are meant by ``input=``: a file, a folder, a glob, a list, or the lines of standard input."""
+"""Which images and videos are meant by ``input=``: a file, a folder, a glob, a list, or the lines of standard input."""
 
 from __future__ import annotations
 
@@ -11,13 +11,14 @@ from typing import NamedTuple
 
 from perpixel.data.files.walking import matching
 from perpixel.data.formats.suffixes import IMAGE_SUFFIXES, UNREAD_SUFFIXES
+from perpixel.data.formats.video import VIDEO_SUFFIXES
 
 LISTS = (".txt", ".lst")
 _WILD = "*?["
 
 
 class Input(NamedTuple):
-    """An image file.
+    """An image or video file.
 
     Attributes:
         path: where it lies.
@@ -94,7 +95,9 @@ def _named(paths: Sequence[Path], base: Path) -> list[Input]:
 
 def _nonempty(found: list[Input], given: str) -> list[Input]:
     if not found:
-        raise ValueError(f"input={given} holds no images: their names end in {', '.join(IMAGE_SUFFIXES)}.")
+        raise ValueError(
+            f"input={given} holds no images or videos: their names end in {', '.join(IMAGE_SUFFIXES + VIDEO_SUFFIXES)}."
+        )
     return found
 
 
@@ -113,7 +116,7 @@ def _raise(error: OSError) -> None:
 
 
 def _is_picture(file: Path) -> bool:
-    return file.suffix.lower() in IMAGE_SUFFIXES + UNREAD_SUFFIXES
+    return file.suffix.lower() in IMAGE_SUFFIXES + UNREAD_SUFFIXES + VIDEO_SUFFIXES
 
 
 def _outside(output: Path, files: Sequence[Path], root: Path) -> list[Path]:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import logging
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +18,11 @@ from perpixel.bundle.bundle import DESCRIPTION, find_bundle
 from perpixel.data.formats.decode import image_shape
 from perpixel.data.formats.geotiff import GeoTiff
 from perpixel.data.formats.suffixes import IMAGE_SUFFIXES
+from perpixel.data.formats.video import VideoReader, is_video
 from perpixel.data.formats.windowed import open_windowed
 from perpixel.inference.refine import Refinement
 from perpixel.inference.sliding_window import SlidingWindow
+from perpixel.inference.smoothing import Smoothing
 from perpixel.reporting.progress import ImageProgress
 from perpixel.tracking.files import write_atomically
 from perpixel.windows import Window
@@ -70,6 +73,7 @@ class Request:
         window: see :class:`Predictor`.
         tta: see :class:`Predictor`.
         refine: see :class:`Predictor`; all of an image and its probabilities are then held.
+        smoothing: over the frames of a video, see :class:`~perpixel.inference.smoothing.Smoothing`.
         shard: ``3/64`` for every 64th image from the fourth on.
         device, precision: see :func:`~perpixel.workflows.load.load_predictor`.
     """
@@ -82,6 +86,7 @@ class Request:
     window: SlidingWindow | None = None
     tta: Sequence[str | float] = ()
     refine: Refinement = field(default_factory=Refinement)
+    smoothing: float = 0.0
     shard: str | None = None
     device: str = "auto"
     precision: str | None = None
@@ -95,6 +100,7 @@ class Request:
             "window": None if self.window is None else asdict(self.window) | {"batch_size": None},
             "tta": list(self.tta),
             "refine": None if self.refine.is_nothing else asdict(self.refine),
+            "smoothing": self.smoothing,
             "precision": self.precision,
         }
 
@@ -111,6 +117,7 @@ def predict_files(request: Request) -> Outcome:
     if request.ids not in ("index", "original"):
         raise ValueError(f"ids={request.ids}: choose index (the classes' numbers) or original (what masks stored).")
     request.maps.check()
+    Smoothing(request.smoothing)  # refuses an impossible share
     output = request.output
     _refuse_input_folder(request)
     inputs = find_inputs(request.inputs, output)
@@ -132,6 +139,9 @@ def predict_files(request: Request) -> Outcome:
             try:
                 if _is_finished(files, one):
                     outcome.skipped += 1
+                elif is_video(one.path):
+                    _predict_video(predictor, files, one, Smoothing(request.smoothing))
+                    outcome.done += 1
                 else:
                     _predict_one(predictor, files, one)
                     outcome.done += 1
@@ -210,6 +220,40 @@ def _predict_one(predictor: Predictor, files: PredictedFiles, image: Input) -> N
         write = stack.enter_context(files.writing(image, shape, ground))
         for window, prediction in bands:
             write(window, prediction)
+
+
+def _predict_video(predictor: Predictor, files: PredictedFiles, video: Input, smoothing: Smoothing) -> None:
+    began, count = time.monotonic(), 0
+    with ExitStack() as stack:
+        with _bad_inputs(video.path):
+            reader = stack.enter_context(VideoReader(video.path))
+            if predictor.spec.in_channels != 3:
+                raise ValueError(
+                    f"'{video.path}' is a video in colours, but the model was trained on images of "
+                    f"{predictor.spec.in_channels} channels."
+                )
+        frames = iter(reader)
+        with _bad_inputs(video.path):
+            if (frame := next(frames, None)) is None:
+                raise ValueError(f"'{video.path}' holds no frames.")
+            shape = frame.pixels.shape[:2]
+            write = stack.enter_context(files.writing_video(video, reader, shape))
+        is_large = shape[0] * shape[1] > WHOLE_PIXELS
+        seeing = predictor.by_window() if is_large else predictor
+        while frame is not None:
+            with _bad_inputs(video.path):
+                found = seeing.predict(frame.pixels, video.path)
+            smooth = replace(found, logits=smoothing(found.logits, frame.pixels))
+            write(smooth, frame.pts)
+            count += 1
+            with _bad_inputs(video.path):
+                frame = next(frames, None)
+    seconds = count / float(reader.rate)
+    log.info(
+        "%s: %d frames, %.1f s at %.3g a second; %.2f× real time%s",
+        *(video.path, count, seconds, float(reader.rate), seconds / max(time.monotonic() - began, 1e-9)),
+        f"; {smoothing.cuts} cuts" if smoothing.share else "",
+    )
 
 
 def _is_finished(files: PredictedFiles, image: Input) -> bool:

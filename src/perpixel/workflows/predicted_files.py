@@ -18,6 +18,7 @@ from perpixel.data.annotations.outlines import as_coco, as_geojson, missing_pack
 from perpixel.data.formats.geotiff import GeoTiff, GeoTiffWriter, can_write, is_georeferenced, read_tag
 from perpixel.data.formats.png import read_text
 from perpixel.data.formats.png_writer import PngWriter
+from perpixel.data.formats.video import VideoReader, VideoWriter, is_video, read_comment, writing
 from perpixel.labels import LabelSpace
 from perpixel.tracking.files import make_directory, replacing, write_atomically
 from perpixel.windows import Window
@@ -33,6 +34,7 @@ UNLABELLED = (255, 65535)
 """Value of a GeoTIFF mask where its raster has no pixels, in 8 and 16 bits; no class has it."""
 
 Write = Callable[[Window, Prediction], None]
+WriteFrame = Callable[[Prediction, int], None]
 WriteMask = Callable[[Window, npt.NDArray[np.unsignedinteger[Any]]], None]
 log = logging.getLogger(__name__)
 
@@ -132,6 +134,8 @@ class PredictedFiles:
                 f"'{path}' was made of another file than '{image.path}', or the file has changed since: remove it to "
                 "have it made again, or choose another output."
             )
+        if is_video(image.path):
+            return not self.maps.overlays or self.video_path(image).is_file()
         kinds = [*self._kinds, *(["polygons"] if self.maps.polygons else [])]
         return all(self._path(kind, image.name).is_file() for kind in kinds)
 
@@ -190,9 +194,50 @@ class PredictedFiles:
         return self.output / kind / f"{name}.{ending.get(kind, 'png')}"
 
     def mask_path(self, image: Input) -> Path:
-        """Of an image's mask: a GeoTIFF for one that has a place on the ground, else a PNG."""
+        """Of an image's mask: a GeoTIFF for one that has a place on the ground, Matroska for a video, else a PNG."""
         path = self._path("masks", image.name)
+        if is_video(image.path):
+            return path.with_name(f"{Path(image.name).name}.mkv")
         return path.with_name(f"{Path(image.name).name}.tif") if self.is_on_ground(image.path) else path
+
+    def video_path(self, image: Input) -> Path:
+        """Of a video under the classes' colours."""
+        path = self._path("overlays", image.name)
+        return path.with_name(f"{Path(image.name).name}.mp4")
+
+    @contextmanager
+    def writing_video(self, video: Input, reader: VideoReader, shape: tuple[int, int]) -> Iterator[WriteFrame]:
+        """Write a video's mask and, where overlays are asked for, the video under the colours; whole or not at all.
+
+        Args:
+            video: what they are made of.
+            reader: gives the frames' times.
+            shape: (H, W) of the frames.
+
+        Yields:
+            Called with each frame's prediction and time.
+
+        Raises:
+            ValueError: maps are asked for that a video does not get.
+        """
+        wanted = [kind for kind in self._kinds if kind != "overlays"]
+        if wanted or self.maps.polygons:
+            names = ", ".join([*wanted, *(["polygons"] if self.maps.polygons else [])])
+            raise ValueError(f"'{video.path}' is a video, of which masks and overlays are written: leave out {names}.")
+        with ExitStack() as stack:
+            file = stack.enter_context(_opened(self.mask_path(video)))
+            masks = stack.enter_context(writing(VideoWriter(file, shape, reader, self.dtype, _stamp(video.path))))
+            film = None
+            if self.maps.overlays:
+                opened = stack.enter_context(_opened(self.video_path(video)))
+                film = stack.enter_context(writing(VideoWriter(opened, shape, reader)))
+
+            def write(prediction: Prediction, pts: int) -> None:
+                masks.write(self.stored(prediction.mask), pts)
+                if film is not None:
+                    film.write(prediction.overlay(), pts)
+
+            yield write
 
     def is_on_ground(self, path: Path) -> bool:
         """Whether a file's mask is a GeoTIFF; says once where it cannot be for lack of a package."""
@@ -262,6 +307,8 @@ def _stamp_in(path: Path) -> str | None:
     """Of which file a mask is, as it says itself."""
     if path.suffix == ".tif":
         return read_tag(path, KEYWORD)
+    if path.suffix == ".mkv":
+        return read_comment(path)
     with path.open("rb") as file:
         return read_text(file.read(_HEAD), KEYWORD)
 
