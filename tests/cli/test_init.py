@@ -11,8 +11,9 @@ import pytest
 from omegaconf import OmegaConf
 from PIL import Image
 
-from perpixel.cli import init, measuring
+from perpixel.cli import init
 from perpixel.config import ConfigError, compose
+from perpixel.workflows import measuring
 from tests.commands import WarmShell
 from tests.conftest import paint
 
