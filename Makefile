@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 export NO_ALBUMENTATIONS_UPDATE := 1
 
-.PHONY: demo test test-slow lint setup lock wheel clean help
+.PHONY: demo test test-slow lint docs setup lock wheel clean help
 
 help:
 	@sed -n 's/^## //p' $(MAKEFILE_LIST)
@@ -29,6 +29,10 @@ lint: $(STAMP)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+## make docs       the pages of docs/ as HTML, in docs/_build; a warning is an error
+docs: $(STAMP)
+	$(BIN)/python -m sphinx -W --keep-going -q -b html docs docs/_build/html
 
 ## make setup      virtual environment with the locked packages (3 to 10 minutes the first time, about 6 GB)
 setup: $(STAMP)

@@ -75,10 +75,11 @@ def test_help_of_a_choice_explains_its_keys_though_values_are_missing(tmp_path: 
     assert lines[-2:] == ["exit 0", "False"]
 
 
-def test_help_of_every_choice_of_every_verb_is_printed() -> None:
+@pytest.mark.parametrize("most", [1, pytest.param(None, marks=pytest.mark.slow)], ids=["first of a group", "all"])
+def test_help_of_every_choice_of_every_verb_is_printed(most: int | None) -> None:
     for verb in SCHEMAS:
         for group in cfg_groups(verb):
-            for file in (conf_dir() / group).glob("*.yaml"):
+            for file in sorted((conf_dir() / group).glob("*.yaml"))[:most]:
                 job = compose([f"{group}={file.stem}"], verb, partial=True)
                 text = help_text(verb, job.cfg, job.choices, [group], [conf_dir()])
                 assert f"== {group}={file.stem} ==" in text

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from omegaconf import OmegaConf
 
 import perpixel
 from perpixel.config import compose, conf_dir
@@ -27,6 +28,9 @@ STEP = [
     "training.overlays=1",
 ]
 
+FEW = {"data.source.train": 4, "data.source.val": 2, "data.source.test": 2}
+"""Scenes to draw, in place of hundreds."""
+
 
 def test_there_are_recipes() -> None:
     assert EXPERIMENTS
@@ -34,8 +38,10 @@ def test_there_are_recipes() -> None:
 
 @pytest.mark.parametrize("name", EXPERIMENTS)
 def test_recipe_runs_for_a_step(name: str, tmp_path: Path) -> None:
-    has_weights = "weights" in compose([f"experiment={name}"]).cfg.encoder
+    cfg = compose([f"experiment={name}"]).cfg
+    few = [f"{key}={number}" for key, number in FEW.items() if OmegaConf.select(cfg, key) is not None]
+    has_weights = "weights" in cfg.encoder
     untrained = ["encoder.weights=none", "encoder.sha256=null"] if has_weights else []
-    result = perpixel.train([f"experiment={name}", *STEP, *untrained, f"hydra.run.dir={tmp_path / 'run'}"])
+    result = perpixel.train([f"experiment={name}", *STEP, *few, *untrained, f"hydra.run.dir={tmp_path / 'run'}"])
     assert result.scores["val"]["mIoU"] is not None
     assert name != "checkerboard" or "checkerboard" in manifest.read(tmp_path / "run")

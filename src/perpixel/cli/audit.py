@@ -42,7 +42,7 @@ def audit(cfg: DictConfig) -> None:
     from perpixel.workflows.assembly import build_recipe, build_source
 
     overrides = cast(list[str], OmegaConf.to_container(HydraConfig.get().overrides.task))
-    directory = Path(cfg.output) / "audit" / job_name(overrides)
+    directory = Path(cfg.output) / "audit" / job_name(overrides, ("output",))
     directory.mkdir(parents=True, exist_ok=True)
     source = build_source(cfg)
     settle_batches(cfg, source, torch.cuda.is_available())

@@ -32,6 +32,7 @@ FIRST = {
 """The keys that most users set, by verb."""
 
 _FIELD = re.compile(r"    (\w+): .*? = (?:field\(.*\)|[^#]*?)\s*(?:#\s*(.*))?$")
+_LISTED = re.compile(r"- _target_: .*?(\w+)$", re.MULTILINE)
 _NOT_SHOWN = ("defaults", "hydra")
 
 
@@ -110,7 +111,8 @@ def _group(verb: str, group: str, choice: str | None, cfg: DictConfig, folders: 
     if file is None:  # from a search path of the user's
         yield f"{heading}\n\n{OmegaConf.to_yaml(OmegaConf.create({group: cfg[group]}))}"
         return
-    text = "\n".join(line for line in file.read_text(encoding="utf-8").splitlines() if "_target_:" not in line)
+    text = _LISTED.sub(r"- # \1", file.read_text(encoding="utf-8"))
+    text = "\n".join(line for line in text.splitlines() if "_target_:" not in line)
     if "@package _global_" in text:
         yield f"{heading}\n\n{text}"
         return
@@ -147,7 +149,7 @@ def cfg_groups(verb: str) -> list[str]:
     """Names of the verb's groups, in the order of its YAML."""
     defaults = OmegaConf.select(OmegaConf.load(conf_dir() / f"{verb}.yaml"), "defaults")
     keys = [str(key) for entry in defaults if isinstance(entry, DictConfig) for key in entry]
-    return [key for key in keys if not key.startswith("override ")]
+    return [key for key in keys if not key.startswith("override ") and key != "unused"]
 
 
 def _value(value: object) -> str:

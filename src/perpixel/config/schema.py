@@ -224,7 +224,25 @@ class PredictConfig:
 
 
 @dataclass
-class AuditConfig:
+class UnusedInAudit:
+    """What an experiment may set for its training, and an audit does not use."""
+
+    encoder: Any = None
+    decoder: Any = None
+    loss: Any = None
+    model: Any = None
+    optimizer: Any = None
+    scheduler: Any = None
+    trainer: Any = None
+    logger: Any = None
+    evaluation: Any = None
+    training: Any = None
+    name: Any = None
+    init_from: Any = None
+
+
+@dataclass
+class AuditConfig(UnusedInAudit):
     """The root of ``conf/audit.yaml``."""
 
     data: DataConfig = field(default_factory=DataConfig)

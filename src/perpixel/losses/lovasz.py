@@ -16,7 +16,7 @@ from perpixel.threads import for_each
 class Lovasz(Loss):
     """Lovász extension of the Jaccard loss on softmax errors (Berman et al. 2018, algorithm 1), over the batch.
 
-    Per class: sort the errors |y − p| descending and weigh each by how much it lowers the IoU. A class absent from the
+    Per class: sort the errors ``|y − p|`` descending and weigh each by how much it lowers the IoU. A class absent from the
     batch is left out of the mean over classes.
 
     Args:
@@ -44,7 +44,7 @@ class Lovasz(Loss):
 
 
 def lovasz_extensions(probs: Tensor, labels: Tensor, valid: Tensor) -> Tensor:
-    """Per class, the Lovász extension of the Jaccard loss at the errors |y − p|; 0 for a class without truth.
+    """Per class, the Lovász extension of the Jaccard loss at the errors ``|y − p|``; 0 for a class without truth.
 
     Args:
         probs: (B, C, H, W) float32 or float64 in 0…1.
