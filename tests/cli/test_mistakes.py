@@ -57,6 +57,14 @@ def test_mistakes_need_no_torch_and_exit_with_2(override: str, told: str, tmp_pa
     assert list(tmp_path.iterdir()) == []
 
 
+def test_an_audit_takes_an_experiment_and_refuses_what_it_does_not_use(tmp_path: Path) -> None:
+    cfg = compose(["experiment=bottleneck"], "audit").cfg
+    assert cfg.data.source._target_ == "perpixel_scenes.Scenes"
+    error, lines = probe(tmp_path, "audit", "experiment=bottleneck", "model=fpn")
+    assert "model=fpn: an audit looks at data= and augment=" in error
+    assert lines[-2:] == ["exit 2", "False"]
+
+
 def test_help_needs_no_torch(tmp_path: Path) -> None:
     _, lines = probe(tmp_path, "train", "--help")
     assert lines[-1] == "False"

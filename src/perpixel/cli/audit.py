@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import logging
+import re
 import shlex
 import sys
+from collections.abc import Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import cast
 
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
-from perpixel.cli.arguments import checked_jobs, parse, run_hydra, shows_only, with_texts
+from perpixel.cli.arguments import checked_jobs, parse, refuse, run_hydra, shows_only, with_texts
+from perpixel.config import ConfigError
 from perpixel.config.compose import job_name
+from perpixel.config.schema import UnusedInAudit
 
 log = logging.getLogger(__name__)
 
@@ -22,10 +27,19 @@ def main() -> None:
     args = parse()
     if args.multirun:
         sys.exit("perpixel: audit takes one data set; -m belongs to train.")
+    _refuse_unused(args.overrides)
     jobs = checked_jobs(args, "audit")
     if not shows_only(args):
         with_texts(args, "audit", jobs)
     run_hydra(audit, "audit")
+
+
+def _refuse_unused(overrides: Sequence[str]) -> None:
+    """Exit where something is typed that only a training uses; in an experiment it is of no effect."""
+    unused = [field.name for field in fields(UnusedInAudit)]
+    typed = [one for one in overrides if re.split(r"[.=@]", one.lstrip("+~"), maxsplit=1)[0] in unused]
+    if typed:
+        refuse(ConfigError(f"{typed[0]}: an audit looks at data= and augment=, and uses nothing else of a training."))
 
 
 def audit(cfg: DictConfig) -> None:

@@ -16,8 +16,8 @@ from perpixel.threads import for_each
 class Lovasz(Loss):
     """Lovász extension of the Jaccard loss on softmax errors (Berman et al. 2018, algorithm 1), over the batch.
 
-    Per class: sort the errors ``|y − p|`` descending and weigh each by how much it lowers the IoU. A class absent from the
-    batch is left out of the mean over classes.
+    Per class: sort the errors ``|y − p|`` descending and weigh each by how much it lowers the IoU. A class absent from
+    the batch is left out of the mean over classes.
 
     Args:
         ignore_index: target value of pixels without a label.
