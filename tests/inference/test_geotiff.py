@@ -19,6 +19,7 @@ from perpixel.workflows.predict import Outcome, Request, predict_files
 from perpixel.workflows.predicted_files import Maps
 
 rasterio = pytest.importorskip("rasterio")
+shapely = pytest.importorskip("shapely")
 pytest.importorskip("rasterio.warp")
 pytest.importorskip("rasterio.features")
 
@@ -127,8 +128,6 @@ def test_without_rasterio_a_png_is_written_and_said_so(
 def test_polygons_cover_the_mask_without_gaps_and_lie_on_the_ground(
     trained: Path, raster: Path, tmp_path: Path
 ) -> None:
-    import shapely
-
     request = Request([trained], str(raster), tmp_path / "out", maps=Maps(overlays=False, polygons="geojson"))
     assert not predict_files(request).bad
     found = json.loads((tmp_path / "out" / "polygons" / "city.geojson").read_text())["features"]
@@ -150,6 +149,21 @@ def test_polygons_cover_the_mask_without_gaps_and_lie_on_the_ground(
         assert len(json.dumps(shapes)) < len(json.dumps(plain))
 
 
+def test_a_geopackage_covers_the_mask_in_the_rasters_own_system(trained: Path, raster: Path, tmp_path: Path) -> None:
+    pyogrio = pytest.importorskip("pyogrio")
+    request = Request([trained], str(raster), tmp_path / "out", maps=Maps(overlays=False, polygons="gpkg"))
+    assert not predict_files(request).bad
+    meta, _, geometries, columns = pyogrio.raw.read(tmp_path / "out" / "polygons" / "city.gpkg", layer="classes")
+    with rasterio.open(tmp_path / "out" / "masks" / "city.tif") as mask:
+        values, crs, transform = mask.read(1), mask.crs, mask.transform
+    found = dict(zip(meta["fields"], columns, strict=True))
+    assert rasterio.crs.CRS.from_user_input(meta["crs"]) == crs
+    shapes = zip(shapely.from_wkb(geometries), found["value"].tolist(), strict=True)
+    assert np.array_equal(rasterio.features.rasterize(shapes, values.shape, fill=255, transform=transform), values)
+    assert set(found["class"]) <= set(CLASSES)
+    assert found["pixels"].sum() == (values != 255).sum()
+
+
 def test_run_lengths_are_the_masks(trained: Path, raster: Path, tmp_path: Path) -> None:
     coco = pytest.importorskip("pycocotools.mask")
     request = Request([trained], str(raster), tmp_path / "out", maps=Maps(overlays=False, polygons="coco"))
@@ -165,5 +179,5 @@ def test_run_lengths_are_the_masks(trained: Path, raster: Path, tmp_path: Path) 
 
 
 def test_unknown_outlines_are_refused(trained: Path, raster: Path, tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="polygons=shapefile: choose one of geojson, coco"):
+    with pytest.raises(ValueError, match="polygons=shapefile: choose one of geojson, gpkg, coco"):
         predict_files(Request([trained], str(raster), tmp_path / "out", maps=Maps(polygons="shapefile")))

@@ -209,7 +209,7 @@ class PredictConfig:
     confidence: bool = False
     entropy: bool = False
     probabilities: bool = False
-    polygons: str | None = None  # geojson | coco
+    polygons: str | None = None  # geojson | gpkg | coco
     polygon_tolerance: float = 0.0  # pixels
     window: Any = None  # pixels of a side, or [height, width]; null: images up to 4 million pixels are seen whole
     overlap: float = 0.5

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from perpixel.bundle.prediction import SMALL, Prediction
-from perpixel.data.annotations.outlines import as_coco, as_geojson, missing_packages
+from perpixel.data.annotations.outlines import as_coco, as_geojson, as_geopackage, missing_packages
 from perpixel.data.formats.geotiff import GeoTiff, GeoTiffWriter, can_write, is_georeferenced, read_tag
 from perpixel.data.formats.png import read_text
 from perpixel.data.formats.png_writer import PngWriter
@@ -48,7 +48,8 @@ class Maps:
         confidence: PNG, grey, the probability of the predicted class, 255 for 1.
         entropy: PNG, grey, 255 where all classes are equal.
         probabilities: NumPy, (K, H, W) float16.
-        polygons: ``geojson`` or ``coco``, outlines of the classes; the whole mask is held for them. None writes none.
+        polygons: ``geojson``, ``gpkg`` or ``coco``, outlines of the classes; the
+            whole mask is held for them. None writes none.
         polygon_tolerance: pixels by which the outlines of ``geojson`` may be simplified.
     """
 
@@ -175,11 +176,11 @@ class PredictedFiles:
 
     def _outlines(self, mask: npt.NDArray[Any], image: Input, ground: GeoTiff | None) -> bytes:
         if self.maps.polygons == "coco":
-            found = as_coco(mask, self.values, self.labels.names, image.path.name)
-        else:
-            place = None if ground is None else ground.source
-            found = as_geojson(mask, self.values, self.labels.names, self.maps.polygon_tolerance, place)
-        return json.dumps(found).encode()
+            return json.dumps(as_coco(mask, self.values, self.labels.names, image.path.name)).encode()
+        place = None if ground is None else ground.source
+        if self.maps.polygons == "gpkg":
+            return as_geopackage(mask, self.values, self.labels.names, self.maps.polygon_tolerance, place)
+        return json.dumps(as_geojson(mask, self.values, self.labels.names, self.maps.polygon_tolerance, place)).encode()
 
     def stored(self, mask: npt.NDArray[np.unsignedinteger[Any]]) -> npt.NDArray[np.unsignedinteger[Any]]:
         """Class indices → what masks hold."""
@@ -190,7 +191,8 @@ class PredictedFiles:
         return [kind for kind in ("overlays", "confidence", "entropy", "probabilities") if getattr(self.maps, kind)]
 
     def _path(self, kind: str, name: str) -> Path:
-        ending = {"probabilities": "npy", "polygons": "geojson" if self.maps.polygons == "geojson" else "json"}
+        outlines = "json" if self.maps.polygons == "coco" else str(self.maps.polygons)
+        ending = {"probabilities": "npy", "polygons": outlines}
         return self.output / kind / f"{name}.{ending.get(kind, 'png')}"
 
     def mask_path(self, image: Input) -> Path:

@@ -1,21 +1,23 @@
-"""Masks as outlines: polygons that meet without gaps (GeoJSON), or run lengths (COCO).
+"""Masks as outlines: polygons that meet without gaps (GeoJSON, GeoPackage), or run lengths (COCO).
 
 Needs the extra ``geo``: ``rasterio`` finds the outlines of the whole mask, so no polygon ends where a window did;
-``shapely`` simplifies them together, so that neighbours keep a common border; ``pycocotools`` packs run lengths.
+``shapely`` simplifies them together, so that neighbours keep a common border; ``pyogrio`` writes GeoPackages and
+``pycocotools`` packs run lengths.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from importlib.util import find_spec
-from typing import Any
+from io import BytesIO
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 Mask = npt.NDArray[np.unsignedinteger[Any]]
 
-PACKAGES = {"geojson": ("rasterio", "shapely"), "coco": ("pycocotools",)}
+PACKAGES = {"geojson": ("rasterio", "shapely"), "gpkg": ("rasterio", "shapely", "pyogrio"), "coco": ("pycocotools",)}
 """Formats of outlines, and what writing them needs."""
 
 WGS84 = "EPSG:4326"
@@ -47,30 +49,79 @@ def as_geojson(
             right and y downwards.
     """
     import shapely
-    from rasterio import features, warp
+    from rasterio import warp
 
-    of_class = np.isin(mask, values)
-    found = [(shapely.geometry.shape(shape), int(value)) for shape, value in features.shapes(mask, mask=of_class)]
-    outlines = [geometry for geometry, _ in found]
-    areas = [geometry.area for geometry in outlines]
-    if tolerance > 0 and outlines:
-        # Its tolerance is the square root of the area that may be lost at a corner.
-        # Neighbours must share their corners: a long edge gets those of the short ones beside it.
-        outlines = list(shapely.coverage_simplify(shapely.segmentize(np.array(outlines), 1.0), tolerance))
-    shapes = [shapely.geometry.mapping(geometry) for geometry in outlines]
+    pieces = _pieces(mask, values, tolerance)
+    shapes = [shapely.geometry.mapping(outline) for outline in pieces.outlines]
     if ground is not None:
-        places = [_placed(geometry, ground.transform) for geometry in outlines]
+        places = [shapely.geometry.mapping(outline) for outline in _placed(pieces.outlines, ground.transform)]
         shapes = [warp.transform_geom(ground.crs, WGS84, place) for place in places] if ground.crs else places
     name_of = dict(zip(values, names, strict=True))
     collected = [
         {
             "type": "Feature",
-            "properties": {"class": name_of[value], "value": value, "pixels": round(area)},
+            "properties": {"class": name_of[value], "value": value, "pixels": pixels},
             "geometry": shape,
         }
-        for shape, area, (_, value) in zip(shapes, areas, found, strict=True)
+        for shape, value, pixels in zip(shapes, pieces.values, pieces.pixels, strict=True)
     ]
     return {"type": "FeatureCollection", "features": collected}
+
+
+def as_geopackage(
+    mask: Mask, values: Sequence[int], names: Sequence[str], tolerance: float = 0.0, ground: Any = None
+) -> bytes:
+    """The same features as a GeoPackage (OGC 12-128r19): layer ``classes``, in the raster's own reference system.
+
+    Arguments as for ``as_geojson``; without ``ground`` the coordinates are pixels, x to the right and y downwards.
+    """
+    import shapely
+    from pyogrio import raw
+
+    pieces = _pieces(mask, values, tolerance)
+    outlines = pieces.outlines if ground is None else _placed(pieces.outlines, ground.transform)
+    name_of = dict(zip(values, names, strict=True))
+    columns = {
+        "class": np.array([name_of[value] for value in pieces.values], object),
+        "value": np.array(pieces.values, np.int64),
+        "pixels": np.array(pieces.pixels, np.int64),
+    }
+    file = BytesIO()
+    raw.write(
+        file,
+        geometry=shapely.to_wkb(np.array(outlines, object)),
+        field_data=list(columns.values()),
+        fields=np.array(list(columns), object),
+        layer="classes",
+        driver="GPKG",
+        geometry_type="Polygon",
+        crs=ground.crs.to_wkt() if ground is not None and ground.crs else None,
+    )
+    return file.getvalue()
+
+
+class _Pieces(NamedTuple):
+    """Connected pieces of classes: outlines (shapely polygons, in pixels), stored values, sizes in pixels."""
+
+    outlines: list[Any]
+    values: list[int]
+    pixels: list[int]
+
+
+def _pieces(mask: Mask, values: Sequence[int], tolerance: float) -> _Pieces:
+    """See ``as_geojson``."""
+    import shapely
+    from rasterio import features
+
+    of_class = np.isin(mask, values)
+    found = [(shapely.geometry.shape(shape), int(value)) for shape, value in features.shapes(mask, mask=of_class)]
+    outlines = [geometry for geometry, _ in found]
+    pixels = [round(geometry.area) for geometry in outlines]
+    if tolerance > 0 and outlines:
+        # Its tolerance is the square root of the area that may be lost at a corner.
+        # Neighbours must share their corners: a long edge gets those of the short ones beside it.
+        outlines = list(shapely.coverage_simplify(shapely.segmentize(np.array(outlines), 1.0), tolerance))
+    return _Pieces(outlines, [value for _, value in found], pixels)
 
 
 def as_coco(mask: Mask, values: Sequence[int], names: Sequence[str], file: str) -> dict[str, Any]:
@@ -107,11 +158,9 @@ def as_coco(mask: Mask, values: Sequence[int], names: Sequence[str], file: str) 
     }
 
 
-def _placed(geometry: Any, transform: Any) -> dict[str, Any]:
+def _placed(outlines: Sequence[Any], transform: Any) -> list[Any]:
     """Pixels → the raster's own reference system."""
     from shapely import affinity
-    from shapely import geometry as shapes
 
     to = [transform.a, transform.b, transform.d, transform.e, transform.c, transform.f]
-    placed: dict[str, Any] = shapes.mapping(affinity.affine_transform(geometry, to))
-    return placed
+    return [affinity.affine_transform(outline, to) for outline in outlines]
