@@ -6,12 +6,12 @@ import re
 
 import pytest
 import torch
+from tests.commands import ROOT
 from torch import nn
 from torchmetrics import MetricCollection
 
 from perpixel.labels import LabelSpace
 from perpixel.metrics import SegmentationMetrics
-from tests.commands import ROOT
 
 
 def test_classes_by_number_count_as_a_label_space_does() -> None:
