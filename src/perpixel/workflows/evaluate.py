@@ -27,6 +27,7 @@ from perpixel.reporting.pictures import reliability_picture
 from perpixel.tracking import manifest
 from perpixel.training import CheckpointStore, Scores, write_scores
 from perpixel.workflows.assembly import build_evaluators, build_model, build_source, check_nodes, without_weights
+from perpixel.workflows.conditions import image_conditions
 from perpixel.workflows.describe import spec_of_config
 from perpixel.workflows.job import refuse_changed
 from perpixel.workflows.load import usable_device
@@ -201,7 +202,7 @@ def _write(request: Request, source: DataSource, split: SplitName, labels: Label
         folder = Path("runs", "evaluations", f"{request.model.name}_{source.split(split).fingerprint()[:8]}")
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"evaluation_{split}.json"
-    write_scores(path, labels, {split: found})
+    write_scores(path, labels, {split: found}, conditions=lambda name: image_conditions(source, name))
     if "reliability" in found.details:
         save_png(path.with_name(f"{path.stem}_reliability.png"), reliability_picture(found.details["reliability"]))
     return Found(_numbers(path, split), path)
