@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import special, stats
+from scipy import optimize, special
 
 from perpixel.uncertainty.comparison import OTHER_IMAGES, aligned
 from perpixel.uncertainty.intervals import LEVEL, too_few
@@ -66,10 +67,12 @@ def contrast(
 ) -> Contrast:
     """Σ weight · mIoU with an interval over both levels at which chance enters.
 
-    Images (or their groups) and seeds are crossed: every seed's run is scored on the same images. The variance is the
-    jackknife's over the units, of the whole sum at once, plus Σ weight² · s², where s² is the variance between the
-    seeds of a cell, pooled over the cells; the degrees of freedom are Satterthwaite's (1946). What seeds and images do
-    only together is in both terms, so the interval is rather too long than too short.
+    Images (or their groups) and seeds are crossed: every seed's run is scored on the same images. The variance over the
+    units is the jackknife's, of the whole sum at once; that over seeds is Σ weight² · s², where s² is the variance
+    between the seeds of a cell, pooled over the cells. The half-length is √(t₁²·V₁ + t₂²·V₂), each variance with the t
+    quantile of its own degrees of freedom (Zou and Donner 2008): two or three seeds that happen to lie close do not
+    make it short, as Satterthwaite's one quantile for both would. What seeds and images do only together is in both
+    terms, so it is rather too long than too short.
 
     Args:
         measured: the runs.
@@ -91,10 +94,9 @@ def contrast(
     seeds = float((row**2).sum() * between) if free else 0.0
     if images + seeds == 0:
         return Contrast(value, **facts, why="no interval: nothing varies")  # type: ignore[arg-type]
-    freedom = (images + seeds) ** 2 / (images**2 / (measured.units - 1) + (seeds**2 / free if free else 0.0))
-    low, high = _ends(value, float(np.sqrt(images + seeds)), freedom, is_score)
-    p = 2 * float(stats.t.sf(abs(value) / np.sqrt(images + seeds), freedom))
-    return Contrast(value, low, high, p, free > 0, **facts)  # type: ignore[arg-type]
+    parts = [(images, measured.units - 1), *([(seeds, free)] if free else [])]
+    low, high = _ends(value, _half(parts, 1 - LEVEL), is_score)
+    return Contrast(value, low, high, _p(value, parts), free > 0, **facts)  # type: ignore[arg-type]
 
 
 def _between_seeds(measured: Measured, cells: Mapping[Hashable, Hashable]) -> tuple[float, int]:
@@ -107,13 +109,25 @@ def _between_seeds(measured: Measured, cells: Mapping[Hashable, Hashable]) -> tu
     return (squares / free if free else 0.0), free
 
 
-def _ends(value: float, error: float, freedom: float, is_score: bool) -> tuple[float, float]:
-    quantile = float(stats.t.ppf(0.5 + LEVEL / 2, freedom))
+def _half(parts: Sequence[tuple[float, int]], alpha: float) -> float:
+    """Half of an interval's length from variances and their degrees of freedom."""
+    return math.sqrt(sum(float(special.stdtrit(freedom, 1 - alpha / 2)) ** 2 * part for part, freedom in parts))
+
+
+def _p(value: float, parts: Sequence[tuple[float, int]]) -> float:
+    """The α at which the interval just reaches 0."""
+    least = 1e-9
+    if abs(value) >= _half(parts, least):
+        return least
+    return float(optimize.brentq(lambda alpha: _half(parts, alpha) - abs(value), least, 1.0))
+
+
+def _ends(value: float, half: float, is_score: bool) -> tuple[float, float]:
     if is_score and 0 < value < 1:
-        half = quantile * error / (value * (1 - value))  # the delta method
+        half /= value * (1 - value)  # the delta method
         low, high = special.expit(special.logit(value) + np.array([-half, half]))
         return float(low), float(high)
-    return value - quantile * error, value + quantile * error
+    return value - half, value + half
 
 
 def mean_weights(runs: Sequence[Hashable]) -> dict[Hashable, float]:
