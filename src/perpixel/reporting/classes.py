@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from perpixel.tracking.runs import Run
+from perpixel.uncertainty import Interval
 
 
 @dataclass(frozen=True)
@@ -17,6 +18,7 @@ class ClassRow:
         colour: (R, G, B) in pictures, None where a run recorded no palette.
         share: its share of the labelled pixels, 0…1, None where no run has a confusion matrix.
         values: IoU per column, None where the class is absent.
+        intervals: 95 %, of each value, None where images were not counted one by one.
         best: the highest of them.
     """
 
@@ -24,6 +26,7 @@ class ClassRow:
     colour: tuple[int, int, int] | None
     share: float | None
     values: tuple[float | None, ...]
+    intervals: tuple[Interval | None, ...]
 
     @property
     def best(self) -> float | None:
@@ -54,6 +57,7 @@ def class_rows(columns: Sequence[tuple[Run, str]]) -> tuple[ClassRow, ...]:
             colours.get(name),
             next((share for run, split in columns if (share := _share(run, split, name)) is not None), None),
             tuple(run.score(split, f"IoU/{name}") for run, split in columns),
+            tuple(run.interval(split, f"IoU/{name}") for run, split in columns),
         )
         for name in names
     )

@@ -14,8 +14,19 @@ from perpixel.reporting.classes import class_rows, worst_confusions
 from perpixel.reporting.differences import compare, flatten
 from perpixel.reporting.gallery import embedded, gallery
 from perpixel.reporting.quality import COLUMNS, quality_tables
+from perpixel.tracking.certainty import CACHE_FILE, Cache
 from perpixel.tracking.files import locked, write_atomically
-from perpixel.tracking.leaderboard import PARTS_NOTE, Standing, seed_groups, standings
+from perpixel.tracking.leaderboard import (
+    PARTS_NOTE,
+    SEEDS_NOTE,
+    Standing,
+    interval_notes,
+    order_note,
+    runs_against_first,
+    seeds_interval_note,
+    standings,
+    sure_seed_groups,
+)
 from perpixel.tracking.runs import SWEEP_FILE, Run, Status, Sweep, load_sweep
 
 REPORT_FILE = "report.html"
@@ -41,12 +52,15 @@ def write_report(directory: Path) -> Path:
     """
     page = directory / REPORT_FILE
     with locked(directory):
-        write_atomically(page, render(load_sweep(directory), single=not (directory / SWEEP_FILE).exists()))
+        sweep, single = load_sweep(directory), not (directory / SWEEP_FILE).exists()
+        write_atomically(page, render(sweep, single=single, cache=Cache(directory / CACHE_FILE)))
     return page
 
 
-def render(sweep: Sweep, *, single: bool) -> str:
+def render(sweep: Sweep, *, single: bool, cache: Cache) -> str:
     """The page as text; ``single`` for a run on its own, where there is nothing to compare."""
+    against = {} if single else runs_against_first(sweep, cache)
+    groups = sure_seed_groups(sweep, cache)
     places = standings(sweep)
     runs = [place.run for place in places]
     return (
@@ -68,7 +82,11 @@ def render(sweep: Sweep, *, single: bool) -> str:
                 "quality": () if single else quality_tables(runs),
                 **_headline(places),
                 **_comparisons(runs),
-                "seed_groups": seed_groups(sweep),
+                "seed_groups": groups,
+                "first": against,
+                "order_note": order_note(sweep),
+                "interval_notes": interval_notes(runs, against),
+                "seeds_note": f"{SEEDS_NOTE} {seeds_interval_note(groups)}".strip(),
                 "parts_note": PARTS_NOTE,
                 "charts": _charts(sweep, runs[:MOST_CURVES]),
                 "frame": curves,

@@ -16,10 +16,12 @@ from typing import Any, Literal, cast, get_args
 from perpixel.config import ConfigError, read_yaml
 from perpixel.config.monitor import direction
 from perpixel.tracking.files import is_in_use
+from perpixel.uncertainty import Interval, PerImage, read_counts
 
 Status = Literal["pending", "running", "finished", "pruned", "interrupted", "failed"]
 
 SWEEP_FILE = "sweep.json"
+IMAGES_FILE = "metrics_images.npz"
 
 
 @dataclass(frozen=True)
@@ -44,6 +46,8 @@ class Run:
         parts: per split of which only a part was scored, the labelled pixels that were counted, and those there are.
         baselines: per split the mIoU of guesses without a network (``majority``, ``colour_table``); empty for runs that
             did not measure them.
+        intervals: per split the 95 % intervals of mIoU and each class's IoU; empty for runs that did not count images
+            one by one.
     """
 
     directory: Path
@@ -61,6 +65,16 @@ class Run:
     confusions: Mapping[str, tuple[tuple[int, ...], ...]] = field(default_factory=dict)
     parts: Mapping[str, tuple[int, int]] = field(default_factory=dict)
     baselines: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    intervals: Mapping[str, Mapping[str, Interval]] = field(default_factory=dict)
+
+    def interval(self, split: str, metric: str = "mIoU") -> Interval | None:
+        """The 95 % interval of a final score, which may say why it has no ends; None where images were not counted."""
+        return self.intervals.get(split, {}).get(metric)
+
+    @cached_property
+    def images(self) -> dict[str, PerImage]:
+        """Counts of every image by split, read when first asked for; empty where the run kept none."""
+        return read_counts(self.directory / IMAGES_FILE)
 
     def score(self, split: str, metric: str) -> float | None:
         """A final score, such as ``score("val", "mIoU")``; None where the run has none."""
@@ -175,6 +189,7 @@ def load_run(directory: Path) -> Run:
         confusions={split: found for split in ("val", "test") if (found := _confusion(metrics.get(split)))},
         parts={split: part for split in ("val", "test") if (part := _part(metrics.get(split)))},
         baselines=_baselines(metrics.get("baselines")),
+        intervals={split: _intervals(metrics[split]) for split in ("val", "test") if metrics.get(split)},
     )
 
 
@@ -261,6 +276,11 @@ def _baselines(found: object) -> dict[str, dict[str, float]]:
         split: {name: score for name, score in guesses.items() if score is not None}
         for split, guesses in scored.items()
     }
+
+
+def _intervals(split: Mapping[str, Any]) -> dict[str, Interval]:
+    found = {name: Interval.read(one) for name, one in _mapping(split.get("intervals")).items()}
+    return {name: one for name, one in found.items() if one is not None}
 
 
 def _confusion(split: Mapping[str, Any] | None) -> tuple[tuple[int, ...], ...]:

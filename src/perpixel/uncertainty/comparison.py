@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy import stats
+from scipy import special
 
 from perpixel.uncertainty.bootstrap import PART, bca, resampled_sums
 from perpixel.uncertainty.intervals import BCA_UNITS, LEVEL, RESAMPLES, too_few
@@ -62,7 +62,7 @@ def compare(ours: PerImage, theirs: PerImage, resamples: int = RESAMPLES, seed: 
     difference = float(_miou(a.sum(0)) - _miou(b.sum(0)))
     if why := too_few(number, units.are):
         return Comparison(difference, units=number, units_are=units.are, why=why.replace("interval", "test"))
-    low, high = _interval(difference, a, b, resamples, seed)
+    low, high = _interval(difference, a, b, float(ours.effective_units[0]), resamples, seed)
     return Comparison(difference, low, high, _permutation(a, b, resamples, seed), number, units.are)
 
 
@@ -86,14 +86,16 @@ def holm(ps: Sequence[float]) -> list[float]:
     return [float(p) for p in raised]
 
 
-def _interval(difference: float, a: Floats, b: Floats, resamples: int, seed: int) -> tuple[float, float]:
+def _interval(
+    difference: float, a: Floats, b: Floats, effective: float, resamples: int, seed: int
+) -> tuple[float, float]:
     without = scores_without(a)[:, 0] - scores_without(b)[:, 0]
-    if len(a) >= BCA_UNITS and np.ptp(without) > 0:
+    if effective >= BCA_UNITS and np.ptp(without) > 0:
         both = np.concatenate([a, b], axis=1)  # one product for the pair
         parts = resampled_sums(both, resamples, np.random.default_rng(seed))
         drawn = np.concatenate([_miou(part[:, :2]) - _miou(part[:, 2:]) for part in parts])
         return bca(difference, drawn, without, LEVEL)
-    half = float(stats.t.ppf(0.5 + LEVEL / 2, len(a) - 1) * np.sqrt(variance(without)))
+    half = float(special.stdtrit(max(effective - 1, 1.0), 0.5 + LEVEL / 2) * np.sqrt(variance(without)))
     return difference - half, difference + half
 
 

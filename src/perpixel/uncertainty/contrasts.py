@@ -49,6 +49,7 @@ class Measured:
         scores: (R,) mIoU, in the runs' order.
         without: (G, R) mIoU without each unit; None where the runs were not scored on the same images.
         units, units_are: G, and of what.
+        effective: of how many of equal size, see `PerImage.effective_units`.
     """
 
     def __init__(self, runs: Mapping[Hashable, PerImage]) -> None:
@@ -58,6 +59,7 @@ class Measured:
         sums = [(run if again is None else again).unit_sums for run, again in zip(found, same, strict=True)]
         self.scores = np.array([with_mean(iou(one.sum(0)))[0] for one in sums])
         self.units, self.units_are = len(sums[0]), found[0].units.are
+        self.effective = float(found[0].effective_units[0])
         shared = all(again is not None for again in same)
         self.without = np.stack([scores_without(one)[:, 0] for one in sums], 1) if shared else None
 
@@ -94,7 +96,7 @@ def contrast(
     seeds = float((row**2).sum() * between) if free else 0.0
     if images + seeds == 0:
         return Contrast(value, **facts, why="no interval: nothing varies")  # type: ignore[arg-type]
-    parts = [(images, measured.units - 1), *([(seeds, free)] if free else [])]
+    parts = [(images, max(measured.effective - 1, 1.0)), *([(seeds, float(free))] if free else [])]
     low, high = _ends(value, _half(parts, 1 - LEVEL), is_score)
     return Contrast(value, low, high, _p(value, parts), free > 0, **facts)  # type: ignore[arg-type]
 
@@ -109,12 +111,12 @@ def _between_seeds(measured: Measured, cells: Mapping[Hashable, Hashable]) -> tu
     return (squares / free if free else 0.0), free
 
 
-def _half(parts: Sequence[tuple[float, int]], alpha: float) -> float:
+def _half(parts: Sequence[tuple[float, float]], alpha: float) -> float:
     """Half of an interval's length from variances and their degrees of freedom."""
     return math.sqrt(sum(float(special.stdtrit(freedom, 1 - alpha / 2)) ** 2 * part for part, freedom in parts))
 
 
-def _p(value: float, parts: Sequence[tuple[float, int]]) -> float:
+def _p(value: float, parts: Sequence[tuple[float, float]]) -> float:
     """The α at which the interval just reaches 0."""
     least = 1e-9
     if abs(value) >= _half(parts, least):

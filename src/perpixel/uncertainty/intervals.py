@@ -17,7 +17,7 @@ LEAST_UNITS = 6
 """Below so many groups or images there is no interval: whatever is computed from them does not hold what it says."""
 
 BCA_UNITS = 150
-"""From so many on the bootstrap is taken; below, its intervals are too short for few clusters."""
+"""From so many on (of equal size, see `effective_units`) the bootstrap is taken; below, its intervals are too short."""
 
 RESAMPLES = 10_000
 
@@ -64,8 +64,8 @@ def intervals(images: PerImage, resamples: int = RESAMPLES, seed: int = 0) -> di
     """Intervals of ``mIoU`` and ``IoU/<class>``.
 
     Over groups where the data have groups, else over images. From 150 units on BCa (Efron 1987), below the cluster
-    jackknife on the logit scale with t(G − 1), below 6 none. A class counts the units that hold it, in truth or
-    prediction. Classes without a score have no entry.
+    jackknife on the logit scale with t(G − 1), below 6 none. Groups of unequal sizes count as fewer of equal size. A
+    class counts the units that hold it, in truth or prediction. Classes without a score have no entry.
 
     Args:
         images: counts of every image.
@@ -77,10 +77,16 @@ def intervals(images: PerImage, resamples: int = RESAMPLES, seed: int = 0) -> di
         return {}
     scores, without = with_mean(iou(sums.sum(0))), scores_without(sums)
     held = np.append(len(sums), (sums[:, 1] > 0).sum(0))
-    drawn = _drawn(sums, resamples, seed) if held.max() >= BCA_UNITS else None
+    effective = images.effective_units
+    drawn = _drawn(sums, resamples, seed) if effective.max() >= BCA_UNITS else None
     names = ["mIoU", *(f"IoU/{name}" for name in images.classes)]
     return {
-        name: _interval(scores[place], without[:, place], None if drawn is None else drawn[:, place], units, are)
+        name: _interval(
+            scores[place],
+            without[:, place],
+            drawn[:, place] if drawn is not None and effective[place] >= BCA_UNITS else None,
+            (units, effective[place], are),
+        )
         for place, (name, units) in enumerate(zip(names, held.tolist(), strict=True))
         if not np.isnan(scores[place])
     }
@@ -99,11 +105,12 @@ def _drawn(sums: Floats, resamples: int, seed: int) -> Floats:
     return np.concatenate([with_mean(iou(part)) for part in resampled_sums(sums, resamples, rng)])
 
 
-def _interval(score: float, without: Floats, drawn: Floats | None, units: int, are: str) -> Interval:
+def _interval(score: float, without: Floats, drawn: Floats | None, over: tuple[int, float, str]) -> Interval:
+    units, effective, are = over
     if why := too_few(units, are):
         return Interval(None, None, "", units, are, why)
     if np.ptp(without) == 0:
         return Interval(None, None, "", units, are, f"no interval: none of {units} {are} changes the score")
-    if drawn is not None and units >= BCA_UNITS:
+    if drawn is not None:
         return Interval(*bca(score, drawn, without, LEVEL), "bca", units, are)
-    return Interval(*logit_interval(score, without, units, LEVEL), "jackknife", units, are)
+    return Interval(*logit_interval(score, without, effective, LEVEL), "jackknife", units, are)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from scipy import special, stats
+from scipy import special
 
 from perpixel.uncertainty.per_image import Floats, iou, with_mean
 
@@ -19,7 +19,7 @@ def variance(without: Floats) -> Floats:
     return np.asarray((units - 1) / units * ((without - without.mean(0)) ** 2).sum(0))
 
 
-def logit_interval(score: float, without: Floats, units: int, level: float) -> tuple[float, float]:
+def logit_interval(score: float, without: Floats, units: float, level: float) -> tuple[float, float]:
     """An interval for a score in 0…1: on the logit scale with Student's t of G − 1 degrees of freedom.
 
     Ratios near 0 or 1 are skewed, and few clusters make the normal quantile too short (Cameron and Miller 2015); a
@@ -28,11 +28,11 @@ def logit_interval(score: float, without: Floats, units: int, level: float) -> t
     Args:
         score: of all units.
         without: (G,) of all units but one.
-        units: G of them that hold the class: the others add no evidence.
+        units: G, how many of equal size that hold the class they amount to: the others add no evidence.
         level: of confidence.
     """
     both = np.append(without, score)
-    quantile = stats.t.ppf(0.5 + level / 2, units - 1)
+    quantile = special.stdtrit(max(units - 1, 1.0), 0.5 + level / 2)
     if both.min() <= 0 or both.max() >= 1:
         half = quantile * np.sqrt(variance(without))
         return max(0.0, score - float(half)), min(1.0, score + float(half))

@@ -101,6 +101,20 @@ class PerImage:
         np.add.at(summed, self.units.of, self.counts)
         return sums_of(summed)
 
+    @cached_property
+    def effective_units(self) -> Floats:
+        """(1 + C,) how many units of equal size carry as much: (Σ n)² / Σ n², n the images of each unit.
+
+        Of all images for the first, then of those that hold each class, in truth or prediction. Equals G for images
+        and for groups of one size; groups of unequal sizes know less than their number says (Kish 1965; for t
+        quantiles Carter, Schnepel and Steigerwald 2017). 0 for a class that no image holds.
+        """
+        held = np.concatenate([np.ones((len(self.names), 1)), self.counts.sum(1) > 0], 1)
+        images = np.zeros((len(self.units.names), held.shape[1]))
+        np.add.at(images, self.units.of, held)
+        squares = (images**2).sum(0)
+        return np.divide(images.sum(0) ** 2, squares, out=np.zeros(len(squares)), where=squares > 0)
+
     def chosen(self, images: Sequence[int] | npt.NDArray[np.bool_]) -> PerImage:
         """Only some of the images, in that order."""
         places = np.arange(len(self.names))[np.asarray(images)]

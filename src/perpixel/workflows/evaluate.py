@@ -26,6 +26,7 @@ from perpixel.labels import LabelSpace
 from perpixel.reporting.pictures import reliability_picture
 from perpixel.tracking import manifest
 from perpixel.training import CheckpointStore, Scores, write_scores
+from perpixel.uncertainty import Interval
 from perpixel.workflows.assembly import build_evaluators, build_model, build_source, check_nodes, without_weights
 from perpixel.workflows.conditions import image_conditions
 from perpixel.workflows.describe import spec_of_config
@@ -63,10 +64,11 @@ class Request:
 
 @dataclass(frozen=True)
 class Found:
-    """Scores by name (None where undefined), and the file that holds them."""
+    """Scores by name (None where undefined), their intervals, and the file that holds them."""
 
     scores: Mapping[str, float | None]
     path: Path
+    intervals: Mapping[str, Interval]
 
 
 def evaluate(request: Request) -> Found:
@@ -205,10 +207,7 @@ def _write(request: Request, source: DataSource, split: SplitName, labels: Label
     write_scores(path, labels, {split: found}, conditions=lambda name: image_conditions(source, name))
     if "reliability" in found.details:
         save_png(path.with_name(f"{path.stem}_reliability.png"), reliability_picture(found.details["reliability"]))
-    return Found(_numbers(path, split), path)
-
-
-def _numbers(path: Path, split: str) -> dict[str, float | None]:
-    """The numbers of one split from a scores file."""
-    found = json.loads(path.read_text(encoding="utf-8"))[split]
-    return {name: value for name, value in found.items() if value is None or isinstance(value, int | float)}
+    kept = json.loads(path.read_text(encoding="utf-8"))[split]
+    numbers = {name: value for name, value in kept.items() if value is None or isinstance(value, int | float)}
+    read = {name: Interval.read(one) for name, one in kept.get("intervals", {}).items()}
+    return Found(numbers, path, {name: one for name, one in read.items() if one is not None})
