@@ -37,10 +37,10 @@ def test_scores_carry_intervals_and_the_order_of_single_seeds_is_called_open(cou
     assert f"{best.score('val', 'mIoU'):.3f} ± {half:.3f}" in table
     assert f"± {half:.3f}" in page
     for text in (table, page):
-        assert "±: half of the 95 % interval over the val split's 60 images." in text
+        assert "±: half of the 95 % interval over val (60 images) and test (60 images)." in text
         assert "the order of these runs is not established" in text
         assert "paired permutation test" in text
-        assert re.search(r"lower, p (< )?0\.0", text)
+        assert re.search(r"lower, p (≤ )?0\.0", text)
     rows = list(csv.DictReader((counted / "leaderboard.csv").open()))
     low, score, high = (float(rows[0][f"val mIoU{end}"]) for end in (" low", "", " high"))
     assert low < score < high

@@ -48,7 +48,7 @@ class Against:
         """For a table's cell."""
         if self.p is None:
             return self.why
-        told = f"p {self.p:.3f}" if self.p >= 0.001 else "p < 0.001"
+        told = f"p {self.p:.3f}" if self.p >= 0.0015 else "p ≤ 0.001"
         return f"{'lower' if (self.difference or 0) < 0 else 'higher'}, {told}" if self.shown else "no difference shown"
 
 
@@ -122,15 +122,16 @@ def stamp(run: Run) -> str:
     return f"{run.directory.name} {facts.st_size} {facts.st_mtime_ns}"
 
 
-def interval_note(runs: Sequence[Run], split: str = "val") -> str:
-    """What the ± of a split's mIoU is, or why there is none; empty where no run counted its images."""
-    known = [found for run in runs if (found := run.interval(split, "mIoU"))]
-    if not known:
-        return ""
-    if reasons := dict.fromkeys(one.why for one in known if one.why):
-        return f"On {split}: {'; '.join(reasons)}."
-    facts = dict.fromkeys(f"{one.units} {one.units_are}" for one in known)
-    return f"±: half of the 95 % interval over the {split} split's {' or '.join(facts)}."
+def interval_notes(runs: Sequence[Run]) -> list[str]:
+    """What the ± of mIoU is, and why there is none where there is none; empty where no run counted its images."""
+    over, reasons = [], []
+    for split in ("val", "test"):
+        known = [found for run in runs if (found := run.interval(split, "mIoU"))]
+        facts = dict.fromkeys(f"{one.units} {one.units_are}" for one in known if not one.why)
+        over += [f"{split} ({' or '.join(facts)})"] if facts else []
+        whys = dict.fromkeys(one.why for one in known if one.why)
+        reasons += [f"On {split}: {'; '.join(whys)}."] if whys else []
+    return [*([f"±: half of the 95 % interval over {' and '.join(over)}."] if over else []), *reasons]
 
 
 def _against(run: Run, first: Run, cache: Cache) -> Against:

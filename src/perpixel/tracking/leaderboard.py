@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from perpixel.tracking import certainty
 from perpixel.tracking.certainty import (
     CACHE_FILE,
     Against,
@@ -16,7 +17,6 @@ from perpixel.tracking.certainty import (
     against_first,
     group_intervals,
     groups_against_first,
-    interval_note,
     plus_minus,
 )
 from perpixel.tracking.code import code_digest
@@ -293,8 +293,10 @@ def _markdown(sweep: Sweep, against: Mapping[Path, Against], groups: Sequence[Se
 
 def interval_notes(runs: Sequence[Run], against: Mapping[Path, Against]) -> list[str]:
     """What ± and the tests of a table are."""
-    notes = [note for split in ("val", "test") if (note := interval_note(runs, split))]
-    return [*notes, *([AGAINST_NOTE] if any(one.p is not None for one in against.values()) else [])]
+    return [
+        *certainty.interval_notes(runs),
+        *([AGAINST_NOTE] if any(one.p is not None for one in against.values()) else []),
+    ]
 
 
 def seeds_interval_note(groups: Sequence[SeedGroup]) -> str:
