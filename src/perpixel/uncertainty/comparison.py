@@ -73,8 +73,8 @@ def aligned(ours: PerImage, theirs: PerImage) -> PerImage | None:
     if ours.names != theirs.names:
         places = {name: place for place, name in enumerate(theirs.names)}
         theirs = theirs.chosen([places[name] for name in ours.names])
-    truths = [images.counts[:, 0] + images.counts[:, 2] for images in (ours, theirs)]
-    return theirs if np.array_equal(*truths) else None
+    first, second = (images.counts[:, 0] + images.counts[:, 2] for images in (ours, theirs))
+    return theirs if np.array_equal(first, second) else None
 
 
 def holm(ps: Sequence[float]) -> list[float]:

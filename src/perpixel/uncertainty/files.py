@@ -6,7 +6,7 @@ import zipfile
 import zlib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 
@@ -26,13 +26,13 @@ def write_counts(file: BinaryIO, splits: Mapping[str, PerImage]) -> None:
     Per split the arrays ``names``, ``counts`` (N, 3, C), ``classes``, ``sizes`` (N, 2), ``groups_are`` and one
     ``condition.<name>`` per condition, under ``<split>/``. No array holds Python objects.
     """
-    arrays = {}
+    arrays: dict[str, Any] = {}
     for split, found in splits.items():
         texts = {"names": found.names, "classes": found.classes, "groups_are": (found.groups_are,)}
         texts |= {f"{_CONDITION}{name}": values for name, values in found.conditions.items()}
         arrays |= {f"{split}/{key}": np.array(values, dtype=np.str_) for key, values in texts.items()}
         arrays |= {f"{split}/counts": _narrow(found.counts), f"{split}/sizes": found.sizes}
-    np.savez_compressed(file, **arrays)  # type: ignore[arg-type]
+    np.savez_compressed(file, **arrays)
 
 
 def read_counts(path: Path) -> dict[str, PerImage]:
