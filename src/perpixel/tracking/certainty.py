@@ -149,9 +149,8 @@ def _against(run: Run, first: Run, cache: Cache) -> Against:
 def _group_against(runs: Sequence[Run], first: Sequence[Run], cache: Cache) -> Against:
     def compute() -> dict[str, Any]:
         weights = {**_scaled(runs, 1.0), **_scaled(first, -1.0)}
-        cells: dict[Hashable, Hashable] = {
-            run.directory: place for place, cell in enumerate((runs, first)) for run in cell
-        }
+        cells: dict[Hashable, Hashable] = {run.directory: 0 for run in runs}
+        cells |= {run.directory: 1 for run in first}
         found = _contrast([*runs, *first], "val", weights, cells)
         if found is None:
             return vars(Against(None, why="no counts of val images"))

@@ -133,6 +133,12 @@ class Run:
         return None if count is None else int(count)
 
     @property
+    def macs(self) -> int | None:
+        """Multiply–accumulates of the model on one val image."""
+        count = _finite(_mapping(self.manifest.get("macs")).get("count"))
+        return None if count is None else int(count)
+
+    @property
     def overlays(self) -> dict[str, Path]:
         """Sample name → picture of its prediction."""
         return {path.stem: path for path in sorted((self.directory / "overlays").glob("*.png"))}

@@ -113,7 +113,7 @@ class PerImage:
         images = np.zeros((len(self.units.names), held.shape[1]))
         np.add.at(images, self.units.of, held)
         squares = (images**2).sum(0)
-        return np.divide(images.sum(0) ** 2, squares, out=np.zeros(len(squares)), where=squares > 0)
+        return np.asarray(np.divide(images.sum(0) ** 2, squares, out=np.zeros(len(squares)), where=squares > 0))
 
     def chosen(self, images: Sequence[int] | npt.NDArray[np.bool_]) -> PerImage:
         """Only some of the images, in that order."""
@@ -137,7 +137,7 @@ def sums_of(counts: Integers) -> Floats:
 def iou(sums: Floats) -> Floats:
     """(…, 2, C) intersection and union → (…, C); NaN for a class that is neither in truth nor in prediction."""
     union = sums[..., 1, :]
-    return np.divide(sums[..., 0, :], union, out=np.full(union.shape, np.nan), where=union > 0)
+    return np.asarray(np.divide(sums[..., 0, :], union, out=np.full(union.shape, np.nan), where=union > 0))
 
 
 def with_mean(values: Floats) -> Floats:
