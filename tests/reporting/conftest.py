@@ -72,7 +72,7 @@ def fabricate_run(directory: Path, job: dict[str, Any], quality: float, samples:
     _write_history(directory, scores["val"]["mIoU"], job["num"])
     metrics = {"classes": LABELS.names, "palette": LABELS.palette, **scores}
     (directory / "metrics.json").write_text(json.dumps(metrics))
-    for split in scores:
+    for split in scores if samples else ():
         Image.fromarray(reliability_picture(RELIABILITY)).save(directory / f"reliability_{split}.png")
     for sample in range(samples):
         _write_overlay(directory / "overlays" / f"val_{sample:03d}.png", sample, quality, job["num"])
