@@ -10,7 +10,7 @@ from perpixel.bundle import Predictor
 from perpixel.config import compose
 from perpixel.evaluation import Evaluator, Spatial, score
 from perpixel.labels import LabelSpace
-from perpixel.metrics import Calibration, ImageCounts, PixelMetric, SegmentationMetrics, SpatialMetrics
+from perpixel.metrics import Calibration, ErrorPlaces, ImageCounts, PixelMetric, SegmentationMetrics, SpatialMetrics
 from perpixel.spec import NODES, ModelSpec, Normalise
 from perpixel.training.module import Scores
 from perpixel.training.scoring import final_values
@@ -18,7 +18,7 @@ from perpixel.workflows.assembly import build_evaluators, evaluation_faults
 from perpixel.workflows.evaluate import class_map
 
 SPACE = LabelSpace(("a", "b", "c"), ((0, 0, 0),) * 3)
-METRICS = (SegmentationMetrics, SpatialMetrics, Calibration)
+METRICS = (SegmentationMetrics, SpatialMetrics, Calibration, ErrorPlaces)
 
 
 def test_settings_reach_the_metrics() -> None:
@@ -28,7 +28,9 @@ def test_settings_reach_the_metrics() -> None:
 
 
 def test_each_can_be_left_out_and_the_choice_none_leaves_out_all() -> None:
-    (only,) = build_evaluators(compose(["evaluation.spatial=null", "evaluation.images=null"]).cfg.evaluation)
+    (only,) = build_evaluators(
+        compose(["evaluation.spatial=null", "evaluation.images=null", "evaluation.errors=null"]).cfg.evaluation
+    )
     assert only == evaluation.Calibration()
     assert build_evaluators(compose(["evaluation=none"]).cfg.evaluation) == []
 
@@ -38,6 +40,7 @@ def test_yaml_and_code_have_the_same_defaults() -> None:
         Spatial(),
         evaluation.Calibration(),
         evaluation.ImageCounts(),
+        evaluation.ErrorPlaces(),
     ]
 
 

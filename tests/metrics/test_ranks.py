@@ -10,7 +10,7 @@ PROGRAM = """
 import sys, torch
 import torch.distributed as dist
 from perpixel.labels import LabelSpace
-from perpixel.metrics import Calibration, ImageCounts, SegmentationMetrics, SpatialMetrics
+from perpixel.metrics import Calibration, ErrorPlaces, ImageCounts, SegmentationMetrics, SpatialMetrics
 
 rank, store, out = int(sys.argv[1]), sys.argv[2], sys.argv[3]
 dist.init_process_group("gloo", init_method=f"file://{store}", rank=rank, world_size=2)
@@ -18,7 +18,7 @@ torch.manual_seed(0)
 logits, target = torch.randn(7, 4, 9, 11), torch.randint(0, 4, (7, 9, 11))
 target[:, 2:4] = 255
 space = LabelSpace(("a", "b", "c", "d"), ((0, 0, 0),) * 4)
-for kind in (SegmentationMetrics, SpatialMetrics, Calibration):
+for kind in (SegmentationMetrics, SpatialMetrics, Calibration, ErrorPlaces):
     shared, alone = kind(space), kind(space)
     alone.distributed_available_fn = lambda: False
     for index in range(7):

@@ -36,11 +36,12 @@ class ClassRow:
 
 @dataclass(frozen=True)
 class Confusion:
-    """``share`` (0…1) of the pixels that are ``truth`` were called ``prediction``."""
+    """``share`` (0…1) of the pixels that are ``truth`` were called ``prediction``: ``of_errors`` of all wrong ones."""
 
     truth: str
     prediction: str
     share: float
+    of_errors: float
 
 
 def class_rows(columns: Sequence[tuple[Run, str]]) -> tuple[ClassRow, ...]:
@@ -63,15 +64,17 @@ def class_rows(columns: Sequence[tuple[Run, str]]) -> tuple[ClassRow, ...]:
     )
 
 
-def worst_confusions(run: Run, split: str, most: int = 6) -> tuple[Confusion, ...]:
-    """The mistakes that cost a class the largest share of its pixels, largest first; those under 1 % are left out."""
+def worst_confusions(run: Run, split: str, most: int = 8) -> tuple[Confusion, ...]:
+    """The pairs that make most of all wrong pixels, largest share first; those under 1 % of them are left out."""
+    rows = run.confusions.get(split, ())
+    wrong = sum(count for truth, row in enumerate(rows) for called, count in enumerate(row) if truth != called)
     found = [
-        Confusion(run.classes[truth], run.classes[called], count / sum(row))
-        for truth, row in enumerate(run.confusions.get(split, ()))
+        Confusion(run.classes[truth], run.classes[called], count / sum(row), count / wrong)
+        for truth, row in enumerate(rows)
         for called, count in enumerate(row)
-        if truth != called and count > 0.01 * sum(row)
+        if truth != called and count > 0.01 * wrong
     ]
-    return tuple(sorted(found, key=lambda confusion: -confusion.share)[:most])
+    return tuple(sorted(found, key=lambda confusion: -confusion.of_errors)[:most])
 
 
 def _share(run: Run, split: str, name: str) -> float | None:

@@ -41,7 +41,7 @@ def print_scores(title: str, scores: Scores, intervals: Intervals = NO_INTERVALS
     if note := interval_note(intervals):
         console.print(f"  {note}", highlight=False, markup=False)
     for name, value in overall(scores).items():
-        console.print(f"  {name:<15}{written(value)}", highlight=False)
+        console.print(f"  {name:<22}{written(value)}", highlight=False)
 
 
 def class_table(title: str, scores: Scores, intervals: Intervals = NO_INTERVALS) -> Table:
@@ -50,9 +50,10 @@ def class_table(title: str, scores: Scores, intervals: Intervals = NO_INTERVALS)
     names = list(dict.fromkeys(name.partition("/")[2] for name in scores if "/" in name))
     table = Table("class", title=Text(title), show_footer=True, caption="–: no pixels to score; left out of the mean")
     table.columns[0].footer = "mean"
+    with_interval = {name.partition("/")[0] for name, one in intervals.items() if one.half is not None}
     for score in columns:
         footer = sure(scores.get(_mean(score)), intervals.get(_mean(score)))
-        table.add_column(HEADINGS.get(score, score), footer=footer, justify="right")
+        table.add_column(HEADINGS.get(score, score), footer=footer, justify="right", no_wrap=score in with_interval)
     for name in names:
         table.add_row(
             Text(name), *(sure(scores.get(key), intervals.get(key)) for key in (f"{score}/{name}" for score in columns))

@@ -22,7 +22,7 @@ from perpixel.training.experiment import Experiment, trainer_arguments
 from perpixel.training.lightning_warnings import silence_lightning_warnings
 from perpixel.training.module import Scores, SegmentationModule
 from perpixel.training.store import CheckpointError, CheckpointStore
-from perpixel.uncertainty import Conditions, PerImage, counts_file, intervals, write_counts
+from perpixel.uncertainty import Conditions, PerImage, counts_file, intervals, slices, write_counts
 
 log = logging.getLogger(__name__)
 
@@ -110,7 +110,8 @@ def write_scores(
     """``metrics.json``: classes, palette, and per split scores (null where undefined) and details (see ``Scores``).
 
     Under ``baselines`` stands what guesses without a network score, by split and guess. Where images were counted one
-    by one their counts go into ``metrics_images.npz``, and ``intervals`` of each split holds what follows from them.
+    by one their counts go into ``metrics_images.npz``, and ``intervals`` and ``slices`` of each
+    split hold what follows from them.
 
     Args:
         path: of the JSON.
@@ -129,6 +130,7 @@ def write_scores(
         record[split] = {**values, **details}
         if IMAGES in found.details:
             counted[split] = PerImage.of(found.details[IMAGES], labels.names, conditions(split))
+            record[split]["slices"] = [one.plain() for one in slices(counted[split])]
             record[split]["intervals"] = {name: one.plain() for name, one in intervals(counted[split]).items()}
     if counted:
         with replacing(counts_file(path)) as file:

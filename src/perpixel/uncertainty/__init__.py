@@ -5,6 +5,7 @@ from perpixel.uncertainty.contrasts import Contrast, Measured, contrast, mean_we
 from perpixel.uncertainty.files import counts_file, read_counts, write_counts
 from perpixel.uncertainty.intervals import Interval, intervals
 from perpixel.uncertainty.per_image import Conditions, PerImage, Units
+from perpixel.uncertainty.slices import Slice, slices
 
 __all__ = [
     "Comparison",
@@ -13,6 +14,7 @@ __all__ = [
     "Interval",
     "Measured",
     "PerImage",
+    "Slice",
     "Units",
     "compare",
     "contrast",
@@ -21,5 +23,6 @@ __all__ = [
     "intervals",
     "mean_weights",
     "read_counts",
+    "slices",
     "write_counts",
 ]
