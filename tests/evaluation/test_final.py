@@ -10,7 +10,7 @@ from perpixel.bundle import Predictor
 from perpixel.config import compose
 from perpixel.evaluation import Evaluator, Spatial, score
 from perpixel.labels import LabelSpace
-from perpixel.metrics import Calibration, PixelMetric, SegmentationMetrics, SpatialMetrics
+from perpixel.metrics import Calibration, ErrorPlaces, ImageCounts, PixelMetric, SegmentationMetrics, SpatialMetrics
 from perpixel.spec import NODES, ModelSpec, Normalise
 from perpixel.training.module import Scores
 from perpixel.training.scoring import final_values
@@ -18,7 +18,7 @@ from perpixel.workflows.assembly import build_evaluators, evaluation_faults
 from perpixel.workflows.evaluate import class_map
 
 SPACE = LabelSpace(("a", "b", "c"), ((0, 0, 0),) * 3)
-METRICS = (SegmentationMetrics, SpatialMetrics, Calibration)
+METRICS = (SegmentationMetrics, SpatialMetrics, Calibration, ErrorPlaces)
 
 
 def test_settings_reach_the_metrics() -> None:
@@ -28,13 +28,20 @@ def test_settings_reach_the_metrics() -> None:
 
 
 def test_each_can_be_left_out_and_the_choice_none_leaves_out_all() -> None:
-    (only,) = build_evaluators(compose(["evaluation.spatial=null"]).cfg.evaluation)
+    (only,) = build_evaluators(
+        compose(["evaluation.spatial=null", "evaluation.images=null", "evaluation.errors=null"]).cfg.evaluation
+    )
     assert only == evaluation.Calibration()
     assert build_evaluators(compose(["evaluation=none"]).cfg.evaluation) == []
 
 
 def test_yaml_and_code_have_the_same_defaults() -> None:
-    assert build_evaluators(compose([]).cfg.evaluation) == [Spatial(), evaluation.Calibration()]
+    assert build_evaluators(compose([]).cfg.evaluation) == [
+        Spatial(),
+        evaluation.Calibration(),
+        evaluation.ImageCounts(),
+        evaluation.ErrorPlaces(),
+    ]
 
 
 def test_faults_are_found_before_a_command_starts_each_with_its_key() -> None:
@@ -103,7 +110,7 @@ def test_memory_does_not_grow_with_the_number_of_images(kind: type[PixelMetric])
     assert not [name for name, value in vars(metric).items() if isinstance(value, list) and len(value) > 10]
 
 
-@pytest.mark.parametrize("kind", METRICS)
+@pytest.mark.parametrize("kind", [*METRICS, ImageCounts])
 def test_impossible_targets_name_value_count_and_sample(kind: type[PixelMetric]) -> None:
     target = torch.zeros(3, 6, 6, dtype=torch.int64)
     target[1, 0, :4], target[1, 5, 5], target[2, 2, 2], target[0, 3] = 7, -2, 9, 255
@@ -113,14 +120,14 @@ def test_impossible_targets_name_value_count_and_sample(kind: type[PixelMetric])
         kind(SPACE).update(torch.randn(3, 3, 6, 6), target.to(torch.uint8))
 
 
-@pytest.mark.parametrize("kind", METRICS)
+@pytest.mark.parametrize("kind", [*METRICS, ImageCounts])
 @pytest.mark.parametrize("channels", [2, 5])
 def test_logits_of_other_classes_are_refused(kind: type[PixelMetric], channels: int) -> None:
     with pytest.raises(ValueError, match=f"logits of {channels} channels .* for 3 classes"):
         kind(SPACE).update(torch.randn(2, channels, 6, 6), torch.zeros(2, 6, 6, dtype=torch.int64))
 
 
-@pytest.mark.parametrize("kind", [SegmentationMetrics, SpatialMetrics])
+@pytest.mark.parametrize("kind", [SegmentationMetrics, SpatialMetrics, ImageCounts])
 @pytest.mark.parametrize("value", [7, -1])
 def test_predicted_labels_that_are_no_class_are_refused(kind: type[PixelMetric], value: int) -> None:
     prediction = torch.zeros(2, 6, 6, dtype=torch.int64)

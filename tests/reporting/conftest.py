@@ -16,6 +16,7 @@ from PIL import Image
 
 from perpixel.labels import LabelSpace
 from perpixel.reporting.pictures import overlay_strip, reliability_picture
+from perpixel.uncertainty import Conditions, PerImage, intervals, write_counts
 
 LABELS = LabelSpace(
     names=("ocean", "tropical", "arid", "temperate", "continental", "polar"),
@@ -34,8 +35,11 @@ RELIABILITY = {
 }
 
 
-def fabricate_sweep(root: Path, seeds: tuple[int, ...] = ()) -> Path:
-    """Write a sweep of decoder × loss (× seed): all finish but the pixelshuffle runs, of which one is pending."""
+def fabricate_sweep(root: Path, seeds: tuple[int, ...] = (), images: int = 0, groups: int = 0) -> Path:
+    """Write a sweep of decoder × loss (× seed): all finish but the pixelshuffle runs, of which one is pending.
+
+    With ``images`` the finished runs have counted so many val images one by one, in so many ``groups``.
+    """
     jobs = []
     for decoder in ("transposed", "bilinear", "pixelshuffle"):
         for loss in ("ce", "dice"):
@@ -50,7 +54,9 @@ def fabricate_sweep(root: Path, seeds: tuple[int, ...] = ()) -> Path:
     for job in jobs:
         quality = QUALITY.get(",".join(override.partition("=")[2] for override in job["overrides"][:2]))
         if quality is not None:
-            fabricate_run(root / job["dir"], job, min(0.97, quality + 0.01 * (job["num"] % 3)))
+            fabricate_run(root / job["dir"], job, min(0.97, quality + 0.01 * (job["num"] % 3)), 0 if images else 6)
+            if images:
+                fabricate_counts(root / job["dir"], quality, job["num"], images, groups)
         elif job["overrides"][1] == "loss=ce":
             fabricate_failure(root / job["dir"], job)
     return root
@@ -66,10 +72,32 @@ def fabricate_run(directory: Path, job: dict[str, Any], quality: float, samples:
     _write_history(directory, scores["val"]["mIoU"], job["num"])
     metrics = {"classes": LABELS.names, "palette": LABELS.palette, **scores}
     (directory / "metrics.json").write_text(json.dumps(metrics))
-    for split in scores:
+    for split in scores if samples else ():
         Image.fromarray(reliability_picture(RELIABILITY)).save(directory / f"reliability_{split}.png")
     for sample in range(samples):
         _write_overlay(directory / "overlays" / f"val_{sample:03d}.png", sample, quality, job["num"])
+
+
+def fabricate_counts(directory: Path, quality: float, job: int, images: int, groups: int = 0) -> None:
+    """Give a run counts of its images in place of its scores; the same images in every run."""
+    data, own = np.random.default_rng(7), np.random.default_rng(job)
+    truth = data.multinomial(4096, (0.5, 0.15, 0.14, 0.06, 0.12, 0.03), images)
+    hard = 0.12 * data.standard_normal((images, 1))
+    kept = (quality - 0.6 * np.array(DIFFICULTY) + hard + 0.03 * own.standard_normal((images, 6))).clip(0.02, 0.98)
+    tp = own.binomial(truth, kept)
+    counts = np.stack([tp, own.permuted(truth - tp, axis=1), truth - tp], 1)
+    names = tuple(f"val_{place:03d}" for place in range(images))
+    known = {name: {"group": f"site {place % groups}"} for place, name in enumerate(names)} if groups else {}
+    counted = {"names": names, "counts": counts, "sizes": np.full((images, 2), 64)}
+    found = PerImage.of(counted, LABELS.names, Conditions(known, "sites"))
+    metrics = json.loads((directory / "metrics.json").read_text())
+    iou = counts[:, 0].sum(0) / counts.sum((0, 1))
+    for split in ("val", "test"):
+        metrics[split] |= {"mIoU": iou.mean(), **{f"IoU/{name}": iou[place] for place, name in enumerate(LABELS.names)}}
+        metrics[split]["intervals"] = {name: one.plain() for name, one in intervals(found).items()}
+    (directory / "metrics.json").write_text(json.dumps(metrics))
+    with (directory / "metrics_images.npz").open("wb") as file:
+        write_counts(file, {"val": found, "test": found})
 
 
 def fabricate_failure(directory: Path, job: dict[str, Any]) -> None:

@@ -3,6 +3,7 @@ from __future__ import annotations
 import pytest
 
 from perpixel.reporting.tables import print_scores
+from perpixel.uncertainty import Interval
 
 SCORES = {
     "mIoU": 0.5,
@@ -30,3 +31,18 @@ def test_a_row_per_class_the_means_under_them_and_then_the_rest(capsys: pytest.C
     assert rows["ECE"] == ["0.0625"]
     assert "mIoU" not in rows
     assert rows["val"] == ["of", "[a]/run"]
+
+
+def test_intervals_stand_behind_their_scores(capsys: pytest.CaptureFixture[str]) -> None:
+    mean, sky = (Interval(0.5 - half, 0.5 + half, "jackknife", 58, "15° cells") for half in (0.02, 0.035))
+    print_scores("val", SCORES, {"mIoU": mean, "IoU/sky": sky})
+    out = capsys.readouterr().out
+    assert "0.5000 ± 0.0350" in out
+    assert "0.5000 ± 0.0200" in out
+    assert "±: half of the 95 % interval over 58 15° cells" in out
+    print_scores(
+        "val", SCORES, {"mIoU": Interval(None, None, "", 3, "cities", "no interval: 3 cities, and it takes 6")}
+    )
+    out = capsys.readouterr().out
+    assert "no interval: 3 cities, and it takes 6" in out
+    assert "±" not in out

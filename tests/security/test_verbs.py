@@ -11,7 +11,7 @@ import pytest
 
 from tests.commands import ROOT, environment
 
-VERBS = ("train", "evaluate", "audit", "shapes", "export")
+VERBS = ("train", "evaluate", "audit", "shapes", "export", "report")
 TOUCH = "{_target_: pathlib.Path.touch, _args_: [{_target_: pathlib.Path, _args_: [SENTINEL]}]}"
 FACTORY = "{evil: {'()': 'ext://os.mkdir', path: SENTINEL}}"
 PLANTED = {
@@ -67,8 +67,8 @@ def test_every_verb_refuses(way: str, flags: list[str], sentinel: Path) -> None:
 
 def refused_everywhere(verbs: Sequence[str], way: str, flags: Sequence[str], sentinel: Path) -> None:
     for verb in verbs:
-        needed = verb in ("evaluate", "export") and "--help" not in flags and "--hydra-help" not in flags
-        run = ["run=."] if needed else []
+        needed = {"evaluate": ["run=."], "export": ["run=."], "report": ["runs=."]}.get(verb, [])
+        run = [] if {"--help", "--hydra-help"} & {*flags} else needed
         done = command(verb, [*flags, *WAYS[way], *run], sentinel)
         assert done.returncode == 2, (verb, done.stdout, done.stderr)
         assert f"hydra.{way}" in done.stderr

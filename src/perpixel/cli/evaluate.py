@@ -83,7 +83,7 @@ def evaluate(cfg: DictConfig, changes: Sequence[str] = ()) -> None:
             output=None if cfg.output is None else Path(cfg.output),
         )
     )
-    print_scores(f"{cfg.split} of {run}", found.scores)
+    print_scores(f"{cfg.split} of {run}", found.scores, found.intervals)
     log.info("written to %s", found.path)
 
 

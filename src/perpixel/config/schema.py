@@ -242,6 +242,15 @@ class UnusedInAudit:
 
 
 @dataclass
+class ReportConfig:
+    """The root of ``conf/report.yaml``."""
+
+    runs: Any = MISSING  # run or sweep directories, or folders that hold some: a path, a glob, or several
+    by: list[str] | None = None  # keys to compare; null: all that vary
+    output: str = "report.html"
+
+
+@dataclass
 class AuditConfig(UnusedInAudit):
     """The root of ``conf/audit.yaml``."""
 
@@ -311,6 +320,7 @@ SCHEMAS = {
     "init": InitConfig,
     "evaluate": EvaluateConfig,
     "predict": PredictConfig,
+    "report": ReportConfig,
     "audit": AuditConfig,
     "shapes": ShapesConfig,
     "export": ExportConfig,

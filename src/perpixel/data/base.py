@@ -108,6 +108,7 @@ class DataSource(ABC):
         quarantined: what is wrong with each file that was left out, for the run's manifest.
         unused: files that lie among the data and are used for nothing, by reason.
         drawn: whether the splits were drawn by a seed, so that a run should keep who stands where.
+        groups_are: what the ``group`` in a split's ``conditions`` is, in the plural: intervals are over them.
         original_ids: for each class the value that mask files store for it; None where files hold no such numbers.
         extras: what each sample brings besides image and mask, by name: a further ``image`` (H, W, C), a further
             ``mask`` (H, W) or per-pixel ``weight`` (H, W). The weight of the loss is the one named ``weight``.
@@ -119,6 +120,7 @@ class DataSource(ABC):
     quarantined: tuple[str, ...] = ()
     unused: tuple[Unused, ...] = ()
     drawn: bool = False
+    groups_are: str = "groups"
     original_ids: tuple[int, ...] | None = None
     labels: LabelSpace
     channels: int

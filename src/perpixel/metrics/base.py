@@ -22,14 +22,14 @@ NAMES_KEPT = 2**16
 
 
 class PixelMetric(Metric):
-    """Counts pixels batch by batch in states of fixed size that are summed over ranks; scores come from the sums.
+    """Counts pixels batch by batch in states, of fixed size as a rule, summed over ranks; scores come from the sums.
 
     Args:
         labels: class names and the value that means "no label".
 
     Attributes:
-        details: what pictures and tables need beside the scores (a confusion matrix, say), ready for JSON; of all
-            ranks, as of the last ``compute()``.
+        details: what pictures and tables need beside the scores (a confusion matrix, say), ready for JSON but for
+            ``images`` (see `ImageCounts`); of all ranks, as of the last ``compute()``.
     """
 
     full_state_update = False

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from perpixel.labels import LabelSpace
+from perpixel.labels import PADDING_INDEX, LabelSpace
 from perpixel.metrics.base import PixelMetric, check_targets
 from perpixel.metrics.confusion import count_pairs
 from perpixel.metrics.invalid_labels import seen_at_once
@@ -20,8 +20,18 @@ class SegmentationMetrics(PixelMetric):
 
     Scores and their policy for absent classes: `perpixel.metrics.scores.scores`.
 
+    In a loop of one's own, without a label space: ``SegmentationMetrics(num_classes=19, ignore_index=255)``, whose
+    classes are called by their index, as in ``IoU/7``.
+
     Args:
         labels: class names and the value that means "no label".
+        num_classes: C, in place of ``labels``.
+        ignore_index: with ``num_classes``: target value of pixels without a label, any integer that is no class; None
+            where every pixel has one.
+
+    Raises:
+        ValueError: not exactly one of ``labels`` and ``num_classes`` is given, there is no class, or the ignore index
+            is a class.
 
     Attributes:
         confusion: (C, C) int64 counts of this rank so far, rows are the truth, columns the prediction.
@@ -34,9 +44,15 @@ class SegmentationMetrics(PixelMetric):
     total: Tensor
     absent: tuple[str, ...]
 
-    def __init__(self, labels: LabelSpace) -> None:
-        super().__init__(labels)
-        self._add_counts("confusion", labels.num_classes, labels.num_classes)
+    def __init__(
+        self,
+        labels: LabelSpace | None = None,
+        *,
+        num_classes: int | None = None,
+        ignore_index: int | None = PADDING_INDEX,
+    ) -> None:
+        super().__init__(_space(labels, num_classes, ignore_index))
+        self._add_counts("confusion", self.labels.num_classes, self.labels.num_classes)
         self._clear()
 
     def update(self, logits_or_labels: Tensor, target: Tensor, names: Sequence[str] | None = None) -> None:
@@ -91,3 +107,18 @@ class SegmentationMetrics(PixelMetric):
     def _clear(self) -> None:
         self.total = torch.zeros_like(self.confusion)
         self.absent = self.labels.names
+
+
+def _space(labels: LabelSpace | None, num_classes: int | None, ignore_index: int | None) -> LabelSpace:
+    """The label space that was given, or one of classes called by their index."""
+    if (labels is None) == (num_classes is None):
+        raise ValueError(
+            "give either a LabelSpace or num_classes, as in SegmentationMetrics(num_classes=19, ignore_index=255)."
+        )
+    if labels is not None:
+        if not isinstance(labels, LabelSpace):
+            raise ValueError(f"{labels!r} is no LabelSpace: name the number of classes, num_classes={labels!r}.")
+        return labels
+    if num_classes is None or num_classes < 1:
+        raise ValueError(f"num_classes={num_classes}: give 1 or more.")
+    return LabelSpace(tuple(map(str, range(num_classes))), ((0, 0, 0),) * num_classes, ignore_index)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from perpixel.reporting.tables import written
+from perpixel.reporting.tables import sure, written
 from perpixel.tracking.runs import Run
 
 NAMES = {"majority": "majority class", "colour_table": "colour table"}
@@ -16,9 +16,10 @@ def final_line(run: Run) -> str:
     parts = []
     for split in run.scores:
         guesses = guesses_in_words(run, split)
+        interval = run.interval(split)
         part = "of {:,} of {:,} pixels".format(*run.parts[split]) if split in run.parts else ""
-        beside = "; ".join(text for text in (part, guesses) if text)
-        parts.append(f"{split} mIoU {written(run.score(split, 'mIoU'))}{f' ({beside})' if beside else ''}")
+        beside = "; ".join(text for text in (part, interval.why if interval else "", guesses) if text)
+        parts.append(f"{split} mIoU {sure(run.score(split, 'mIoU'), interval)}{f' ({beside})' if beside else ''}")
     return ", ".join(parts)
 
 

@@ -68,8 +68,8 @@ def chart(title: str, curves: Sequence[tuple[int, str, Sequence[Point]]], *, hig
     curves = [curve for curve in curves if curve[2]]
     if not curves:
         return None
-    x_axis = _Axis([x for _, _, points in curves for x, _ in points], LEFT, WIDTH - RIGHT, integer=True)
-    y_axis = _Axis([y for _, _, points in curves for _, y in points], HEIGHT - BOTTOM, TOP, integer=False)
+    x_axis = Axis([x for _, _, points in curves for x, _ in points], LEFT, WIDTH - RIGHT, integer=True)
+    y_axis = Axis([y for _, _, points in curves for _, y in points], HEIGHT - BOTTOM, TOP, integer=False)
     choose = max if highest_is_best else min
     lines = tuple(
         _line(run, label, choose(points, key=lambda point: point[1]), points, (x_axis, y_axis))
@@ -78,7 +78,7 @@ def chart(title: str, curves: Sequence[tuple[int, str, Sequence[Point]]], *, hig
     return Chart(title, lines, x_axis.ticks, y_axis.ticks)
 
 
-class _Axis:
+class Axis:
     """A linear scale from values to SVG units with round ticks; ``first`` and ``last`` are the units at its ends."""
 
     def __init__(self, values: Sequence[float], first: float, last: float, *, integer: bool) -> None:
@@ -95,13 +95,13 @@ class _Axis:
         return round(self.first + (value - self.low) / span * (self.last - self.first), 1)
 
 
-def _line(run: int, label: str, best: Point, points: Sequence[Point], axes: tuple[_Axis, _Axis]) -> Line:
+def _line(run: int, label: str, best: Point, points: Sequence[Point], axes: tuple[Axis, Axis]) -> Line:
     drawn = tuple(_placed(point, axes) for point in _thinned(points, best))
     path = "M" + "L".join(f"{x:g} {y:g}" for _, _, x, y in drawn)
     return Line(run, label, path, drawn, _placed(best, axes))
 
 
-def _placed(point: Point, axes: tuple[_Axis, _Axis]) -> tuple[int, float, float, float]:
+def _placed(point: Point, axes: tuple[Axis, Axis]) -> tuple[int, float, float, float]:
     epoch, value = point
     return epoch, value, axes[0](epoch), axes[1](value)
 

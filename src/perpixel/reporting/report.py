@@ -6,16 +6,26 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, get_args
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
 from perpixel.reporting import curves
 from perpixel.reporting.against import NAMES, guesses_in_words, verdict
 from perpixel.reporting.classes import class_rows, worst_confusions
 from perpixel.reporting.differences import compare, flatten
+from perpixel.reporting.environment import environment
 from perpixel.reporting.gallery import embedded, gallery
 from perpixel.reporting.quality import COLUMNS, quality_tables
+from perpixel.tracking.certainty import CACHE_FILE, Cache
 from perpixel.tracking.files import locked, write_atomically
-from perpixel.tracking.leaderboard import PARTS_NOTE, Standing, seed_groups, standings
+from perpixel.tracking.leaderboard import (
+    PARTS_NOTE,
+    SEEDS_NOTE,
+    Standing,
+    interval_notes,
+    order_note,
+    runs_against_first,
+    seeds_interval_note,
+    standings,
+    sure_seed_groups,
+)
 from perpixel.tracking.runs import SWEEP_FILE, Run, Status, Sweep, load_sweep
 
 REPORT_FILE = "report.html"
@@ -41,16 +51,19 @@ def write_report(directory: Path) -> Path:
     """
     page = directory / REPORT_FILE
     with locked(directory):
-        write_atomically(page, render(load_sweep(directory), single=not (directory / SWEEP_FILE).exists()))
+        sweep, single = load_sweep(directory), not (directory / SWEEP_FILE).exists()
+        write_atomically(page, render(sweep, single=single, cache=Cache(directory / CACHE_FILE)))
     return page
 
 
-def render(sweep: Sweep, *, single: bool) -> str:
+def render(sweep: Sweep, *, single: bool, cache: Cache) -> str:
     """The page as text; ``single`` for a run on its own, where there is nothing to compare."""
+    against = {} if single else runs_against_first(sweep, cache)
+    groups = sure_seed_groups(sweep, cache)
     places = standings(sweep)
     runs = [place.run for place in places]
     return (
-        _environment()
+        environment()
         .get_template("report.html.jinja")
         .render(
             {
@@ -68,7 +81,11 @@ def render(sweep: Sweep, *, single: bool) -> str:
                 "quality": () if single else quality_tables(runs),
                 **_headline(places),
                 **_comparisons(runs),
-                "seed_groups": seed_groups(sweep),
+                "seed_groups": groups,
+                "first": against,
+                "order_note": order_note(sweep),
+                "interval_notes": interval_notes(runs, against),
+                "seeds_note": f"{SEEDS_NOTE} {seeds_interval_note(groups)}".strip(),
                 "parts_note": PARTS_NOTE,
                 "charts": _charts(sweep, runs[:MOST_CURVES]),
                 "frame": curves,
@@ -79,18 +96,6 @@ def render(sweep: Sweep, *, single: bool) -> str:
             }
         )
     )
-
-
-def _environment() -> Environment:
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent / "templates"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {"fixed": _fixed, "percent": _percent, "duration": _duration}
-    return environment
 
 
 def _headline(places: Sequence[Standing]) -> dict[str, Any]:
@@ -156,25 +161,3 @@ def _class_tables(runs: Sequence[Run], *, single: bool) -> list[dict[str, Any]]:
     splits = [split for split in ("val", "test") if any(split in run.scores for run in scored)]
     tables = (([(run, split) for run in scored], split) for split in splits)
     return [{"split": split, "columns": columns, "rows": class_rows(columns)} for columns, split in tables]
-
-
-def _fixed(value: float | None, digits: int = 3) -> str:
-    return "–" if value is None else f"{value:,.{digits}f}"
-
-
-def _percent(value: float | None) -> str:
-    """A share: whole percents, one digit below ten."""
-    if value is None:
-        return "–"
-    return f"{100 * value:.0f} %" if value >= 0.0995 else f"{100 * value:.1f} %"
-
-
-def _duration(seconds: float | None) -> str:
-    """Seconds as people say them: 48 s, 3 min 20 s, 2 h 05 min."""
-    if seconds is None:
-        return "–"
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    if hours:
-        return f"{hours} h {minutes:02d} min"
-    return f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"

@@ -11,15 +11,29 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal, cast, get_args
+from typing import Any, Literal, NamedTuple, cast, get_args
 
 from perpixel.config import ConfigError, read_yaml
 from perpixel.config.monitor import direction
 from perpixel.tracking.files import is_in_use
+from perpixel.uncertainty import Interval, PerImage, Slice, read_counts
 
 Status = Literal["pending", "running", "finished", "pruned", "interrupted", "failed"]
 
 SWEEP_FILE = "sweep.json"
+IMAGES_FILE = "metrics_images.npz"
+
+
+class ErrorPlaces(NamedTuple):
+    """Where a run errs, see `perpixel.metrics.ErrorPlaces`.
+
+    Attributes:
+        distances: (distance from the true boundary, pixels, wrong pixels) from near to far.
+        components: (size, in the truth, missed, in the prediction, invented) from small to large.
+    """
+
+    distances: tuple[tuple[str, int, int], ...]
+    components: tuple[tuple[str, int, int, int, int], ...]
 
 
 @dataclass(frozen=True)
@@ -44,6 +58,10 @@ class Run:
         parts: per split of which only a part was scored, the labelled pixels that were counted, and those there are.
         baselines: per split the mIoU of guesses without a network (``majority``, ``colour_table``); empty for runs that
             did not measure them.
+        intervals: per split the 95 % intervals of mIoU and each class's IoU; empty for runs that did not count images
+            one by one.
+        error_places: per split the errors by distance to the true boundary, and components missed and invented.
+        slices: per split the scores by group, camera and the like, and by image size, worst first within each.
     """
 
     directory: Path
@@ -61,6 +79,18 @@ class Run:
     confusions: Mapping[str, tuple[tuple[int, ...], ...]] = field(default_factory=dict)
     parts: Mapping[str, tuple[int, int]] = field(default_factory=dict)
     baselines: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    intervals: Mapping[str, Mapping[str, Interval]] = field(default_factory=dict)
+    slices: Mapping[str, tuple[Slice, ...]] = field(default_factory=dict)
+    error_places: Mapping[str, ErrorPlaces] = field(default_factory=dict)
+
+    def interval(self, split: str, metric: str = "mIoU") -> Interval | None:
+        """The 95 % interval of a final score, which may say why it has no ends; None where images were not counted."""
+        return self.intervals.get(split, {}).get(metric)
+
+    @cached_property
+    def images(self) -> dict[str, PerImage]:
+        """Counts of every image by split, read when first asked for; empty where the run kept none."""
+        return read_counts(self.directory / IMAGES_FILE)
 
     def score(self, split: str, metric: str) -> float | None:
         """A final score, such as ``score("val", "mIoU")``; None where the run has none."""
@@ -116,6 +146,12 @@ class Run:
     def parameters(self) -> int | None:
         """Number of the model's parameters."""
         count = _finite(self.manifest.get("parameters"))
+        return None if count is None else int(count)
+
+    @property
+    def macs(self) -> int | None:
+        """Multiply–accumulates of the model on one val image."""
+        count = _finite(_mapping(self.manifest.get("macs")).get("count"))
         return None if count is None else int(count)
 
     @property
@@ -175,6 +211,9 @@ def load_run(directory: Path) -> Run:
         confusions={split: found for split in ("val", "test") if (found := _confusion(metrics.get(split)))},
         parts={split: part for split in ("val", "test") if (part := _part(metrics.get(split)))},
         baselines=_baselines(metrics.get("baselines")),
+        intervals={split: _intervals(metrics[split]) for split in ("val", "test") if metrics.get(split)},
+        error_places={split: where for split in ("val", "test") if (where := _error_places(metrics.get(split)))},
+        slices={split: parts for split in ("val", "test") if (parts := _slices(metrics.get(split)))},
     )
 
 
@@ -261,6 +300,30 @@ def _baselines(found: object) -> dict[str, dict[str, float]]:
         split: {name: score for name, score in guesses.items() if score is not None}
         for split, guesses in scored.items()
     }
+
+
+def _error_places(split: Mapping[str, Any] | None) -> ErrorPlaces | None:
+    near, parts = (_mapping((split or {}).get(key)) for key in ("errors_by_distance", "components"))
+    try:
+        distances = zip(near["distance"], near["pixels"], near["wrong"], strict=True)
+        columns = (parts[key] for key in ("size", "truth", "missed", "predicted", "invented"))
+        return ErrorPlaces(
+            tuple((str(name), int(pixels), int(wrong)) for name, pixels, wrong in distances),
+            tuple((str(row[0]), *map(int, row[1:])) for row in zip(*columns, strict=True)),  # type: ignore[misc]
+        )
+    except (KeyError, TypeError, ValueError):
+        return None
+
+
+def _slices(split: Mapping[str, Any] | None) -> tuple[Slice, ...]:
+    found = (split or {}).get("slices")
+    read = [Slice.read(one) for one in found] if isinstance(found, list) else []
+    return tuple(one for one in read if one is not None)
+
+
+def _intervals(split: Mapping[str, Any]) -> dict[str, Interval]:
+    found = {name: Interval.read(one) for name, one in _mapping(split.get("intervals")).items()}
+    return {name: one for name, one in found.items() if one is not None}
 
 
 def _confusion(split: Mapping[str, Any] | None) -> tuple[tuple[int, ...], ...]:

@@ -17,6 +17,7 @@ from perpixel.metrics import PixelMetric
 from perpixel.training.callbacks import NonFinite
 from perpixel.training.module import MakeOptimizer, MakeSchedule
 from perpixel.training.protocols import TrainableLoss
+from perpixel.uncertainty import Conditions
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,7 @@ class Experiment:
         on_look: called with a split's name before it is scored for the record.
         pixels: a split's name → how many labelled pixels it has; asked where only a part of it is scored.
         on_rollback: called when a step was not finite and training goes back; all ranks call it.
+        conditions: a split's name → under what its images were taken (see ``write_scores``).
         baselines: given the splits that were scored, what simple guesses score there (see ``write_scores``).
     """
 
@@ -54,6 +56,7 @@ class Experiment:
     pixels: Callable[[str], int] = field(default=lambda split: 0)
     on_rollback: Callable[[NonFinite], None] = field(default=lambda found: None)
     baselines: Callable[[Sequence[str]], Mapping[str, Any]] = field(default=lambda splits: {})
+    conditions: Callable[[str], Conditions] = field(default=lambda split: Conditions())
 
 
 def trainer_arguments(trainer: TrainerConfig) -> dict[str, Any]:

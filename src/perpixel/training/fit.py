@@ -102,7 +102,8 @@ def _fit_and_score(
         last = Step(fitter.global_step, fitter.current_epoch)
         raise NonFinite(last, [], "the loss of the val split with the weights to keep was")
     if fitter.is_global_zero:
-        write_scores(run / "metrics.json", experiment.labels, scores, experiment.baselines(list(scores)))
+        baselines = experiment.baselines(list(scores))
+        write_scores(run / "metrics.json", experiment.labels, scores, baselines, experiment.conditions)
         for logger in experiment.loggers:
             logger.log_metrics(final_values(scores))
     return scores

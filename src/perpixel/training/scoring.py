@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,12 +15,14 @@ from lightning.pytorch.callbacks import Callback
 
 from perpixel.config.schema import TrainerConfig
 from perpixel.labels import LabelSpace
-from perpixel.tracking.files import write_atomically
+from perpixel.metrics.image_counts import IMAGES
+from perpixel.tracking.files import replacing, write_atomically
 from perpixel.training.checkpoint_index import INDEX_FILE
 from perpixel.training.experiment import Experiment, trainer_arguments
 from perpixel.training.lightning_warnings import silence_lightning_warnings
 from perpixel.training.module import Scores, SegmentationModule
 from perpixel.training.store import CheckpointError, CheckpointStore
+from perpixel.uncertainty import Conditions, PerImage, counts_file, intervals, slices, write_counts
 
 log = logging.getLogger(__name__)
 
@@ -99,16 +101,40 @@ def final_values(scores: Mapping[str, Scores]) -> dict[str, float]:
 
 
 def write_scores(
-    path: Path, labels: LabelSpace, scores: Mapping[str, Scores], baselines: Mapping[str, Any] | None = None
+    path: Path,
+    labels: LabelSpace,
+    scores: Mapping[str, Scores],
+    baselines: Mapping[str, Any] | None = None,
+    conditions: Callable[[str], Conditions] = lambda split: Conditions(),
 ) -> None:
     """``metrics.json``: classes, palette, and per split scores (null where undefined) and details (see ``Scores``).
 
-    Under ``baselines`` stands what guesses without a network score, by split and guess.
+    Under ``baselines`` stands what guesses without a network score, by split and guess. Where images were counted one
+    by one their counts go into ``metrics_images.npz``, and ``intervals`` and ``slices`` of each
+    split hold what follows from them.
+
+    Args:
+        path: of the JSON.
+        labels: of the scores.
+        scores: by split.
+        baselines: see above.
+        conditions: a split's name → what is known of its images.
     """
     record: dict[str, Any] = {"classes": labels.names, "palette": labels.palette}
     if baselines:
         record["baselines"] = dict(baselines)
+    counted: dict[str, PerImage] = {}
     for split, found in scores.items():
         values = {name: value if value == value else None for name, value in found.values.items()}
-        record[split] = {**values, **found.details}
+        details = {name: detail for name, detail in found.details.items() if name != IMAGES}
+        record[split] = {**values, **details}
+        if IMAGES in found.details:
+            counted[split] = PerImage.of(found.details[IMAGES], labels.names, conditions(split))
+            record[split]["slices"] = [one.plain() for one in slices(counted[split])]
+            record[split]["intervals"] = {name: one.plain() for name, one in intervals(counted[split]).items()}
+    if counted:
+        with replacing(counts_file(path)) as file:
+            write_counts(file, counted)
+    else:
+        counts_file(path).unlink(missing_ok=True)  # of scores that are now overwritten
     write_atomically(path, json.dumps(record, indent=1) + "\n")

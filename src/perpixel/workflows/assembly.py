@@ -44,6 +44,7 @@ from perpixel.sweeps.search import TRIAL_FILE, reporter
 from perpixel.tracking.background_tracker import BackgroundTracker
 from perpixel.tracking.loggers import Tracker
 from perpixel.training import CanaryScores, Experiment, FirstBatch, Overlays, Pruning
+from perpixel.workflows.conditions import image_conditions
 from perpixel.workflows.pictures import Pictures
 
 log = logging.getLogger(__name__)
@@ -428,4 +429,5 @@ def assemble(
         on_look=on_look,
         pixels=lambda split: sum(total_pixels(source.split(cast(SplitName, split)), source.labels).pixels),
         baselines=partial(measure_baselines, source),
+        conditions=partial(image_conditions, source),
     )

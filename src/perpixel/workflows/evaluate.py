@@ -26,7 +26,9 @@ from perpixel.labels import LabelSpace
 from perpixel.reporting.pictures import reliability_picture
 from perpixel.tracking import manifest
 from perpixel.training import CheckpointStore, Scores, write_scores
+from perpixel.uncertainty import Interval
 from perpixel.workflows.assembly import build_evaluators, build_model, build_source, check_nodes, without_weights
+from perpixel.workflows.conditions import image_conditions
 from perpixel.workflows.describe import spec_of_config
 from perpixel.workflows.job import refuse_changed
 from perpixel.workflows.load import usable_device
@@ -62,10 +64,11 @@ class Request:
 
 @dataclass(frozen=True)
 class Found:
-    """Scores by name (None where undefined), and the file that holds them."""
+    """Scores by name (None where undefined), their intervals, and the file that holds them."""
 
     scores: Mapping[str, float | None]
     path: Path
+    intervals: Mapping[str, Interval]
 
 
 def evaluate(request: Request) -> Found:
@@ -201,13 +204,10 @@ def _write(request: Request, source: DataSource, split: SplitName, labels: Label
         folder = Path("runs", "evaluations", f"{request.model.name}_{source.split(split).fingerprint()[:8]}")
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"evaluation_{split}.json"
-    write_scores(path, labels, {split: found})
+    write_scores(path, labels, {split: found}, conditions=lambda name: image_conditions(source, name))
     if "reliability" in found.details:
         save_png(path.with_name(f"{path.stem}_reliability.png"), reliability_picture(found.details["reliability"]))
-    return Found(_numbers(path, split), path)
-
-
-def _numbers(path: Path, split: str) -> dict[str, float | None]:
-    """The numbers of one split from a scores file."""
-    found = json.loads(path.read_text(encoding="utf-8"))[split]
-    return {name: value for name, value in found.items() if value is None or isinstance(value, int | float)}
+    kept = json.loads(path.read_text(encoding="utf-8"))[split]
+    numbers = {name: value for name, value in kept.items() if value is None or isinstance(value, int | float)}
+    read = {name: Interval.read(one) for name, one in kept.get("intervals", {}).items()}
+    return Found(numbers, path, {name: one for name, one in read.items() if one is not None})

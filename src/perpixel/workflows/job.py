@@ -16,8 +16,10 @@ from typing import Any, cast
 
 import torch
 from omegaconf import DictConfig, OmegaConf
+from torch import Tensor
 
 from perpixel.analysis.checkerboard import advice_for
+from perpixel.analysis.cost import multiply_accumulates
 from perpixel.bundle import ModelBundle
 from perpixel.config import ConfigError, read_run_config, resumed_config, run_config_text
 from perpixel.config.errors import UserFacingError
@@ -385,6 +387,7 @@ def write_results(directory: Path) -> None:
 def _advise(run: Path, model: SegmentationModel, data: DataModule) -> None:
     """Score the trained model's checkerboard, and say so where its logits carry the grid of its upsampling."""
     batch = data.on_after_batch_transfer(next(iter(data.eval_dataloader("val"))), 0)
+    _note_cost(run, model, batch["image"][:1])
     height, width = batch["image"].shape[-2:]
     if min(height, width) < SMALLEST_SPECTRUM:
         log.info(
@@ -396,6 +399,14 @@ def _advise(run: Path, model: SegmentationModel, data: DataModule) -> None:
     manifest.update(run, checkerboard=found)
     if told:
         log.warning(told)
+
+
+def _note_cost(run: Path, model: SegmentationModel, image: Tensor) -> None:
+    """What a val image takes, for tables of cost; an operation that cannot be counted must not cost a training."""
+    try:
+        manifest.update(run, macs={"count": multiply_accumulates(model, image), "size": list(image.shape[-2:])})
+    except Exception:
+        log.exception("the multiply-accumulates of %s could not be counted; the run is not affected", run)
 
 
 def _summarise(run: Path) -> None:

@@ -11,7 +11,8 @@ for all (see ``SPANS``), and no window crosses a border.
 from __future__ import annotations
 
 import gzip
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -43,6 +44,10 @@ SPANS: dict[SplitName, tuple[tuple[int, int], ...]] = {
 
 MIN_LAND = 0.05
 """A window with no more land than this is left out: oceans are easy and many."""
+
+CELL = 15
+"""Degrees: windows within one cell of so many of latitude and longitude count as one group. (The test split has two
+bands only, and no interval follows from two; that neighbouring cells are independent is an assumption.)"""
 
 RGB = tuple[int, int, int]
 OCEAN: RGB = (30, 60, 120)
@@ -131,6 +136,7 @@ class Earth(DataSource):
     """
 
     channels = 3
+    groups_are = f"{CELL}° cells"
 
     def __init__(
         self,
@@ -202,6 +208,11 @@ class GridWindows(_Windows):
     def sample_name(self, index: int) -> str:
         """Where window ``index`` lies."""
         return window_name(*self.corners[index])
+
+    def conditions(self, index: int) -> Mapping[str, str]:
+        """The cell that holds the window's middle, by its south-western corner."""
+        row, column = (corner + side // 2 for corner, side in zip(self.corners[index], self.size, strict=True))
+        return {"group": cell_name(90 - 180 * row / HEIGHT, 360 * column / WIDTH - 180)}
 
     def fingerprint(self) -> str:
         """As the windows of one split, on a grid."""
@@ -283,6 +294,12 @@ def grid_corners(name: SplitName, size: Size) -> tuple[tuple[int, int], ...]:
         for column in range(start, stop, size[1])
         if row * WIDTH + column in places
     )
+
+
+def cell_name(latitude: float, longitude: float) -> str:
+    """The cell of 15° that holds a place, by its south-western corner, as in ``30N_015E``."""
+    south, west = (CELL * math.floor(degrees / CELL) for degrees in (latitude, longitude))
+    return f"{abs(south):02d}{'N' if south >= 0 else 'S'}_{abs(west):03d}{'E' if west >= 0 else 'W'}"
 
 
 def window_name(row: int, column: int) -> str:

@@ -51,6 +51,8 @@ class Cityscapes(FileSource):
         ValueError: a folder is missing or files lack masks; says what was looked for, the layout and the source.
     """
 
+    groups_are = "cities"
+
     def __init__(
         self,
         root: str,

@@ -28,7 +28,7 @@ for (const element of focusable) {
 }
 // A cross-hair that reads every run's value at the nearest epoch; it replaces the titles that work without scripts.
 const tip = document.getElementById("tip");
-for (const svg of document.querySelectorAll(".charts svg")) {
+for (const svg of document.querySelectorAll(".charts:not(.plain) svg")) {
   for (const title of svg.querySelectorAll("title")) title.remove();
   const lines = [...svg.querySelectorAll(".line")].map(line => ({
     label: line.dataset.label, hue: line.style.getPropertyValue("--hue"), points: JSON.parse(line.dataset.points),
