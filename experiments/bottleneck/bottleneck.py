@@ -30,7 +30,7 @@ def main() -> None:
     """One row a run and score; one point a run in the picture, a bar for their mean."""
     found: dict[tuple[bool, str], list[float]] = defaultdict(list)
     rows = []
-    for run in load_sweep(Path(sys.argv[1])):
+    for run in load_sweep(Path(sys.argv[1])).runs:
         skips, seed = run.config["model"]["skips"], run.config["seed"]
         for score in SCORES:
             values = [run.scores[split][score] for split in ("val", "test")]
