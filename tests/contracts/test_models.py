@@ -23,6 +23,7 @@ from perpixel.models import (
     DPT,
     FCN,
     FPN,
+    LRASPP,
     PAN,
     Bilinear,
     DeepLabV3,
@@ -79,6 +80,8 @@ MODELS: list[tuple[str, Callable[..., SegmentationModel], Encoder, dict[str, Any
     ("upernet", UPerNet, RESNET, {"channels": 16}, 3 + 3 + 2 + 1 + 2),
     ("segformer", Segformer, MIT, {"channels": 16}, 3 + 2 + 1 + 2),
     ("segformer-resnet", Segformer, RESNET, {"channels": 16}, 3 + 2 + 1 + 2),
+    ("lraspp", LRASPP, RESNET, {"channels": 16}, 1 + 3),
+    ("lraspp-32", LRASPP, MIT, {"channels": 16, "output_stride": 32}, 2 + 3),
     ("dpt", DPT, VIT, {"intermediate_channels": (8, 8, 16, 16), "channels": 8}, 2 + 1 + 4 + 1),
 ]
 # Models whose decoder upsamples no features: they take decoder=bilinear, for their logits, and refuse the others.

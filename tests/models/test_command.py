@@ -22,7 +22,10 @@ SMALL: dict[str, list[str]] = {
         *("model.queries=5", "model.channels=32", "model.heads=2", "model.pixel_layers=1", "model.decoder_layers=2"),
     ],
     **{name: ["model.channels=[16,16,16,16,16]"] for name in ("unet", "unetplusplus", "manet")},
-    **{name: ["model.channels=8"] for name in ("pspnet", "pan", "deeplabv3", "deeplabv3plus", "upernet", "segformer")},
+    **{
+        name: ["model.channels=8"]
+        for name in ("pspnet", "pan", "deeplabv3", "deeplabv3plus", "upernet", "segformer", "lraspp")
+    },
     "linknet": [],
 }
 OFTEN = [("starter_unet", 5), ("unet", 1), ("mask2former", 5)]

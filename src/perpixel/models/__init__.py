@@ -8,6 +8,7 @@ from perpixel.models.encoder import Encoder, NoEncoder
 from perpixel.models.fcn import FCN
 from perpixel.models.fpn import FPN
 from perpixel.models.linknet import Linknet
+from perpixel.models.lraspp import LRASPP
 from perpixel.models.manet import MANet
 from perpixel.models.mask2former import Mask2Former
 from perpixel.models.pan import PAN
@@ -25,6 +26,7 @@ __all__ = [
     "DPT",
     "FCN",
     "FPN",
+    "LRASPP",
     "PAN",
     "Bilinear",
     "DeepLabV3",
