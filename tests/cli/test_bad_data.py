@@ -157,7 +157,7 @@ def test_a_split_of_one_image_trains(data: Path, own: list[str]) -> None:
     assert result.scores["val"]["mIoU"] is not None
 
 
-@pytest.mark.parametrize("model", ["deeplabv3", "deeplabv3plus", "pspnet", "pan", "upernet", "fpn"])
+@pytest.mark.parametrize("model", ["deeplabv3", "deeplabv3plus", "pspnet", "pan", "upernet", "fpn", "lraspp"])
 def test_a_batch_of_one_trains_or_tells_the_mend(model: str, data: Path, own: list[str]) -> None:
     """Pooling to 1×1 leaves batch norm a single value per channel; batches of validation may hold one image, too."""
     network = [f"model={model}", "encoder=resnet18", "encoder.weights=none"]

@@ -142,6 +142,12 @@ def test_an_experiment_chooses_the_recipe_under_a_mixture(tmp_path: Path) -> Non
         compose(["augment=cutmix", "augment@augment.recipe=satelite"])
 
 
+def test_eomt_brings_its_loss_and_a_transformer() -> None:
+    cfg = compose(["model=eomt"]).cfg
+    assert (cfg.loss._target_, cfg.encoder.name) == ("perpixel.models.SetLoss", "vit_small_patch16_dinov3")
+    assert compose(["model=eomt", "encoder=dinov2_vits14"]).cfg.encoder.name == "vit_small_patch14_dinov2"
+
+
 def test_mask2former_brings_its_loss() -> None:
     assert compose(["model=mask2former"]).cfg.loss._target_ == "perpixel.models.SetLoss"
     assert compose(["model=mask2former", "loss=dice"]).cfg.loss._target_ == "perpixel.losses.Dice"  # refused later

@@ -12,7 +12,7 @@ from tests.uninitialised import Uninitialised
 from torch import Tensor, nn
 
 from perpixel.config.paths import conf_dir
-from perpixel.models import PAN, Bilinear, DeepLabV3, DeepLabV3Plus, Encoder, PSPNet
+from perpixel.models import LRASPP, PAN, Bilinear, DeepLabV3, DeepLabV3Plus, Encoder, PSPNet
 from perpixel.models.dilation import dilate
 
 ENCODERS = sorted(path.stem for path in (conf_dir() / "encoder").glob("*.yaml") if path.stem != "none")
@@ -193,7 +193,8 @@ def dilations(network: nn.Module) -> list[int]:
 
 
 @pytest.mark.parametrize(
-    ("model", "output_stride"), [(DeepLabV3, 8), (DeepLabV3Plus, 16), (DeepLabV3Plus, 8), (PSPNet, 8), (PAN, 16)]
+    ("model", "output_stride"),
+    [(DeepLabV3, 8), (DeepLabV3Plus, 16), (DeepLabV3Plus, 8), (PSPNet, 8), (PAN, 16), (LRASPP, 16)],
 )
 def test_models_take_the_dilated_encoder(model: type, output_stride: int) -> None:
     network = model(Encoder("resnet18"), Bilinear(), 3, output_stride=output_stride, channels=8).eval()

@@ -23,12 +23,15 @@ from perpixel.models import (
     DPT,
     FCN,
     FPN,
+    LRASPP,
     PAN,
     Bilinear,
     DeepLabV3,
     DeepLabV3Plus,
     DySample,
     Encoder,
+    EoMT,
+    Linear,
     Linknet,
     MANet,
     Mask2Former,
@@ -52,6 +55,7 @@ from perpixel.models.probe import meta_images, run_on_meta
 
 CLASSES = 5
 RESNET, MIT, VIT = Encoder("resnet18"), Encoder("mit_b0"), Encoder("vit_tiny_patch16_224")
+TINY, TINY_VIT = Encoder("test_efficientnet"), Encoder("test_vit")
 SLIM = {"channels": (32, 16, 16, 8, 8)}
 
 # name, how to build it, its 2× steps
@@ -79,6 +83,10 @@ MODELS: list[tuple[str, Callable[..., SegmentationModel], Encoder, dict[str, Any
     ("upernet", UPerNet, RESNET, {"channels": 16}, 3 + 3 + 2 + 1 + 2),
     ("segformer", Segformer, MIT, {"channels": 16}, 3 + 2 + 1 + 2),
     ("segformer-resnet", Segformer, RESNET, {"channels": 16}, 3 + 2 + 1 + 2),
+    ("lraspp", LRASPP, TINY, {"channels": 16}, 1 + 3),
+    ("lraspp-32", LRASPP, TINY, {"channels": 16, "output_stride": 32}, 2 + 3),
+    ("linear", Linear, TINY_VIT, {"frozen": False}, 4),
+    ("linear-pyramid", Linear, TINY, {"frozen": False, "batch_norm": False}, 3 + 2),
     ("dpt", DPT, VIT, {"intermediate_channels": (8, 8, 16, 16), "channels": 8}, 2 + 1 + 4 + 1),
 ]
 # Models whose decoder upsamples no features: they take decoder=bilinear, for their logits, and refuse the others.
@@ -95,6 +103,7 @@ MASKS: list[tuple[str, Callable[..., SegmentationModel], Encoder, dict[str, Any]
         {"queries": 6, "channels": 32, "heads": 2, "pixel_layers": 1, "decoder_layers": 2},
         0,
     ),
+    ("eomt", EoMT, TINY_VIT, {"queries": 6, "blocks": 2}, 0),
 ]
 ALL = [*MODELS, *WITHOUT_STEPS, *MASKS]
 FIRST_OF_EACH = {row[1]: row for row in reversed(ALL)}.values()
@@ -334,6 +343,8 @@ AUX_STAGES = {
     "unet-shallow-efficientnet": "encoder.3",
     "unetplusplus": "decoder.blocks.x_1_3",
     "dpt": "encoder.2",
+    "linear": "encoder.0",
+    "eomt": "encoder.0",
 }
 
 
@@ -348,7 +359,7 @@ def test_auxiliary_heads_speak_in_training_only(model: str) -> None:
     output = network.train()(images)
     assert isinstance(output, SegmentationOutput)
     assert [each.shape for each in output.aux] == [(2, CLASSES, 70, 64)]
-    assert model == "mask2former" or output.logits.shape == (2, CLASSES, 70, 64)
+    assert model in ("mask2former", "eomt") or output.logits.shape == (2, CLASSES, 70, 64)
     sum(each.square().mean() for each in output.aux).backward()
     assert network.aux is not None
     assert all(parameter.grad is not None for parameter in network.aux.parameters())

@@ -12,7 +12,7 @@ from tests.commands import WarmShell, rescore
 
 import perpixel
 
-ENCODERS = {"starter_unet": "none", "dpt": "test_vit"}
+ENCODERS = {"starter_unet": "none", "dpt": "test_vit", "linear": "test_vit", "eomt": "test_vit"}
 SMALL: dict[str, list[str]] = {
     "starter_unet": ["model.width=4"],
     "fcn": ["model.hidden=8"],
@@ -22,8 +22,13 @@ SMALL: dict[str, list[str]] = {
         *("model.queries=5", "model.channels=32", "model.heads=2", "model.pixel_layers=1", "model.decoder_layers=2"),
     ],
     **{name: ["model.channels=[16,16,16,16,16]"] for name in ("unet", "unetplusplus", "manet")},
-    **{name: ["model.channels=8"] for name in ("pspnet", "pan", "deeplabv3", "deeplabv3plus", "upernet", "segformer")},
+    **{
+        name: ["model.channels=8"]
+        for name in ("pspnet", "pan", "deeplabv3", "deeplabv3plus", "upernet", "segformer", "lraspp")
+    },
+    "eomt": ["model.queries=5", "model.blocks=2"],
     "linknet": [],
+    "linear": [],
 }
 OFTEN = [("starter_unet", 5), ("unet", 1), ("mask2former", 5)]
 ALL = [
@@ -123,7 +128,7 @@ def test_init_from_takes_over_with_other_classes_and_channels(
     )
 
 
-@pytest.mark.parametrize("model", ["pspnet", "deeplabv3", "mask2former"])
+@pytest.mark.parametrize("model", ["pspnet", "deeplabv3", "mask2former", "eomt"])
 def test_an_upsampling_without_a_place_stops_the_run(model: str, bands: dict[int, Path], tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=rf"model={model} has nothing that decoder=dysample could replace"):
         perpixel.train([*overrides(model, 3, bands[3], tmp_path / "run"), "decoder=dysample"])

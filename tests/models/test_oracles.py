@@ -8,11 +8,13 @@ import pytest
 import segmentation_models_pytorch as smp
 import torch
 import torch.nn.functional as F
+from torchvision.models.segmentation.lraspp import LRASPPHead
 
 from perpixel.models import (
     DPT,
     FCN,
     FPN,
+    LRASPP,
     PAN,
     Bilinear,
     DeepLabV3,
@@ -113,6 +115,18 @@ def test_smps_weights_give_smps_dpt_but_for_the_reassembly() -> None:
         head = dict(zip(network.head.state_dict(), reference.segmentation_head.state_dict().values(), strict=True))
         network.head.load_state_dict(head)
         torch.testing.assert_close(network.head(mine), reference.segmentation_head(mine), rtol=1e-4, atol=1e-4)
+
+
+def test_torchvisions_weights_give_torchvisions_lraspp() -> None:
+    network = LRASPP(Encoder("mobilenetv3_large_100"), Bilinear(), num_classes=3).eval()
+    assert (network.encoder.out_channels[3], network.encoder.out_channels[-1]) == (40, 960)  # as torchvision's backbone
+    reference = LRASPPHead(40, 960, num_classes=3, inter_channels=128).eval()
+    network.decoder.load_state_dict(reference.state_dict())
+    with torch.no_grad():
+        features = network.encoder(torch.randn(1, 3, 64, 96))
+        theirs = reference({"low": features[3], "high": features[-1]})
+        torch.testing.assert_close(network.decoder(features), theirs)
+    assert theirs.std() > 0
 
 
 def test_starter_unet_has_the_papers_size() -> None:

@@ -28,6 +28,7 @@ class DataConfig:
     batch_size: int | None = None  # per rank; null: from size and device
     eval_batch_size: int = 8  # per rank
     repeat: int | None = None  # how often an epoch shows each training sample; null: often enough for 20 steps
+    views: int | None = None  # so many augmented views of each training sample, in turn; null: new ones in every epoch
     num_workers: int = 0  # per rank
     timeout_s: float | None = 600.0  # a batch that takes longer to read is an error that names the file; null: no limit
     allow_changed: bool = False  # go on with a run although the data are no longer what it was trained with
@@ -128,6 +129,7 @@ class TrainingConfig:
     ema_decay: float | None = 0.999  # per optimiser step, warmed up as min(d, (1+n)/(10+n)); null: no EMA
     compile: bool = False  # torch.compile the network
     channels_last: bool = True
+    cache_features: bool = True  # with data.views and a frozen encoder: compute its features once
     early_stopping: EarlyStoppingConfig = field(default_factory=EarlyStoppingConfig)
     checkpoint: CheckpointConfig = field(default_factory=CheckpointConfig)
     on_nan: str = "stop"  # a loss or gradient that is not finite: stop, or rollback to the last checkpoint

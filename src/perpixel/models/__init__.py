@@ -5,9 +5,12 @@ from perpixel.models.deeplabv3 import DeepLabV3
 from perpixel.models.deeplabv3plus import DeepLabV3Plus
 from perpixel.models.dpt import DPT
 from perpixel.models.encoder import Encoder, NoEncoder
+from perpixel.models.eomt import EoMT
 from perpixel.models.fcn import FCN
 from perpixel.models.fpn import FPN
+from perpixel.models.linear import Linear
 from perpixel.models.linknet import Linknet
+from perpixel.models.lraspp import LRASPP
 from perpixel.models.manet import MANet
 from perpixel.models.mask2former import Mask2Former
 from perpixel.models.pan import PAN
@@ -25,12 +28,15 @@ __all__ = [
     "DPT",
     "FCN",
     "FPN",
+    "LRASPP",
     "PAN",
     "Bilinear",
     "DeepLabV3",
     "DeepLabV3Plus",
     "DySample",
     "Encoder",
+    "EoMT",
+    "Linear",
     "Linknet",
     "MANet",
     "Mask2Former",

@@ -101,23 +101,26 @@ class SegmentationModel(nn.Module):
         height, width = images.shape[-2:]
         features = self.encoder(pad_to_stride(images, self.stride))
         output: Tensor | SegmentationOutput = self.with_aux(
-            self.decode(features)[..., :height, :width], features, images
+            self.decode(features)[..., :height, :width], features, (height, width)
         )
         return output
 
-    def with_aux(self, output: Any, features: Any, images: Tensor) -> Any:
+    def with_aux(self, output: Any, features: Any, size: tuple[int, int]) -> Any:
         """The model's output; in training with auxiliary heads their logits beside it.
 
         Args:
             output: what the training loss takes.
             features: the encoder's, from which the output was just computed.
-            images: of which these are the features.
+            size: H, W of the images of which these are the features.
         """
         if self.aux is None or not self.training:
             return output
-        height, width = images.shape[-2:]
+        height, width = size
         logits = self.aux(features, padded(height, self.stride), padded(width, self.stride))
         return SegmentationOutput(output, tuple(each[..., :height, :width] for each in logits))
+
+    def set_progress(self, fraction: float) -> None:
+        """Called before every training step with how much of the training is over, 0…1."""
 
     @classmethod
     def check_loss(cls, kind: type[nn.Module]) -> None:

@@ -129,10 +129,21 @@ class Encoder:
             load_weights(network, source, f"{self.name} from {self.weights}", self.input_adaptation, whole)
         return network
 
-    def build_vit(self, in_channels: int = 3, levels: int = 4) -> VisionTransformer:
+    def is_vit(self) -> bool:
+        """Whether it is a plain vision transformer, for :meth:`build_vit`; all others are for :meth:`build`."""
+        name = resolve(self.name).removeprefix("tu-").partition(".")[0]
+        return bool(timm.models.is_model_in_modules(name, ["vision_transformer", "eva"]))
+
+    def build_vit(self, in_channels: int = 3, levels: int = 4, norm: bool = False) -> VisionTransformer:
         """A plain vision transformer: (B, in_channels, H, W) → ``levels`` maps at 1/16, and each one's prefix tokens.
 
-        The maps come from blocks at equal distances. Any H and W that are multiples of 16 will do.
+        The maps come from blocks at equal distances, the last one included. Any H and W that are multiples of 16 will
+        do.
+
+        Args:
+            in_channels: channels of the images.
+            levels: how many maps.
+            norm: keep the final layer norm as ``model.norm``, for whoever applies it to the maps.
 
         Raises:
             ValueError: no such encoder, it is no plain vision transformer, or its weights do not fit.
@@ -140,7 +151,7 @@ class Encoder:
         name = resolve(self.name).removeprefix("tu-")
         network = self._construct_vit(name, in_channels, levels)
         # Parameters that nothing calls would stop distributed training.
-        network.model.prune_intermediate_layers(network._output_indices, prune_norm=True, prune_head=True)
+        network.model.prune_intermediate_layers(network._output_indices, prune_norm=not norm, prune_head=True)
         if self.weights != "none":
             self._load_vit(network, name, levels)
         return network
@@ -161,7 +172,8 @@ class Encoder:
         if config is not None and config.fixed_input_size:
             raise ValueError(
                 f"encoder '{self.name}' takes images of {config.input_size[1]}×{config.input_size[2]} pixels only. "
-                f"Vision transformers go with model=dpt; other models need an encoder for any size (encoder=mit_b0)."
+                f"Vision transformers go with model=dpt and model=linear; other models need an encoder for any size "
+                f"(encoder=mit_b0)."
             )
 
     def _construct(
@@ -236,7 +248,7 @@ class Encoder:
             network = TimmViTEncoder(name, pretrained=pretrained, in_channels=in_channels, depth=levels, **options)
         except (ValueError, RuntimeError, TypeError, AttributeError, KeyError) as error:
             raise ValueError(
-                f"encoder '{self.name}' is no plain vision transformer that model=dpt could reassemble ({error}). "
+                f"encoder '{self.name}' is no plain vision transformer ({error}). "
                 f"Use encoder=dinov3_vits16 or encoder=dinov2_vits14, or another model."
             ) from error
         if set(network.output_strides) != {PATCH}:
@@ -276,7 +288,7 @@ class NoEncoder(Encoder):
         """Raises ValueError: the model wants an encoder and none was chosen."""
         raise ValueError("this model is built on an encoder, and encoder=none gives none. Try encoder=resnet18.")
 
-    def build_vit(self, in_channels: int = 3, levels: int = 4) -> VisionTransformer:
+    def build_vit(self, in_channels: int = 3, levels: int = 4, norm: bool = False) -> VisionTransformer:
         """Raises ValueError: the model wants a vision transformer and none was chosen."""
         raise ValueError(
             "this model is built on a vision transformer, and encoder=none gives none. Leave encoder= out."

@@ -112,8 +112,9 @@ class Mask2Former(SegmentationModel):
         """
         if not self.training:
             return super().forward(images)
+        height, width = images.shape[-2:]
         features = self.encoder(pad_to_stride(images, self.stride))
-        return self.with_aux(self.decoder(features), features, images)
+        return self.with_aux(self.decoder(features), features, (height, width))
 
     @classmethod
     def check_loss(cls, kind: type[nn.Module]) -> None:

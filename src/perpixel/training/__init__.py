@@ -1,6 +1,6 @@
 """Training: objects in, a run directory out."""
 
-from perpixel.training.callbacks import CanaryScores, FirstBatch, NonFinite, Overlays, Pruned, Pruning
+from perpixel.training.callbacks import CacheFeatures, CanaryScores, FirstBatch, NonFinite, Overlays, Pruned, Pruning
 from perpixel.training.experiment import Experiment
 from perpixel.training.fit import fit
 from perpixel.training.launch import RankFailed, launch_ranks, num_ranks, prepare_rank, started_by_launcher
@@ -11,6 +11,7 @@ from perpixel.training.signals import Interrupted, handle_signals
 from perpixel.training.store import CheckpointError, CheckpointStore
 
 __all__ = [
+    "CacheFeatures",
     "CanaryScores",
     "CheckpointError",
     "CheckpointStore",

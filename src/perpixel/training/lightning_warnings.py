@@ -14,6 +14,7 @@ _MESSAGES = (
     r".*Checkpoint directory .* exists and is not empty.*",
     r".*resuming from a checkpoint that ended before the epoch ended.*",  # the sampler goes on behind what was seen
     r".*It is recommended to use .*sync_dist=True.*",  # scores come from states that are summed over ranks already
+    r".*module\(s\) in eval mode at the start of training.*",  # frozen encoders are meant to be
     r".*Starting from v1\.9\.0, `tensorboardX` has been removed.*",
 )
 

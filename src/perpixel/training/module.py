@@ -17,7 +17,7 @@ from torchmetrics import MeanMetric
 
 from perpixel.labels import LabelSpace
 from perpixel.metrics import PixelMetric, SegmentationMetrics, to_labels
-from perpixel.training.protocols import TrainableLoss, logits_and_aux, loss_of
+from perpixel.training.protocols import ChangingModel, TrainableLoss, logits_and_aux, loss_of
 
 Batch = Mapping[str, Any]
 MakeOptimizer = Callable[[nn.Module], torch.optim.Optimizer]
@@ -43,8 +43,8 @@ class Scores:
 class SegmentationModule(pl.LightningModule):
     """Trains and scores a network that gives one logit per class and pixel.
 
-    Batches are mappings with ``image`` (B, C, H, W) float, ``mask`` (B, H, W) int64 and, where the data brings weights
-    per pixel, ``weight`` (B, H, W) float.
+    Batches are mappings with ``image`` (B, C, H, W) float (or ``features``, what a frozen encoder made of it),
+    ``mask`` (B, H, W) int64 and, where the data brings weights per pixel, ``weight`` (B, H, W) float.
 
     Args:
         model: images → logits (B, num_classes, H, W), or, while training, an object with ``logits`` and ``aux``
@@ -100,10 +100,19 @@ class SegmentationModule(pl.LightningModule):
             self._run = torch.compile(self.model.forward)
         return self._run(image)
 
+    def _output(self, batch: Batch) -> Any:
+        """The network's, of the images, or of their features where a frozen encoder has seen them before."""
+        if "features" not in batch:
+            return self(batch["image"])
+        model: Any = self.model
+        return model.from_features(batch["features"], tuple(batch["mask"].shape[-2:]))
+
     def training_step(self, batch: Batch, batch_idx: int) -> dict[str, Any]:
         """The ``loss`` of one batch, and under ``logged`` what its epoch means are logged of."""
-        logits, aux = logits_and_aux(self(batch["image"]))
         self.loss.set_progress(self._progress())
+        if isinstance(self.model, ChangingModel):
+            self.model.set_progress(self._progress())
+        logits, aux = logits_and_aux(self._output(batch))
         loss = self._loss(logits, batch)
         parts = dict(self.loss.parts)
         if aux:
@@ -134,7 +143,7 @@ class SegmentationModule(pl.LightningModule):
 
     def validation_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Score one batch; returns its predicted labels (B, H, W) for callbacks that draw."""
-        logits = self(batch["image"])
+        logits = self._output(batch)
         for metric in self._metrics():  # before the loss: they say which sample has an impossible target
             metric.update(logits, batch["mask"], batch.get("name"))
         self.val_loss.update(self._loss(logits, batch), weight=len(batch["mask"]))

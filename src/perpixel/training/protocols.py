@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 from torch import Tensor, nn
@@ -41,6 +42,49 @@ class RedrawableData(Protocol):
 
     def redraw(self, epoch: int, first: int, last: int) -> None:
         """Replace the samples of the batches ``first`` to ``last`` of an epoch (all 0-based), in all ranks."""
+
+
+@runtime_checkable
+class FrozenModel(Protocol):
+    """A network whose encoder training leaves as it is, so that its features can be computed once.
+
+    Attributes:
+        frozen: whether it does.
+    """
+
+    frozen: bool
+
+    def features(self, images: Tensor) -> Sequence[Tensor]:
+        """(B, C, H, W) → the encoder's maps."""
+
+    def from_features(self, features: Sequence[Tensor], size: tuple[int, int]) -> Any:
+        """The network's output for images of that size (H, W), from their maps."""
+
+
+class CachingData(Protocol):
+    """Data that keep what an encoder makes of them; ``perpixel.data.DataModule`` is such.
+
+    Attributes:
+        views: augmented views of every training sample; None for ever new ones.
+    """
+
+    views: int | None
+
+    def cache_features(
+        self, encode: Callable[[Any], Sequence[Tensor]], path: Path, check: Callable[[int], None]
+    ) -> int:
+        """See ``perpixel.data.DataModule``."""
+
+    def forget_features(self) -> None:
+        """Delete them."""
+
+
+@runtime_checkable
+class ChangingModel(Protocol):
+    """A network that may change in the course of a training."""
+
+    def set_progress(self, fraction: float) -> None:
+        """Called before every step with how much of the training is over, 0…1."""
 
 
 @runtime_checkable

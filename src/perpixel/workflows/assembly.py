@@ -43,7 +43,7 @@ from perpixel.spec import Normalise
 from perpixel.sweeps.search import TRIAL_FILE, reporter
 from perpixel.tracking.background_tracker import BackgroundTracker
 from perpixel.tracking.loggers import Tracker
-from perpixel.training import CanaryScores, Experiment, FirstBatch, Overlays, Pruning
+from perpixel.training import CacheFeatures, CanaryScores, Experiment, FirstBatch, Overlays, Pruning
 from perpixel.workflows.conditions import image_conditions
 from perpixel.workflows.pictures import Pictures
 
@@ -246,6 +246,7 @@ def build_data(cfg: DictConfig, source: DataSource) -> DataModule:
         timeout_s=cfg.data.timeout_s,
         limit=cfg.data.limit,
         repeat=cfg.data.repeat or 1,
+        views=cfg.data.views,
         mean=cfg.data.mean,
         std=cfg.data.std,
         canary=cfg.data.canary if isinstance(cfg.data.canary, int | str | None) else list(cfg.data.canary),
@@ -381,6 +382,15 @@ def _pruning(cfg: DictConfig, run: Path) -> list[Pruning]:
     return [Pruning(cfg.training.checkpoint.monitor, report)]
 
 
+def _pictured(
+    cfg: DictConfig, model: SegmentationModel, data: DataModule, run: Path, pictures: Pictures
+) -> list[pl.Callback]:
+    """What draws the first batch: training, or what reads all batches before it."""
+    if data.views is not None and cfg.training.cache_features and getattr(model, "frozen", False):
+        return [CacheFeatures(data, run, pictures.first_batch)]
+    return [FirstBatch(run / "first_batch.png", pictures.first_batch)]
+
+
 def assemble(
     cfg: DictConfig, run: Path, tracker_logger: Any, on_look: Callable[[str], None], restored: bool = False
 ) -> Experiment:
@@ -401,6 +411,11 @@ def assemble(
     model = build_model(cfg, source.labels.num_classes, source.channels)
     if not restored and OmegaConf.select(cfg, "encoder.weights") == "none":
         log.info("encoder %s starts from random weights (encoder.weights=none)", cfg.encoder.name)
+        if getattr(model, "frozen", False) and cfg.init_from is None:
+            log.warning(
+                "model.frozen=true keeps these random weights as they are. Give encoder.weights=imagenet (fetched from "
+                "the hub) or a file, or train the encoder: model.frozen=false"
+            )
     if cfg.init_from is not None:
         adaptation: Any = OmegaConf.select(cfg, "encoder.input_adaptation", default="repeat")
         taken = transfer(model, read_bundle_weights(Path(cfg.init_from)), adaptation)
@@ -421,7 +436,7 @@ def assemble(
         final_metrics=[each.metric(source.labels) for each in build_evaluators(cfg.evaluation)],
         loggers=[tracker_logger] if tracker_logger is not None else [],
         fit_callbacks=[
-            FirstBatch(run / "first_batch.png", pictures.first_batch),
+            *_pictured(cfg, model, data, run, pictures),
             *_pruning(cfg, run),
             *([CanaryScores(source.labels, data.canary_batches)] if data.canary is not None else []),
         ],

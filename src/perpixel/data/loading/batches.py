@@ -14,10 +14,11 @@ from torch.utils.data import Dataset, get_worker_info
 from perpixel.augment import Recipe
 from perpixel.augment.targets import Targets
 from perpixel.data.base import Sample, Split
-from perpixel.data.loading.randomness import sample_rng
+from perpixel.data.loading.randomness import sample_rng, view_rng
 from perpixel.data.loading.samplers import Key
 from perpixel.data.loading.shared_memory import SharedBatch, channels_first
 from perpixel.data.loading.timeouts import at_most, reading
+from perpixel.data.loading.views import View, Views
 
 Arrays = list[npt.NDArray[Any]]
 
@@ -43,23 +44,45 @@ class Batch(TypedDict):
 
 
 class TrainSamples(Dataset[Sample]):
-    """Augmented samples; each is a pure function of (seed, key)."""
+    """Augmented samples; each is a pure function of (seed, key), or of (seed, view) where there are so many views."""
 
-    def __init__(self, split: Split, augment: Recipe, seed: int, timeout_s: float | None = None) -> None:
+    def __init__(
+        self, split: Split, augment: Recipe, seed: int, timeout_s: float | None = None, views: Views | None = None
+    ) -> None:
         self.split = split
         self.augment = augment
         self.seed = seed
         self.timeout_s = timeout_s
+        self.views = views
 
     def __getitem__(self, key: Key) -> Sample:
-        rng = sample_rng(self.seed, key.epoch, key.position)
-        with at_most(self.timeout_s, lambda: reading(self.split.sample_name(key.sample), self.timeout_s)):
-            sample = self.split.open(key.sample, rng)
+        if self.views is not None:
+            return self.view(self.views.of(key))
+        return self._sample(key.sample, sample_rng(self.seed, key.epoch, key.position))
+
+    def view(self, view: View) -> Sample:
+        """One of a sample's fixed views."""
+        return self._sample(view.sample, view_rng(self.seed, *view))
+
+    def _sample(self, index: int, rng: np.random.Generator) -> Sample:
+        with at_most(self.timeout_s, lambda: reading(self.split.sample_name(index), self.timeout_s)):
+            sample = self.split.open(index, rng)
             return Sample.of(self.augment.sample(sample.targets, rng, lambda: self._another(rng)), sample.name)
 
     def _another(self, rng: np.random.Generator) -> Targets:
         """A partner for mixing, from the whole split."""
         return self.split.open(int(rng.integers(len(self.split))), rng).targets
+
+
+class AllViews(Dataset[Sample]):
+    """All views of all training samples in one row, see :class:`perpixel.data.loading.views.Views`."""
+
+    def __init__(self, samples: TrainSamples) -> None:
+        self.samples = samples
+
+    def __getitem__(self, number: int) -> Sample:
+        assert self.samples.views is not None
+        return self.samples.view(self.samples.views.view(number))
 
 
 class EvaluationSamples(Dataset[Sample]):

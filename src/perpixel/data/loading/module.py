@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
@@ -11,6 +12,7 @@ import torch
 from lightning.pytorch import LightningDataModule
 from lightning.pytorch.accelerators import CUDAAccelerator
 from lightning.pytorch.trainer.states import TrainerFn
+from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from perpixel.augment import Recipe
@@ -18,12 +20,14 @@ from perpixel.config import together
 from perpixel.config.ranges import normalisation_faults
 from perpixel.data.base import DataSource, Sample, Split, SplitName
 from perpixel.data.files.inspection import verify_splits
-from perpixel.data.loading.batches import Batch, EvaluationSamples, TrainSamples, collate
+from perpixel.data.loading.batches import AllViews, Batch, EvaluationSamples, TrainSamples, collate
 from perpixel.data.loading.canary import Choice, choose_canary, outside_canary
+from perpixel.data.loading.feature_store import FeatureStore
 from perpixel.data.loading.loader import TimeoutLoader
 from perpixel.data.loading.samplers import EvaluationBatches, Rank, TrainSampler
 from perpixel.data.loading.subset import Subset
 from perpixel.data.loading.timeouts import BACKSTOP_S
+from perpixel.data.loading.views import FEATURE, StoredSamples, StoredViews, Views, collate_stored
 from perpixel.data.loading.worker import prepare_worker
 from perpixel.inference.images import full_scale, to_unit_range
 from perpixel.spec import Normalise
@@ -48,6 +52,8 @@ class DataModule(LightningDataModule):
         limit: use only this many training samples, a fixed choice by the seed; None uses all.
         repeat: how often an epoch shows each training sample, augmented anew each time: with few images an epoch would
             be a step or two.
+        views: augmented views of a training sample, shown in turn, each a function of seed, sample and its number; None
+            augments anew at every reading.
         canary: samples that are never trained on and can be read by ``canary_batches``: how many validation samples,
             or names, or a file of names (see ``perpixel.data.loading.canary``); None has none.
         mean, std: per channel, in units of full scale, in place of the source's (the statistics that pretrained
@@ -70,13 +76,14 @@ class DataModule(LightningDataModule):
         timeout_s: float | None = None,
         limit: int | None = None,
         repeat: int = 1,
+        views: int | None = None,
         canary: Choice | None = None,
         mean: Sequence[float] | None = None,
         std: Sequence[float] | None = None,
     ) -> None:
         super().__init__()
         _at_least(1, batch_size=batch_size, eval_batch_size=eval_batch_size, repeat=repeat)
-        _at_least(1, limit=1 if limit is None else limit)
+        _at_least(1, limit=1 if limit is None else limit, views=1 if views is None else views)
         _at_least(0, num_workers=num_workers, seed=seed)
         if timeout_s is not None and timeout_s <= 0:
             raise ValueError(f"data.timeout_s={timeout_s}: give the seconds a batch may take, or null for no limit.")
@@ -97,8 +104,10 @@ class DataModule(LightningDataModule):
         self.seed = seed
         self.limit = limit
         self.repeat = repeat
+        self.views = views
         self.canary = None if canary is None else choose_canary(source, canary)
         self.normalise = Normalise(*_per_channel(source, mean, std))
+        self._features: FeatureStore | None = None
         self._sampler: TrainSampler | None = None
         self._resume = (0, 0)
         self._redrawn: list[tuple[int, int, int]] = []
@@ -115,10 +124,8 @@ class DataModule(LightningDataModule):
 
     def train_dataloader(self) -> DataLoader[Sample]:
         """Shuffled, augmented batches: dicts as ``Batch`` says."""
-        split = self._training_split()
-        if self.repeat > 1:
-            split = Subset(split, [*range(len(split))] * self.repeat)
-        rank = self._rank()
+        samples = self._train_samples()
+        split, rank = samples.split, self._rank()
         self._sampler = TrainSampler(len(split), self.seed, rank)
         self._sampler.resume(*self._resume)
         self._sampler.redrawn = self._redrawn
@@ -126,12 +133,10 @@ class DataModule(LightningDataModule):
             # Worker processes prefetch before Lightning calls set_epoch, and even before it restores its own counters.
             finished = _processed(self.trainer.fit_loop.epoch_progress.current)
             self._sampler.set_epoch(max(finished, self._resume[0]))
-        return self._loader(
-            TrainSamples(split, self.augment, self.seed, self.timeout_s),
-            sampler=self._sampler,
-            batch_size=self._step_size(len(split), rank),
-            drop_last=True,
-        )
+        batching = {"sampler": self._sampler, "batch_size": self._step_size(len(split), rank), "drop_last": True}
+        if self._features is not None and samples.views is not None:
+            return self._stored_loader(StoredViews(self._features, samples.views), **batching)
+        return self._loader(samples, **batching)
 
     def val_dataloader(self) -> DataLoader[Sample]:
         """The validation samples, each once."""
@@ -145,6 +150,9 @@ class DataModule(LightningDataModule):
         """The samples of any split, each once, at native size and without augmentation."""
         split = self.source.split(name)
         batches = EvaluationBatches(split, self.eval_batch_size, self._rank())
+        fitting = self.trainer is not None and self.trainer.state.fn == TrainerFn.FITTING
+        if fitting and self._features is not None and name in self._features:
+            return self._stored_loader(StoredSamples(self._features, name), batch_sampler=batches)
         return self._loader(EvaluationSamples(split, self.timeout_s), batch_sampler=batches)
 
     def canary_batches(self) -> Iterator[Batch]:
@@ -155,11 +163,59 @@ class DataModule(LightningDataModule):
 
     def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
         """Normalise on the device, after the small integers have travelled."""
-        image = self.normalise(to_unit_range(batch["image"]))
-        ready: dict[str, Any] = {**batch, "image": image, "mask": batch["mask"].long()}
+        ready: dict[str, Any] = {**batch, "mask": batch["mask"].long()}
+        if "image" in batch:  # else its features are known
+            ready["image"] = self.normalise(to_unit_range(batch["image"]))
         for name, kind in self.source.extras.items():
             ready[name] = ready[name].long() if kind == "mask" else ready[name].float() / full_scale(ready[name])
         return cast(Batch, ready)
+
+    def cache_features(
+        self, encode: Callable[[Batch], Sequence[Tensor]], path: Path, check: Callable[[int], None]
+    ) -> int:
+        """Read all views of the training samples and all validation samples once, and keep what ``encode`` makes of
+        them: from then on, while training, batches hold ``features`` in place of ``image``.
+
+        Args:
+            encode: a batch as the loaders give it → tensors (B, …).
+            path: of the file.
+            check: called with the bytes that all of them will take, from the first batch's.
+
+        Returns:
+            Samples that were read; 0 where all was there already, or no number of views is set.
+        """
+        samples = self._train_samples()
+        if self._features is not None or samples.views is None:
+            return 0
+        size, total = self.eval_batch_size, len(samples.views)
+        parts: list[tuple[str, Dataset[Sample], list[list[int]]]] = [
+            ("train", AllViews(samples), [[*range(i, min(i + size, total))] for i in range(0, total, size)])
+        ]
+        if "val" in self.source.splits:
+            split = self.source.split("val")
+            batches = [*EvaluationBatches(split, size)]
+            parts.append(("val", EvaluationSamples(split, self.timeout_s), batches))
+        count = sum(len(indices) for _, _, batches in parts for indices in batches)
+        store = FeatureStore(path)
+        try:
+            for name, dataset, batches in parts:
+                for indices, batch in zip(batches, self._loader(dataset, batch_sampler=batches), strict=True):
+                    first = store.bytes == 0
+                    _keep(store, name, indices, cast(Batch, batch), encode(cast(Batch, batch)))
+                    if first:
+                        check(store.bytes * count // len(indices))
+        except BaseException:
+            store.remove()
+            raise
+        store.finish()
+        self._features = store
+        return count
+
+    def forget_features(self) -> None:
+        """Delete what ``cache_features`` keeps."""
+        if self._features is not None:
+            self._features.remove()
+            self._features = None
 
     def fingerprints(self) -> dict[str, str]:
         """SHA-256 of each split's content, by split name (and of the canary's); ``limit`` counts."""
@@ -196,6 +252,13 @@ class DataModule(LightningDataModule):
         together = min(self.batch_size, len(self._sampler)) * self._sampler.rank.world
         self._redrawn.append((epoch, first * together, (last + 1) * together))
 
+    def _train_samples(self) -> TrainSamples:
+        split = self._training_split()
+        views = Views(self.views, len(split), self.repeat) if self.views is not None else None
+        if self.repeat > 1:
+            split = Subset(split, [*range(len(split))] * self.repeat)
+        return TrainSamples(split, self.augment, self.seed, self.timeout_s, views)
+
     def _training_split(self) -> Split:
         split = outside_canary(self.source, self.canary)
         if self.limit is None or self.limit >= len(split):
@@ -231,8 +294,22 @@ class DataModule(LightningDataModule):
             **batching,
         )
 
+    def _stored_loader(self, samples: Dataset[Any], **batching: Any) -> DataLoader[Any]:
+        """Reading what is stored costs less than handing it over from a worker would."""
+        generator = torch.Generator().manual_seed(self.seed)
+        return DataLoader(samples, collate_fn=collate_stored, generator=generator, **batching)
+
     def _rank(self) -> Rank:
         return Rank(self.trainer.global_rank, self.trainer.world_size) if self.trainer else Rank()
+
+
+def _keep(store: FeatureStore, name: str, indices: Sequence[int], batch: Batch, features: Sequence[Tensor]) -> None:
+    """Put a batch into the store sample by sample: its features, and all else but the image."""
+    levels = {f"{FEATURE}{level}": each for level, each in enumerate(features)}
+    others = {part: each for part, each in batch.items() if isinstance(each, Tensor) and part != "image"}
+    for row, index in enumerate(indices):
+        parts: Mapping[str, Tensor] = {part: each[row] for part, each in {**levels, **others}.items()}
+        store.add((name, index), batch["name"][row], parts)
 
 
 def _processed(progress: Any) -> int:

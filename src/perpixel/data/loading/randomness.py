@@ -19,5 +19,10 @@ def sample_rng(seed: int, epoch: int, position: int) -> np.random.Generator:
     return _stream(seed, epoch, position)
 
 
+def view_rng(seed: int, sample: int, number: int) -> np.random.Generator:
+    """The stream of a sample's ``number``-th fixed view, whatever the epoch."""
+    return _stream(seed, sample, number, 0)
+
+
 def _stream(seed: int, *key: int) -> np.random.Generator:
     return np.random.default_rng(np.random.SeedSequence(seed, spawn_key=key))

@@ -4,6 +4,7 @@ from perpixel.training.callbacks.canary import CanaryScores
 from perpixel.training.callbacks.checkpoints import Checkpoints
 from perpixel.training.callbacks.ema import EMA
 from perpixel.training.callbacks.exact_resume import ExactResume
+from perpixel.training.callbacks.features import CacheFeatures
 from perpixel.training.callbacks.first_batch import FirstBatch
 from perpixel.training.callbacks.history import History
 from perpixel.training.callbacks.means import EpochMeans
@@ -15,6 +16,7 @@ from perpixel.training.callbacks.watchdog import Watchdog
 
 __all__ = [
     "EMA",
+    "CacheFeatures",
     "CanaryScores",
     "Checkpoints",
     "EpochMeans",

@@ -64,7 +64,7 @@ class Watchdog(pl.Callback):
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         """Begin to watch."""
         self._done.clear()
-        self._alive()
+        self.alive()
         self._thread = threading.Thread(target=self._watch, name="watchdog", daemon=True)
         self._thread.start()
 
@@ -86,13 +86,14 @@ class Watchdog(pl.Callback):
             self._thread.join()
         faulthandler.cancel_dump_traceback_later()
 
-    def _alive(self, *_: Any, **__: Any) -> None:
+    def alive(self, *_: Any, **__: Any) -> None:
+        """Called when something went on."""
         self._last = time.monotonic()
 
-    on_train_batch_start = on_train_batch_end = _alive
-    on_validation_batch_start = on_validation_batch_end = _alive
-    on_test_batch_start = on_test_batch_end = on_test_epoch_start = on_test_epoch_end = _alive
-    on_train_epoch_start = on_train_epoch_end = on_validation_epoch_start = on_validation_epoch_end = _alive
+    on_train_batch_start = on_train_batch_end = alive
+    on_validation_batch_start = on_validation_batch_end = alive
+    on_test_batch_start = on_test_batch_end = on_test_epoch_start = on_test_epoch_end = alive
+    on_train_epoch_start = on_train_epoch_end = on_validation_epoch_start = on_validation_epoch_end = alive
 
     def _watch(self) -> None:
         interval = min(self.timeout_s / 10, 20.0)
