@@ -10,10 +10,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 import perpixel
 from perpixel.cli.evaluate import split_changes
+from perpixel.cli.report import as_list
 from perpixel.config import compose, expand
 from perpixel.config.schema import SCHEMAS
 from tests.commands import ROOT, WarmShell
@@ -67,6 +69,8 @@ def test_a_command_is_accepted(page: str, command: str) -> None:
         assert verb in SCHEMAS  # run by the walk below
     elif verb == "evaluate":
         compose(split_changes(words)[0], verb, partial="…" in command)
+    elif verb == "report":
+        compose(list(map(as_list, words)), verb)
     elif verb == "train" and "…" not in command:
         assert expand(words, verb)
     else:  # an ellipsis stands for further arguments
@@ -98,7 +102,8 @@ def test_python_runs(page: str, code: str, desk: Path, monkeypatch: pytest.Monke
     monkeypatch.chdir(desk)
     for text, value in PLACEHOLDERS.items():
         code = code.replace(text, value)
-    exec(compile(code, page, "exec"), {"__name__": "page"})
+    batch = torch.rand(2, 3, 8, 8), torch.randint(0, 19, (2, 8, 8))
+    exec(compile(code, page, "exec"), {"__name__": "page", "loader": [batch], "model": torch.nn.Conv2d(3, 19, 1)})
 
 
 @pytest.mark.slow

@@ -127,15 +127,15 @@ def own(tiny_root: Path, tiny: list[str], tmp_path: Path) -> tuple[Path, list[st
     return root, [f"data.source.root={root}" if o.startswith("data.source.root=") else o for o in tiny]
 
 
-README = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+CHOICES = (Path(__file__).parents[2] / "docs" / "choices.md").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize(("loss", "key"), [("ce", "class_weights"), ("ce_dice", "losses.0.class_weights")])
-def test_the_readmes_class_weights_are_those_of_the_counts(
+def test_the_class_weights_of_the_docs_are_those_of_the_counts(
     loss: str, key: str, own: tuple[Path, list[str]], counted: list[str]
 ) -> None:
     told = f"`loss.{key}=median_frequency`"
-    assert told in README
+    assert told in CHOICES
     cfg = compose([*own[1], f"loss={loss}", told.strip("`")]).cfg
     built = build_loss(cfg, build_source(cfg))
     first = built.losses[0] if isinstance(built, Sum) else built
@@ -146,9 +146,12 @@ def test_the_readmes_class_weights_are_those_of_the_counts(
         assert built.losses[1].class_weights is None
 
 
-def test_the_readme_names_every_loss() -> None:
-    (row,) = (line for line in README.splitlines() if line.startswith("| `loss` |"))
-    names = {path.stem for path in (Path(__file__).parents[2] / "conf" / "loss").glob("*.yaml")}
+@pytest.mark.parametrize(
+    "group", ["data", "augment", "model", "decoder", "loss", "optimizer", "scheduler", "logger", "export"]
+)
+def test_the_docs_name_every_choice(group: str) -> None:
+    (row,) = (line for line in CHOICES.splitlines() if line.startswith("|") and f"`{group}`" in line.split("|")[1])
+    names = {path.stem for path in (Path(__file__).parents[2] / "conf" / group).glob("*.yaml")}
     assert names <= set(re.findall(r"\w+", row))
 
 
