@@ -21,7 +21,7 @@ test: $(STAMP)
 
 ## make test-slow  the others
 test-slow: $(STAMP)
-	$(BIN)/python -m pytest -m slow -n 2 --dist loadgroup
+	$(BIN)/python -m pytest -m slow -n 2
 
 ## make lint       style, types, import contracts
 lint: $(STAMP)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import fcntl
 import importlib.util
 import os
 import shutil
 import subprocess
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,6 +15,7 @@ import pytest
 from tests.skips import skip_or_fail
 
 SCRIPT = Path(__file__).with_name("cluster.sh")
+TURN = Path(tempfile.gettempdir()) / "perpixel-tests-slurm.lock"
 NEEDED = ("munged", "slurmctld", "slurmd", "srun", "sbatch", "scontrol")
 
 
@@ -27,13 +30,14 @@ def lacking() -> str | None:
     return None if os.geteuid() == 0 else "the daemons want root"
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Slurm's commands work while it is up."""
+    """Slurm's commands work while it is up. Its ports are fixed, so processes that test side by side take turns."""
     if reason := lacking():
         skip_or_fail(reason)
     home = tmp_path_factory.mktemp("slurm")
-    with pytest.MonkeyPatch.context() as patch:
+    with TURN.open("w") as turn, pytest.MonkeyPatch.context() as patch:
+        fcntl.flock(turn, fcntl.LOCK_EX)  # the kernel lets go of it when the process ends
         patch.setenv("PATH", f"{os.environ['PATH']}:/usr/sbin:/sbin")
         with (home / "up.out").open("w+") as out:  # a file: daemons would keep a pipe open
             done = subprocess.run([SCRIPT, "up", home], stdout=out, stderr=subprocess.STDOUT, timeout=120, check=False)

@@ -13,7 +13,7 @@ import pytest
 from tests.commands import Shell
 from tests.training.test_data_parallel import wait_for as wait_for_any
 
-pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("cluster"), pytest.mark.xdist_group("slurm")]
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("cluster")]
 
 SLURM = ["-m", "hydra/launcher=slurm", "hydra.launcher.cpus_per_task=1", "hydra.sweep.dir=sweep"]
 EPOCHS = 300

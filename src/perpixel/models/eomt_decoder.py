@@ -54,7 +54,7 @@ class JointDecoder(EomtPreTrainedModel):
     def forward(self, features: tuple[Tensor, Tensor, Tensor | None]) -> MaskQueries:
         patches, prefix, rope = features
         size, before = patches.shape[-2:], self.query.num_embeddings + prefix.shape[1]
-        queries = self.query.weight.expand(len(patches), -1, -1).to(patches.dtype)
+        queries = self.query.weight.expand(patches.shape[0], -1, -1).to(patches.dtype)
         tokens = torch.cat([queries, prefix, patches.flatten(2).transpose(1, 2)], dim=1)
         found = []
         for block, likely in zip(self.blocks, self.mask_probability, strict=True):
