@@ -11,7 +11,7 @@ import pytest
 
 from tests.commands import ROOT, environment
 
-VERBS = ("train", "evaluate", "audit", "shapes", "export", "report")
+VERBS = ("train", "evaluate", "audit", "shapes", "export", "report", "doctor")
 TOUCH = "{_target_: pathlib.Path.touch, _args_: [{_target_: pathlib.Path, _args_: [SENTINEL]}]}"
 FACTORY = "{evil: {'()': 'ext://os.mkdir', path: SENTINEL}}"
 PLANTED = {

@@ -7,7 +7,7 @@ import sys
 
 from perpixel.cli.output import let_readers_leave
 
-VERBS = ("init", "train", "evaluate", "predict", "export", "report", "audit", "shapes")
+VERBS = ("init", "train", "evaluate", "predict", "export", "report", "audit", "shapes", "doctor")
 
 
 def main() -> None:

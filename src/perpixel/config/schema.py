@@ -317,6 +317,15 @@ class InitConfig:
     output: str = "runs"
 
 
+@dataclass
+class DoctorConfig:
+    """The root of ``conf/doctor.yaml``."""
+
+    root: str | None = None  # a folder of images
+    output: str = "runs"  # where runs would go
+    deep: bool = False  # import what is otherwise only found
+
+
 SCHEMAS = {
     "train": TrainConfig,
     "init": InitConfig,
@@ -326,6 +335,7 @@ SCHEMAS = {
     "audit": AuditConfig,
     "shapes": ShapesConfig,
     "export": ExportConfig,
+    "doctor": DoctorConfig,
 }
 
 
