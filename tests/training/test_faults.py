@@ -157,7 +157,7 @@ def test_a_full_disk_ends_the_run_with_its_name_and_the_run_goes_on_once_there_i
 @pytest.mark.parametrize(
     ("before", "named"),
     [
-        ("perpixel.training.fit.write_scores", "metrics.json"),
+        ("perpixel.training.fit.write_scores", "metrics_images.npz"),
         ("perpixel.workflows.job.save_png", "confusion_val.png"),
         ("perpixel.workflows.job.model_spec", "model"),
     ],

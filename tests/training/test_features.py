@@ -108,7 +108,7 @@ def test_training_on_cached_features_is_the_same_training(
 def test_a_full_disk_is_told_before_the_training(
     frozen: list[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(features_module.shutil, "disk_usage", lambda _: type("Usage", (), {"free": 10})())
+    monkeypatch.setattr(features_module, "disk_usage", lambda _: type("Usage", (), {"free": 10})())
     with pytest.raises(ValueError, match=r"features of data\.views=2 views take .* training\.cache_features=false"):
         perpixel.train([*frozen, f"hydra.run.dir={tmp_path / 'run'}"])
     assert not (tmp_path / "run" / "features").exists()

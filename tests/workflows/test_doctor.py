@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import collections
-import shutil
 import tomllib
 from collections.abc import Callable
 from pathlib import Path
@@ -129,7 +128,7 @@ def test_places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert list(tmp_path.iterdir()) == []
     usage = collections.namedtuple("usage", "total used free")
     for free, level in ((1 << 20, Level.FAULT), (1 << 30, Level.WARNING), (1 << 40, Level.OK)):
-        monkeypatch.setattr(shutil, "disk_usage", lambda _, free=free: usage(0, 0, free))
+        monkeypatch.setattr(places, "disk_usage", lambda _, free=free: usage(0, 0, free))
         assert next(places.output(tmp_path)).level == level
     monkeypatch.setattr(places, "unwritable", lambda folder: "Read-only file system")
     (closed,) = places.output(tmp_path)

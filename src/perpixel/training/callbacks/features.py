@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import logging
-import shutil
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from shutil import disk_usage
 from typing import Any
 
 import lightning.pytorch as pl
@@ -77,7 +77,7 @@ class CacheFeatures(pl.Callback):
 
     def _check_room(self, needed: int) -> None:
         """Called once, when the size of all features is known from the first batch's."""
-        free = shutil.disk_usage(self.run).free
+        free = disk_usage(self.run).free
         log.info("the encoder is frozen: its features, %s MB, are computed once", f"{needed / 1e6:,.0f}")
         if needed > free:
             raise ValueError(

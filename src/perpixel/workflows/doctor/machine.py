@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from shutil import disk_usage, which
 
 from perpixel.workflows.doctor.finding import Finding, Level
 
@@ -42,12 +42,12 @@ def shared_memory(size: int | None) -> Finding | None:
 
 def shared_size() -> int | None:
     """Bytes of /dev/shm; None where there is none."""
-    return shutil.disk_usage(SHARED).total if SHARED.is_dir() else None
+    return disk_usage(SHARED).total if SHARED.is_dir() else None
 
 
 def has_nvidia() -> bool:
     """Whether an NVIDIA card, or its driver, is there; torch is not asked."""
-    return Path("/dev/nvidiactl").exists() or shutil.which("nvidia-smi") is not None
+    return Path("/dev/nvidiactl").exists() or which("nvidia-smi") is not None
 
 
 ASK = (

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
 from itertools import islice
 from pathlib import Path
+from shutil import disk_usage
 
 from perpixel.workflows.doctor.finding import Finding, Level
 
@@ -27,7 +27,7 @@ def output(folder: Path) -> Iterator[Finding]:
     if error := unwritable(existing):
         yield Finding(Level.FAULT, "output", f"'{folder}' cannot be written to: {error}", "choose another: output=…")
         return
-    free = shutil.disk_usage(existing).free
+    free = disk_usage(existing).free
     shown = f"'{folder}' can be written to, {free / 2**30:.1f} GiB free"
     if free < SCARCE:
         level = Level.FAULT if free < LEAST_FREE else Level.WARNING

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from shutil import which
 
 from perpixel.config.paths import conf_dir
 from perpixel.workflows.doctor import machine, packages, places
@@ -34,7 +34,7 @@ def diagnose(output: Path, data: Path | None, deep: bool) -> Iterator[Finding]:
     yield from [matching] if matching is not None else []
     yield packages.one_cv2(installed)
     yield from packages.loggers()
-    yield from packages.launchers(shutil.which("sbatch") is not None)
+    yield from packages.launchers(which("sbatch") is not None)
     yield machine.cores()
     shared = machine.shared_memory(machine.shared_size())
     yield from [shared] if shared is not None else []
