@@ -24,7 +24,9 @@ def export_run(run: Path, *overrides: str) -> Path:
 def run(tiny_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     directory = tmp_path_factory.mktemp("exported") / "run"
     small = [*tiny_overrides(tiny_root, directory.parent), "model.width=2", "training.overlays=0"]
-    return perpixel.train([*small, f"hydra.run.dir={directory}", "trainer.max_epochs=3"]).directory
+    # Long enough to tell classes apart: with one label everywhere no rounding would change a pixel's.
+    enough = ["trainer.max_epochs=12", "trainer.check_val_every_n_epoch=12", "optimizer.lr=0.02"]
+    return perpixel.train([*small, f"hydra.run.dir={directory}", *enough]).directory
 
 
 @pytest.fixture(scope="session")
