@@ -8,7 +8,7 @@ import torch.nn.functional as F
 
 from perpixel.losses import CrossEntropy
 from perpixel.models import Bilinear, Encoder, Mask2Former, Nearest, NoEncoder, SetLoss, StarterUnet
-from perpixel.models.mask2former import EPSILON, SemanticInference
+from perpixel.models.mask_classification import EPSILON, SemanticInference
 from perpixel.models.mask_queries import MaskQueries
 
 SMALL = {"queries": 6, "channels": 32, "heads": 2, "pixel_layers": 1, "decoder_layers": 2}

@@ -7,9 +7,8 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from perpixel.models.base import SegmentationModel, pad_to_stride
 from perpixel.models.encoder import PATCH, Encoder, VisionTransformer
-from perpixel.models.mask2former import SemanticInference
+from perpixel.models.mask_classification import MaskClassification, SemanticInference
 from perpixel.models.upsampling import Upsampling
 
 FIRST_END, LAST_END = 1 / 4, 13 / 16
@@ -74,7 +73,7 @@ class PatchEncoder(nn.Module):
         return rest.transpose(1, 2).unflatten(2, (height, width)), prefix, rope
 
 
-class EoMT(SegmentationModel):
+class EoMT(MaskClassification):
     """Encoder-only mask transformer (Kerssies et al. 2025) on a plain ViT such as DINOv2's or DINOv3's.
 
     Queries join the patch tokens in the encoder's last blocks; a class and a mask is read from each. What stands behind
@@ -101,6 +100,7 @@ class EoMT(SegmentationModel):
             plain vision transformer.
     """
 
+    word = "eomt"
     bilinear_only = "its two 2× steps are transposed convolutions of the transformers library, as published"
 
     def __init__(
@@ -114,7 +114,7 @@ class EoMT(SegmentationModel):
         aux: Mapping[str, Any] | None = None,
     ) -> None:
         self.check_upsampling(type(upsampling))
-        decoder_class = joint_decoder_class()
+        decoder_class = self.library_decoder("perpixel.models.eomt_decoder", "JointDecoder", " or older than 4.54")
         patches = PatchEncoder(encoder.build_vit(in_channels, levels=1, norm=True), blocks)
         joint, norm = patches.take()
         decoder = decoder_class(joint, norm, patches.out_channels[-1], num_classes, queries)
@@ -128,53 +128,8 @@ class EoMT(SegmentationModel):
         ends = [FIRST_END + index * apart for index in range(count)]
         self.decoder.mask_probability = [probability(fraction, end - RAMP, end) for end in ends]  # type: ignore[assignment]
 
-    def forward(self, images: Tensor) -> Any:
-        """Label every pixel.
-
-        Args:
-            images: (B, C_in, H, W) float, any H and W.
-
-        Returns:
-            (B, num_classes, H, W) logits; in training :class:`perpixel.models.mask_queries.MaskQueries` of the padded
-            image, for the set loss (with auxiliary heads, a :class:`perpixel.models.base.SegmentationOutput` of them).
-        """
-        if not self.training:
-            return super().forward(images)
-        height, width = images.shape[-2:]
-        features = self.encoder(pad_to_stride(images, self.stride))
-        return self.with_aux(self.decoder(features), features, (height, width))
-
-    @classmethod
-    def check_loss(cls, kind: type[nn.Module]) -> None:
-        """Refuse any loss but the set loss.
-
-        Raises:
-            ValueError: it compares pixels one by one.
-        """
-        if not getattr(kind, "takes_masks", False):
-            raise ValueError(
-                f"model=eomt predicts a set of masks and is trained by matching them to the labels' masks; "
-                f"{kind.__name__} compares pixels one by one. Use loss=mask2former."
-            )
-
 
 def probability(fraction: float, start: float, end: float) -> float:
     """1 until ``start``, 0 from ``end`` on, falling as (1 − t)^0.9 in between."""
     through = min(max((fraction - start) / (end - start), 0.0), 1.0)
     return float((1 - through) ** POWER)
-
-
-def joint_decoder_class() -> Any:
-    """The decoder's class, whose module needs the ``transformers`` library.
-
-    Raises:
-        ValueError: the library is not installed.
-    """
-    try:
-        from perpixel.models.eomt_decoder import JointDecoder
-    except ImportError as error:
-        raise ValueError(
-            f"model=eomt uses the transformers library, which is not installed or older than 4.54 ({error}). "
-            f"Run pip install 'perpixel[mask2former]'."
-        ) from error
-    return JointDecoder

@@ -5,35 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import torch
-import torch.nn.functional as F
-from torch import Tensor, nn
-
-from perpixel.models.base import SegmentationModel, pad_to_stride
 from perpixel.models.encoder import Encoder
-from perpixel.models.mask_queries import STRIDE, MaskQueries
+from perpixel.models.mask_classification import MaskClassification, SemanticInference
 from perpixel.models.upsampling import Upsampling
 
-EPSILON = 1e-6
-"""Added to a class's evidence before the logarithm: pixels that no mask claims keep finite logits."""
 
-
-class SemanticInference(nn.Module):
-    """Queries → per-pixel logits, log(Σ_q p_q(class)·σ(mask_q) + ε) (Cheng et al. 2021, section 3.4).
-
-    The logarithm makes arg-max, tiling and export work as for every other model, and softmax of it gives the classes'
-    shares of the evidence.
-
-    Shapes: :class:`MaskQueries` → (B, num_classes, H, W).
-    """
-
-    def forward(self, queries: MaskQueries) -> Tensor:
-        classes = queries.classes[-1].softmax(dim=-1)[..., :-1]
-        masks = F.interpolate(queries.masks[-1], scale_factor=float(STRIDE), mode="bilinear").sigmoid()
-        return torch.log(torch.einsum("bqc,bqhw->bchw", classes, masks) + EPSILON)
-
-
-class Mask2Former(SegmentationModel):
+class Mask2Former(MaskClassification):
     """Mask2Former (Cheng et al. 2022): masked attention, no-object class, deep supervision, on any encoder.
 
     Pixel decoder and transformer decoder are the ``transformers`` library's (extra "mask2former"). Trains with
@@ -57,6 +34,7 @@ class Mask2Former(SegmentationModel):
         ValueError: the ``transformers`` library is missing, or another upsampling was chosen.
     """
 
+    word = "mask2former"
     export_limits = (
         "it takes images of the example's size only: the transformers library's deformable attention turns the sizes "
         "of its maps into plain numbers"
@@ -79,7 +57,7 @@ class Mask2Former(SegmentationModel):
         aux: Mapping[str, Any] | None = None,
     ) -> None:
         self.check_upsampling(type(upsampling))
-        decoder_class = mask_decoder_class()
+        decoder_class = self.library_decoder("perpixel.models.mask2former_decoder", "MaskDecoder")
         network = encoder.build(in_channels)
         if network.out_channels[2:].count(0):
             raise ValueError(f"model=mask2former needs maps at 1/4, 1/8, 1/16 and 1/32, which '{encoder.name}' lacks.")
@@ -99,48 +77,3 @@ class Mask2Former(SegmentationModel):
         )
         super().__init__(network, decoder, SemanticInference(), stride=32)
         self.add_aux(aux, num_classes, in_channels)
-
-    def forward(self, images: Tensor) -> Any:
-        """Label every pixel.
-
-        Args:
-            images: (B, C_in, H, W) float, any H and W.
-
-        Returns:
-            (B, num_classes, H, W) logits; in training :class:`MaskQueries` of the padded image, for the set loss (with
-            auxiliary heads, a :class:`perpixel.models.base.SegmentationOutput` of them).
-        """
-        if not self.training:
-            return super().forward(images)
-        height, width = images.shape[-2:]
-        features = self.encoder(pad_to_stride(images, self.stride))
-        return self.with_aux(self.decoder(features), features, (height, width))
-
-    @classmethod
-    def check_loss(cls, kind: type[nn.Module]) -> None:
-        """Refuse any loss but the set loss.
-
-        Raises:
-            ValueError: it compares pixels one by one.
-        """
-        if not getattr(kind, "takes_masks", False):
-            raise ValueError(
-                f"model=mask2former predicts a set of masks and is trained by matching them to the labels' masks; "
-                f"{kind.__name__} compares pixels one by one. Use loss=mask2former."
-            )
-
-
-def mask_decoder_class() -> Any:
-    """The decoder's class, whose module needs the ``transformers`` library.
-
-    Raises:
-        ValueError: the library is not installed.
-    """
-    try:
-        from perpixel.models.mask2former_decoder import MaskDecoder
-    except ImportError as error:
-        raise ValueError(
-            f"model=mask2former uses the transformers library, which is not installed ({error}). "
-            f"Run pip install 'perpixel[mask2former]'."
-        ) from error
-    return MaskDecoder
