@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from itertools import pairwise
 
 import cv2
 import numpy as np
 import numpy.typing as npt
-import torch
 from torch import Tensor
 
 from perpixel.labels import LabelSpace
-from perpixel.metrics.base import PixelMetric, check_targets
+from perpixel.metrics.image_by_image import Counts, ImageByImage
 from perpixel.metrics.maps import Labels, Mask, class_map
-from perpixel.metrics.predictions import check_batch, check_labels, to_labels
-from perpixel.threads import for_each
 
 DISTANCES = (1, 3, 5, 10)
 """Pixels; what lies further away is interior."""
@@ -26,10 +22,8 @@ AREAS = (100, 1_000, 10_000)
 NEAR = 3
 """Pixels within which an error may be a matter of where the annotator drew the line."""
 
-Counts = tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]
 
-
-class ErrorPlaces(PixelMetric):
+class ErrorPlaces(ImageByImage):
     """Errors by distance to the nearest true boundary, and components missed or invented by size.
 
     A boundary lies between two labelled pixels of different classes (edge to edge); the pixels on either side are 1
@@ -55,25 +49,6 @@ class ErrorPlaces(PixelMetric):
         self._add_counts("distances", 2, len(DISTANCES) + 1)
         self._add_counts("components", 4, len(AREAS) + 1)
 
-    def update(self, logits_or_labels: Tensor, target: Tensor, names: Sequence[str] | None = None) -> None:
-        """Count a batch, as `SegmentationMetrics` does; a GPU is waited for."""
-        check_batch(logits_or_labels, target, self.labels.num_classes)
-        truths = target.cpu()
-        check_targets(truths, self.labels, names)
-        predictions = to_labels(logits_or_labels).cpu()
-        if predictions.shape != truths.shape:
-            raise ValueError(f"prediction {tuple(predictions.shape)} and target {tuple(truths.shape)} must be alike.")
-        check_labels(predictions, self.labels.num_classes)
-        counted: dict[int, Counts] = {}
-
-        def count(image: int, _: None) -> None:
-            counted[image] = self._count(predictions[image].numpy(), truths[image].numpy())
-
-        for_each(count, range(len(truths)), truths.device, lambda: None)
-        for distances, components in counted.values():  # integers: their order does not matter
-            self.distances += torch.from_numpy(distances).to(self.distances.device)
-            self.components += torch.from_numpy(components).to(self.components.device)
-
     def compute(self) -> dict[str, Tensor]:
         """The scores by name, float64 scalars; NaN without an error or a component."""
         pixels, wrong = self.distances.tolist()
@@ -95,6 +70,9 @@ class ErrorPlaces(PixelMetric):
             "missed_components": totals[1] / totals[0],
             "invented_components": totals[3] / totals[2],
         }
+
+    def _states(self) -> tuple[Tensor, ...]:
+        return self.distances, self.components
 
     def _count(self, prediction: Labels, target: Labels) -> Counts:
         classes = self.labels.num_classes

@@ -2,25 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
 from perpixel.labels import LabelSpace
-from perpixel.metrics.base import PixelMetric, check_targets
 from perpixel.metrics.edges import edge_counts, pixels_of_diagonal
+from perpixel.metrics.image_by_image import Counts, ImageByImage
 from perpixel.metrics.maps import Labels
-from perpixel.metrics.predictions import check_batch, check_labels, to_labels
 from perpixel.metrics.structures import small_object_counts, thin_counts
-from perpixel.threads import for_each
-
-Counts = tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.int64]]
 
 
-class SpatialMetrics(PixelMetric):
+class SpatialMetrics(ImageByImage):
     """Boundary IoU, boundary F, thin-structure and small-object recall, from counts summed over images and ranks.
 
     A class without pixels to count scores NaN and is left out of the means, whose names begin with m; ``details`` names
@@ -65,24 +58,6 @@ class SpatialMetrics(PixelMetric):
         for name, rows in (("edges", 6), ("thin", 2), ("small", 2)):
             self._add_counts(name, rows, labels.num_classes)
 
-    def update(self, logits_or_labels: Tensor, target: Tensor, names: Sequence[str] | None = None) -> None:
-        """Count a batch, as `SegmentationMetrics` does; a GPU is waited for."""
-        check_batch(logits_or_labels, target, self.labels.num_classes)
-        truths = target.cpu()
-        check_targets(truths, self.labels, names)
-        predictions = to_labels(logits_or_labels).cpu()
-        if predictions.shape != truths.shape:
-            raise ValueError(f"prediction {tuple(predictions.shape)} and target {tuple(truths.shape)} must be alike.")
-        check_labels(predictions, self.labels.num_classes)
-        counted: dict[int, Counts] = {}
-
-        def count(image: int, _: None) -> None:
-            counted[image] = self._count(predictions[image].numpy(), truths[image].numpy())
-
-        for_each(count, range(len(truths)), truths.device, lambda: None)
-        for counts in counted.values():  # integers: their order does not matter
-            self._update(*counts)
-
     def compute(self) -> dict[str, Tensor]:
         """The scores by name, float64 scalars: ``mBoundaryIoU``, ``mBoundaryF``, …, ``BoundaryIoU/<class>``, …"""
         return self._compute()
@@ -97,9 +72,8 @@ class SpatialMetrics(PixelMetric):
             small_object_counts(prediction, truth, classes, self.small_area),
         )
 
-    def _update(self, *counts: npt.NDArray[np.int64]) -> None:
-        for state, more in zip((self.edges, self.thin, self.small), counts, strict=True):
-            state += torch.from_numpy(more).to(state.device)
+    def _states(self) -> tuple[Tensor, ...]:
+        return self.edges, self.thin, self.small
 
     def _compute(self) -> dict[str, Tensor]:
         common, either, found, truth, right, predicted = self.edges.double()
