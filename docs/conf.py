@@ -24,7 +24,6 @@ myst_heading_anchors = 3
 suppress_warnings = ["myst.xref_missing"]  # links to files of the repository outside docs/
 autodoc_typehints = "description"
 autodoc_member_order = "bysource"
-autodoc_mock_imports: list[str] = []
 html_theme = "furo"
 html_title = f"perpixel {release}"
 html_theme_options = {"source_repository": "https://github.com/perpixel/perpixel/", "source_branch": "main"}

@@ -75,6 +75,7 @@ def test_holm_is_the_step_down_rule() -> None:
     assert holm(ps) == pytest.approx([0.03, 0.06, 0.06, 0.02])  # Holm 1979; R: p.adjust(ps, "holm")
     assert holm([]) == []
     assert holm([0.9, 0.8]) == [1.0, 1.0]
+    assert holm([0.9, None, 0.8]) == [1.0, None, 1.0], "what is no test does not count"
 
 
 def test_a_mean_over_seeds_is_less_sure_than_one_run_alone_says() -> None:

@@ -16,6 +16,7 @@ from PIL import Image
 from tests.cli.test_mistakes import probe
 from tests.commands import ROOT
 
+from perpixel.data.formats.suffixes import IMAGE_SUFFIXES
 from perpixel.workflows.doctor import Finding, Level, diagnose, machine, packages, places
 
 
@@ -120,6 +121,10 @@ def test_a_package_that_breaks_at_import_is_named() -> None:
     broken, fine = machine.imports({"no_such_module_here": "pip install it", "json": ""})
     assert (broken.level, fine.level) == (Level.FAULT, Level.OK)
     assert "No module named 'no_such_module_here'" in broken.says
+
+
+def test_pictures_are_what_the_readers_take() -> None:
+    assert set(places.IMAGES) == {*IMAGE_SUFFIXES, ".gif"}, "masks may be GIFs, too"
 
 
 def test_places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

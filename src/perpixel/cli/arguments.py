@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import functools
 import sys
-import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
@@ -19,7 +18,7 @@ from perpixel.config import ConfigError, Job, compose, conf_dir, expand
 from perpixel.config.help import help_text
 from perpixel.config.short import write_out
 from perpixel.config.texts import is_text_in, quoted_texts, typed_as_text
-from perpixel.tracking.files import is_in_use, owner
+from perpixel.tracking.files import is_in_use, owner, unwritable
 
 USAGE_ERROR = 2  # as argparse and the shell have it
 
@@ -113,11 +112,8 @@ def check_writable(directory: Path) -> None:
     """
     if directory.is_dir() and is_in_use(directory):
         sys.exit(f"perpixel: '{directory}' is in use by {owner(directory)}: wait for it, stop it, or choose another.")
-    existing = next(path for path in (directory, *directory.resolve().parents) if path.exists())
-    try:
-        tempfile.TemporaryFile(dir=existing).close()
-    except OSError as error:
-        sys.exit(f"perpixel: '{directory}' cannot be written to: {error.strerror}. Choose another place with output=…")
+    if reason := unwritable(directory):
+        sys.exit(f"perpixel: '{directory}' cannot be written to: {reason}. Choose another place with output=…")
 
 
 def quoted(path: Path) -> str:

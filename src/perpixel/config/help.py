@@ -149,7 +149,7 @@ def cfg_groups(verb: str) -> list[str]:
     """Names of the verb's groups, in the order of its YAML."""
     defaults = OmegaConf.select(OmegaConf.load(conf_dir() / f"{verb}.yaml"), "defaults")
     keys = [str(key) for entry in defaults if isinstance(entry, DictConfig) for key in entry]
-    return [key for key in keys if not key.startswith("override ") and key != "unused"]
+    return [key for key in keys if not key.startswith("override ")]
 
 
 def _value(value: object) -> str:

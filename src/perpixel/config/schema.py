@@ -226,6 +226,15 @@ class PredictConfig:
 
 
 @dataclass
+class ReportConfig:
+    """The root of ``conf/report.yaml``."""
+
+    runs: Any = MISSING  # run or sweep directories, or folders that hold some: a path, a glob, or several
+    by: list[str] | None = None  # keys to compare; null: all that vary
+    output: str = "report.html"
+
+
+@dataclass
 class UnusedInAudit:
     """What an experiment may set for its training, and an audit does not use."""
 
@@ -241,15 +250,6 @@ class UnusedInAudit:
     training: Any = None
     name: Any = None
     init_from: Any = None
-
-
-@dataclass
-class ReportConfig:
-    """The root of ``conf/report.yaml``."""
-
-    runs: Any = MISSING  # run or sweep directories, or folders that hold some: a path, a glob, or several
-    by: list[str] | None = None  # keys to compare; null: all that vary
-    output: str = "report.html"
 
 
 @dataclass

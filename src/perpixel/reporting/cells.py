@@ -9,12 +9,11 @@ from itertools import combinations, product
 from typing import Any
 
 from perpixel.tracking.runs import Run, Sweep
-from perpixel.uncertainty import Contrast, Measured, contrast, holm
+from perpixel.uncertainty import ALPHA, Contrast, Measured, contrast, holm
 
 NO_FACTORS = ("seed", "name", "output", "resume")
 """Keys that make no configuration another one."""
 
-ALPHA = 0.05
 MOST_INTERACTIONS = 60
 """Of more, the page shows those with the least p."""
 
@@ -244,8 +243,5 @@ def front(points: Sequence[tuple[float, float]], cheap_is_low: bool = True) -> l
 
 
 def _raised(found: Sequence[Effect]) -> list[Effect]:
-    tested = [one for one in found if one.contrast.p is not None]
-    raised = dict(zip(map(id, tested), holm([one.contrast.p or 0.0 for one in tested]), strict=True))
-    return [
-        replace(one, contrast=replace(one.contrast, p=raised[id(one)])) if id(one) in raised else one for one in found
-    ]
+    ps = holm([one.contrast.p for one in found])
+    return [replace(one, contrast=replace(one.contrast, p=p)) for one, p in zip(found, ps, strict=True)]

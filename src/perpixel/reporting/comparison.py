@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from perpixel.reporting import curves
-from perpixel.reporting.cells import ALPHA, Cells, Effect, Row, front
+from perpixel.reporting.cells import Cells, Effect, Row, front
 from perpixel.reporting.environment import environment
 from perpixel.tracking.files import write_atomically
 from perpixel.tracking.runs import Run
+from perpixel.uncertainty import ALPHA
 
 LABEL, PLOT, LINE, FOOT = 400, 420, 26, 30
 """Widths of names and plot, height of a line and of the axis of the picture of effects, in SVG units."""

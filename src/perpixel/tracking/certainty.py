@@ -10,14 +10,13 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from perpixel.tracking.files import write_atomically
-from perpixel.tracking.runs import IMAGES_FILE, Run
-from perpixel.uncertainty import Contrast, Interval, Measured, PerImage, compare, contrast, holm, mean_weights
+from perpixel.tracking.runs import Run
+from perpixel.uncertainty import ALPHA, Contrast, Interval, Measured, PerImage, compare, contrast, holm, mean_weights
 
 CACHE_FILE = "comparisons.json"
 RESAMPLES = 2000
 """Exchanges of a test at most: enough for a p of 0.001, and little for a table that is rewritten after every job."""
 
-ALPHA = 0.05
 K = TypeVar("K", bound=Hashable)
 
 
@@ -116,7 +115,7 @@ def groups_against_first(groups: Sequence[Sequence[Run]], cache: Cache) -> list[
 def stamp(run: Run) -> str:
     """What changes when a run's counts do; empty where it has none."""
     try:
-        facts = (run.directory / IMAGES_FILE).stat()
+        facts = run.images_file.stat()
     except OSError:
         return ""
     return f"{run.directory.name} {facts.st_size} {facts.st_mtime_ns}"
@@ -188,9 +187,8 @@ def _scaled(runs: Sequence[Run], factor: float) -> dict[Hashable, float]:
 
 
 def _raised(found: Mapping[K, Against]) -> dict[K, Against]:
-    tested = [key for key, one in found.items() if one.p is not None]
-    raised = dict(zip(tested, holm([found[key].p or 0.0 for key in tested]), strict=True))
-    return {key: replace(one, p=raised[key]) if key in raised else one for key, one in found.items()}
+    ps = holm([one.p for one in found.values()])
+    return {key: replace(one, p=p) for (key, one), p in zip(found.items(), ps, strict=True)}
 
 
 def plus_minus(score: float | None, interval: Interval | None, digits: int = 3) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -114,6 +115,20 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
             temporary.unlink(missing_ok=True)
         raise
     _sync_directory(path.parent)
+
+
+def nearest(folder: Path) -> Path:
+    """The folder, or the nearest one above it that exists."""
+    return next(path for path in (folder, *folder.absolute().parents) if path.exists())
+
+
+def unwritable(folder: Path) -> str:
+    """Why nothing can be written into a folder, or into what would hold it; empty where it can."""
+    try:
+        tempfile.TemporaryFile(dir=nearest(folder)).close()
+    except OSError as error:
+        return error.strerror or str(error)
+    return ""
 
 
 def make_directory(directory: Path) -> None:

@@ -16,12 +16,11 @@ from typing import Any, Literal, NamedTuple, cast, get_args
 from perpixel.config import ConfigError, read_yaml
 from perpixel.config.monitor import direction
 from perpixel.tracking.files import is_in_use
-from perpixel.uncertainty import Interval, PerImage, Slice, read_counts
+from perpixel.uncertainty import Interval, PerImage, Slice, counts_file, read_counts, read_intervals
 
 Status = Literal["pending", "running", "finished", "pruned", "interrupted", "failed"]
 
 SWEEP_FILE = "sweep.json"
-IMAGES_FILE = "metrics_images.npz"
 
 
 class ErrorPlaces(NamedTuple):
@@ -90,7 +89,12 @@ class Run:
     @cached_property
     def images(self) -> dict[str, PerImage]:
         """Counts of every image by split, read when first asked for; empty where the run kept none."""
-        return read_counts(self.directory / IMAGES_FILE)
+        return read_counts(self.images_file)
+
+    @property
+    def images_file(self) -> Path:
+        """Where the counts of every image lie, if the run kept them."""
+        return counts_file(self.directory / "metrics.json")
 
     def score(self, split: str, metric: str) -> float | None:
         """A final score, such as ``score("val", "mIoU")``; None where the run has none."""
@@ -211,7 +215,9 @@ def load_run(directory: Path) -> Run:
         confusions={split: found for split in ("val", "test") if (found := _confusion(metrics.get(split)))},
         parts={split: part for split in ("val", "test") if (part := _part(metrics.get(split)))},
         baselines=_baselines(metrics.get("baselines")),
-        intervals={split: _intervals(metrics[split]) for split in ("val", "test") if metrics.get(split)},
+        intervals={
+            split: read_intervals(metrics[split].get("intervals")) for split in ("val", "test") if metrics.get(split)
+        },
         error_places={split: where for split in ("val", "test") if (where := _error_places(metrics.get(split)))},
         slices={split: parts for split in ("val", "test") if (parts := _slices(metrics.get(split)))},
     )
@@ -319,11 +325,6 @@ def _slices(split: Mapping[str, Any] | None) -> tuple[Slice, ...]:
     found = (split or {}).get("slices")
     read = [Slice.read(one) for one in found] if isinstance(found, list) else []
     return tuple(one for one in read if one is not None)
-
-
-def _intervals(split: Mapping[str, Any]) -> dict[str, Interval]:
-    found = {name: Interval.read(one) for name, one in _mapping(split.get("intervals")).items()}
-    return {name: one for name, one in found.items() if one is not None}
 
 
 def _confusion(split: Mapping[str, Any] | None) -> tuple[tuple[int, ...], ...]:

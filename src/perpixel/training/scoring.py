@@ -110,8 +110,8 @@ def write_scores(
     """``metrics.json``: classes, palette, and per split scores (null where undefined) and details (see ``Scores``).
 
     Under ``baselines`` stands what guesses without a network score, by split and guess. Where images were counted one
-    by one their counts go into ``metrics_images.npz``, and ``intervals`` and ``slices`` of each
-    split hold what follows from them.
+    by one their counts go into ``metrics_images.npz``, and ``intervals`` and ``slices`` of each split hold what follows
+    from them.
 
     Args:
         path: of the JSON.

@@ -14,7 +14,9 @@ from perpixel.uncertainty.intervals import BCA_UNITS, LEVEL, RESAMPLES, too_few
 from perpixel.uncertainty.jackknife import scores_without, variance
 from perpixel.uncertainty.per_image import Floats, PerImage, iou, with_mean
 
-ALPHA = 1 - LEVEL
+ALPHA = 0.05
+"""A difference is shown where p lies below it."""
+
 EXACT_UNITS = 13
 """With so few units all 2ᴳ ways to exchange two runs are tried, 8192 at most."""
 
@@ -77,13 +79,21 @@ def aligned(ours: PerImage, theirs: PerImage) -> PerImage | None:
     return theirs if np.array_equal(first, second) else None
 
 
-def holm(ps: Sequence[float]) -> list[float]:
-    """p values of several tests, raised so that the chance of any false alarm among them stays below α (Holm 1979)."""
-    order = np.argsort(ps, kind="stable")
-    steps = np.asarray(ps, np.float64)[order] * np.arange(len(ps), 0, -1)
-    raised = np.empty(len(ps))
+def holm(ps: Sequence[float | None]) -> list[float | None]:
+    """p values of several tests, raised so that the chance of any false alarm among them stays below α (Holm 1979).
+
+    None stands for no test, stays None, and does not count.
+    """
+    tested = [place for place, p in enumerate(ps) if p is not None]
+    known = np.array([ps[place] for place in tested], np.float64)
+    order = np.argsort(known, kind="stable")
+    steps = known[order] * np.arange(len(known), 0, -1)
+    raised = np.empty(len(known))
     raised[order] = np.minimum(np.maximum.accumulate(steps), 1.0)
-    return [float(p) for p in raised]
+    found: list[float | None] = [None] * len(ps)
+    for place, p in zip(tested, raised.tolist(), strict=True):
+        found[place] = p
+    return found
 
 
 def _interval(

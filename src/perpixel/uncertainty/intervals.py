@@ -92,6 +92,12 @@ def intervals(images: PerImage, resamples: int = RESAMPLES, seed: int = 0) -> di
     }
 
 
+def read_intervals(found: object) -> dict[str, Interval]:
+    """The ``intervals`` of a split in a file of scores, by name; what is none is left out."""
+    read = {name: Interval.read(one) for name, one in found.items()} if isinstance(found, Mapping) else {}
+    return {name: one for name, one in read.items() if one is not None}
+
+
 def too_few(units: int, are: str) -> str:
     """Why so few units give no interval; empty where they are enough."""
     if units >= LEAST_UNITS:

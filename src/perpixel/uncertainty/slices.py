@@ -44,12 +44,13 @@ class Slice:
     @classmethod
     def read(cls, found: object) -> Slice | None:
         """What `plain` gave; None for anything else."""
+        if not isinstance(found, dict):
+            return None
         try:
-            assert isinstance(found, dict)
             score = None if found["score"] is None else float(found["score"])
             texts = str(found["condition"]), str(found["value"])
             return cls(*texts, int(found["images"]), score, int(found["classes"]), Interval.read(found["interval"]))
-        except (AssertionError, KeyError, TypeError, ValueError):
+        except (KeyError, TypeError, ValueError):
             return None
 
 

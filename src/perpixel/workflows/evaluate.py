@@ -26,7 +26,7 @@ from perpixel.labels import LabelSpace
 from perpixel.reporting.pictures import reliability_picture
 from perpixel.tracking import manifest
 from perpixel.training import CheckpointStore, Scores, write_scores
-from perpixel.uncertainty import Interval
+from perpixel.uncertainty import Interval, read_intervals
 from perpixel.workflows.assembly import build_evaluators, build_model, build_source, check_nodes, without_weights
 from perpixel.workflows.conditions import image_conditions
 from perpixel.workflows.describe import spec_of_config
@@ -209,5 +209,4 @@ def _write(request: Request, source: DataSource, split: SplitName, labels: Label
         save_png(path.with_name(f"{path.stem}_reliability.png"), reliability_picture(found.details["reliability"]))
     kept = json.loads(path.read_text(encoding="utf-8"))[split]
     numbers = {name: value for name, value in kept.items() if value is None or isinstance(value, int | float)}
-    read = {name: Interval.read(one) for name, one in kept.get("intervals", {}).items()}
-    return Found(numbers, path, {name: one for name, one in read.items() if one is not None})
+    return Found(numbers, path, read_intervals(kept.get("intervals")))

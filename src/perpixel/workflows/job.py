@@ -19,7 +19,7 @@ from omegaconf import DictConfig, OmegaConf
 from torch import Tensor
 
 from perpixel.analysis.checkerboard import advice_for
-from perpixel.analysis.cost import multiply_accumulates
+from perpixel.analysis.shapes.graph import count_macs
 from perpixel.bundle import ModelBundle
 from perpixel.config import ConfigError, read_run_config, resumed_config, run_config_text
 from perpixel.config.errors import UserFacingError
@@ -385,7 +385,9 @@ def write_results(directory: Path) -> None:
 
 
 def _advise(run: Path, model: SegmentationModel, data: DataModule) -> None:
-    """Score the trained model's checkerboard, and say so where its logits carry the grid of its upsampling."""
+    """Note what the trained model costs, score its checkerboard, and say so where its logits carry the grid of its
+    upsampling.
+    """
     batch = data.on_after_batch_transfer(next(iter(data.eval_dataloader("val"))), 0)
     _note_cost(run, model, batch["image"][:1])
     height, width = batch["image"].shape[-2:]
@@ -404,7 +406,7 @@ def _advise(run: Path, model: SegmentationModel, data: DataModule) -> None:
 def _note_cost(run: Path, model: SegmentationModel, image: Tensor) -> None:
     """What a val image takes, for tables of cost; an operation that cannot be counted must not cost a training."""
     try:
-        manifest.update(run, macs={"count": multiply_accumulates(model, image), "size": list(image.shape[-2:])})
+        manifest.update(run, macs={"count": count_macs(model, image), "size": list(image.shape[-2:])})
     except Exception:
         log.exception("the multiply-accumulates of %s could not be counted; the run is not affected", run)
 

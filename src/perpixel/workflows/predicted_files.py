@@ -48,9 +48,9 @@ class Maps:
         confidence: PNG, grey, the probability of the predicted class, 255 for 1.
         entropy: PNG, grey, 255 where all classes are equal.
         probabilities: NumPy, (K, H, W) float16.
-        polygons: ``geojson``, ``gpkg`` or ``coco``, outlines of the classes; the
-            whole mask is held for them. None writes none.
-        polygon_tolerance: pixels by which the outlines of ``geojson`` may be simplified.
+        polygons: ``geojson``, ``gpkg`` or ``coco``, outlines of the classes; the whole mask is held for them. None
+            writes none.
+        polygon_tolerance: pixels by which the outlines of ``geojson`` and ``gpkg`` may be simplified.
     """
 
     overlays: bool = True

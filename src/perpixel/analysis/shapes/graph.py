@@ -91,6 +91,16 @@ def record(network: nn.Module, image: Tensor) -> Recording:
     return recording
 
 
+def count_macs(network: nn.Module, images: Tensor) -> int:
+    """Multiply–accumulates of a forward pass in evaluation mode, as ``shapes`` counts them; nothing is computed.
+
+    Args:
+        network: it is left in the mode in which it came.
+        images: (B, C, H, W); only their shape and dtype matter.
+    """
+    return sum(operation.macs for operation in record(network, torch.empty_like(images, device="meta")).operations)
+
+
 def _tensors(network: nn.Module) -> Iterator[tuple[str, Tensor]]:
     yield from network.named_parameters()
     yield from network.named_buffers()

@@ -9,13 +9,15 @@ from itertools import islice
 from pathlib import Path
 from shutil import disk_usage
 
+from perpixel.tracking.files import nearest, unwritable
 from perpixel.workflows.doctor.finding import Finding, Level
 
 LEAST_FREE = 500 << 20
 SCARCE = 5 << 30
 """Bytes: below the first a run's checkpoints hardly fit, below the second a sweep's do not."""
 
-IMAGES = (".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".tif", ".tiff", ".webp", ".gif", ".npy")
+IMAGES = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".tif", ".tiff", ".bmp", ".npy", ".gif")
+"""What images and masks are read from; `perpixel.data.formats.suffixes` would import torch (a test compares them)."""
 
 LOOKED_AT = 20_000
 """Files of a data root that are counted, at most."""
@@ -23,11 +25,10 @@ LOOKED_AT = 20_000
 
 def output(folder: Path) -> Iterator[Finding]:
     """Where runs go: it can be written to, and how much room there is. Nothing is left there."""
-    existing = nearest(folder)
-    if error := unwritable(existing):
+    if error := unwritable(folder):
         yield Finding(Level.FAULT, "output", f"'{folder}' cannot be written to: {error}", "choose another: output=…")
         return
-    free = disk_usage(existing).free
+    free = disk_usage(nearest(folder)).free
     shown = f"'{folder}' can be written to, {free / 2**30:.1f} GiB free"
     if free < SCARCE:
         level = Level.FAULT if free < LEAST_FREE else Level.WARNING
@@ -46,7 +47,7 @@ def caches(environment: Mapping[str, str]) -> Iterator[Finding]:
         "temporary files": (Path(tempfile.gettempdir()), "TMPDIR", "exports and init need it"),
     }
     for about, (folder, variable, lost) in places.items():
-        if error := unwritable(nearest(folder)):
+        if error := unwritable(folder):
             told = f"'{folder}' cannot be written to ({error}): {lost}"
             yield Finding(Level.WARNING, about, told, f"set {variable} to a folder that can")
         else:
@@ -80,17 +81,3 @@ def _files(root: Path) -> Iterator[Path]:
 
     for folder, _, names in os.walk(root, onerror=refuse):
         yield from (Path(folder, name) for name in names)
-
-
-def nearest(folder: Path) -> Path:
-    """The folder, or the nearest one above it that exists."""
-    return next(path for path in (folder, *folder.absolute().parents) if path.exists())
-
-
-def unwritable(folder: Path) -> str:
-    """Why nothing can be written into a folder; empty where it can."""
-    try:
-        tempfile.TemporaryFile(dir=folder).close()
-    except OSError as error:
-        return error.strerror or str(error)
-    return ""
